@@ -1,0 +1,131 @@
+"""ComfyUI's side: LoRAs patched into its UNet, and leaves whose weights it moves and casts itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import comfy.lora
+import comfy.lora_convert
+import comfy.model_patcher
+import comfy.ops
+import comfy.utils
+import torch
+from comfy.weight_adapter.lora import LoRAAdapter
+from torch import Tensor, nn
+
+from ..errors import HyperLoRAError
+from ..lora import LoRA
+from ..network.ops import mix_basis
+
+BASE_MODEL_NAMES = {
+    "SD15": "SD 1.5",
+    "SD20": "SD 2.x",
+    "SDXLRefiner": "the SDXL refiner",
+    "SSD1B": "SSD-1B",
+    "Segmind_Vega": "Segmind Vega",
+}
+
+
+class Operations(comfy.ops.manual_cast):
+    """Leaves for ``HyperLoRA``: ComfyUI loads, offloads and casts their weights."""
+
+    class Queries(nn.Module, comfy.ops.CastWeightBiasOp):
+        """See ``hyperlora_core.network.ops.Queries``."""
+
+        comfy_cast_weights = True
+        bias = None
+
+        def __init__(self, queries: int, dim: int, device: torch.device | str | None = None) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.empty(1, queries, dim, device=device), requires_grad=False)
+
+        def forward(self, like: Tensor) -> Tensor:
+            weight, bias, stream = comfy.ops.cast_bias_weight(self, like, offloadable=True)
+            queries = weight.clone() if stream is not None else weight
+            comfy.ops.uncast_bias_weight(self, weight, bias, stream)
+            return queries
+
+    class Basis(nn.Module, comfy.ops.CastWeightBiasOp):
+        """See ``hyperlora_core.network.ops.Basis``."""
+
+        comfy_cast_weights = True
+        bias = None
+
+        def __init__(self, size: int, rows: int, columns: int, device: torch.device | str | None = None) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.empty(size, rows, columns, device=device), requires_grad=False)
+
+        def forward(self, coefficients: Tensor) -> Tensor:
+            weight, bias, stream = comfy.ops.cast_bias_weight(self, coefficients, offloadable=True)
+            mixed = mix_basis(coefficients, weight)
+            comfy.ops.uncast_bias_weight(self, weight, bias, stream)
+            return mixed
+
+
+def apply_lora(
+    model: comfy.model_patcher.ModelPatcher, lora: Mapping[str, Tensor], strength: float
+) -> comfy.model_patcher.ModelPatcher:
+    """Patch a LoRA into a model.
+
+    Args:
+        model: the MODEL; it is not changed.
+        lora: a ``LoRA``, or any state dict that ComfyUI's own LoRA nodes take.
+        strength: what delta W is multiplied by; any real number.
+
+    Returns:
+        A clone with the patches, or ``model`` itself where nothing would change.
+
+    Raises:
+        HyperLoRAError: the base model has not every target of the LoRA, by name and by shape.
+    """
+    if strength == 0 or not lora:
+        return model
+    patches = _adapters(model, lora) if isinstance(lora, LoRA) else _foreign_patches(model, lora)
+    patched = model.clone()
+    patched.add_patches(patches, strength)
+    return patched
+
+
+def _adapters(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, LoRAAdapter]:
+    targets = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
+    patches, wrong = {}, []
+    for name, factors in lora.factors():
+        key = f"diffusion_model.{targets.get(f'{name}.weight')}"
+        found = _weight_shape(model.model, key) if f"{name}.weight" in targets else None
+        needed = (factors.up.shape[0], factors.down.shape[1])
+        if found == needed:
+            patches[key] = LoRAAdapter(set(), (factors.up, factors.down, factors.alpha, None, None, None))
+        else:
+            wrong.append(f"{name} is {'absent' if found is None else f'{_size(found)} instead of {_size(needed)}'}")
+    if wrong:
+        total = len(patches) + len(wrong)
+        raise HyperLoRAError(
+            f"this LoRA does not fit the base model: {len(patches)} of its {total} targets fit "
+            f"{base_model_name(model)} ({wrong[0]}). Use the kind of base model it was made for: "
+            f"{lora.metadata.get('ss_base_model_version', 'SDXL')}"
+        )
+    return patches
+
+
+def _foreign_patches(model: comfy.model_patcher.ModelPatcher, lora: Mapping[str, Tensor]) -> dict[str, Any]:
+    key_map = comfy.lora.model_lora_keys_unet(model.model, {})
+    patches = comfy.lora.load_lora(comfy.lora_convert.convert_lora(dict(lora)), key_map, log_missing=False)
+    if not patches:
+        raise HyperLoRAError(f"not one of this LoRA's {len(lora)} tensors fits {base_model_name(model)}")
+    return patches
+
+
+def _weight_shape(model: nn.Module, key: str) -> tuple[int, ...] | None:
+    try:
+        return tuple(comfy.utils.get_attr(model, key).shape)
+    except AttributeError:
+        return None
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def base_model_name(model: comfy.model_patcher.ModelPatcher) -> str:
+    """What a user calls the base model: ``SDXL``, ``SD 1.5``, ``Flux``, ..."""
+    name = type(model.model.model_config).__name__
+    return BASE_MODEL_NAMES.get(name, name)

@@ -1,0 +1,161 @@
+"""A HyperLoRA's hyperparameters, read off the shapes of its tensors.
+
+The released files carry none. All of them follow from shapes but one: the attention width is split into heads of 64.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import HyperLoRAError
+
+HEAD_DIM = 64
+PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
+ROWS_PER_MODULE = 2 * len(PROJECTIONS)  # a down and an up row for each projection
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class AttentionModule:
+    """One attention of the UNet that the LoRA changes.
+
+    Attributes:
+        name: canonical name, the diffusers path, e.g. ``down_blocks.1.attentions.0.transformer_blocks.0.attn1``.
+        hidden_size: width of the picture tokens; every projection's output is this wide.
+        cross_attention_dim: width of the text tokens where keys and values see those, else None.
+    """
+
+    name: str
+    hidden_size: int
+    cross_attention_dim: int | None
+
+    def in_features(self, projection: str) -> int:
+        """Width of what ``projection`` reads."""
+        reads_text = projection in ("to_k", "to_v") and self.cross_attention_dim is not None
+        return self.cross_attention_dim if reads_text else self.hidden_size  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class ResamplerConfig:
+    """Shape of one resampler.
+
+    Attributes:
+        queries: rows of coefficients it makes, 8 for each attention module.
+        dim: width of the queries.
+        depth: number of blocks.
+        heads: attention heads, each ``HEAD_DIM`` wide.
+        ff_mult: width of the feed-forward over ``dim``.
+        condition_dims: width of each condition's tokens, in the order in which a block attends to them.
+        out_dim: coefficients a row, the size K of the bases.
+    """
+
+    queries: int
+    dim: int
+    depth: int
+    heads: int
+    ff_mult: int
+    condition_dims: tuple[int, ...]
+    out_dim: int
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes) -> "ResamplerConfig":
+        """Read off the tensors of one resampler file.
+
+        Raises:
+            HyperLoRAError: a tensor is missing or its shape makes no sense.
+        """
+        try:
+            _, queries, dim = shapes["latents"]
+            inner, _ = shapes["layers.0.attn1.to_q.weight"]
+            hidden, _ = shapes["layers.0.ff.net.0.proj.weight"]
+            conditions = tuple(shapes[f"{name}.weight"][1] for name in condition_names(shapes))
+            out_dim, _ = shapes["proj_out.weight"]
+        except (KeyError, ValueError) as error:
+            raise HyperLoRAError(f"this is no HyperLoRA resampler: {error} is missing or misshapen") from error
+        if inner % HEAD_DIM or inner == 0:
+            raise HyperLoRAError(f"the resampler's attention is {inner} wide; a multiple of {HEAD_DIM} was expected")
+        depth = 1 + max(int(match[1]) for key in shapes if (match := re.match(r"layers\.(\d+)\.", key)))
+        return cls(queries, dim, depth, inner // HEAD_DIM, hidden // dim, conditions, out_dim)
+
+
+def condition_names(keys: Mapping[str, object]) -> list[str]:
+    """The names of the input projections that a resampler has, in order."""
+    return [name for name in ("proj_in", "proj_in_2") if f"{name}.weight" in keys]
+
+
+@dataclass(frozen=True)
+class HyperLoRAConfig:
+    """Everything needed to build the network.
+
+    Attributes:
+        modules: the UNet's attentions, in the checkpoint's order.
+        id_resampler: resampler of the ID-LoRA.
+        base_resampler: resampler of the Base-LoRA, or None.
+        id_rank: rank of the ID-LoRA.
+        base_rank: rank of the Base-LoRA, or None.
+        id_embed_dim: width of the face embedding, or None where the ID-LoRA is conditioned on CLIP alone.
+        id_tokens: tokens that the ID projector makes of one face embedding (0 without one).
+        clip_width: width of the CLIP tokens, or None where no resampler reads any.
+        token_width: width of the ID tokens.
+    """
+
+    modules: tuple[AttentionModule, ...]
+    id_resampler: ResamplerConfig
+    base_resampler: ResamplerConfig | None
+    id_rank: int
+    base_rank: int | None
+    id_embed_dim: int | None
+    id_tokens: int
+    token_width: int
+    clip_width: int | None
+
+    @property
+    def basis_size(self) -> int:
+        """K: the number of matrices in each basis."""
+        return self.id_resampler.out_dim
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the checkpoint can make a Base-LoRA."""
+        return self.base_resampler is not None
+
+    @classmethod
+    def from_shapes(cls, modules: tuple[AttentionModule, ...], parts: Mapping[str, Shapes]) -> "HyperLoRAConfig":
+        """Read off a checkpoint's parts.
+
+        Args:
+            modules: the attentions, as the checkpoint's JSON names them.
+            parts: file stem of the released layout (``resampler``, ...) -> tensor name -> shape.
+
+        Raises:
+            HyperLoRAError: a part is missing or does not fit the others.
+        """
+        bases, projector = parts["hyper_lora_modules"], parts.get("id_projector")
+        resampler = ResamplerConfig.from_shapes(parts["resampler"])
+        base = ResamplerConfig.from_shapes(parts["base_resampler"]) if "base_resampler" in parts else None
+        width = projector["2.weight"][0] if projector else 0
+        clip_width = base.condition_dims[0] if base else None
+        if len(resampler.condition_dims) > 1 or not projector:
+            clip_width = resampler.condition_dims[-1]
+        rows = ROWS_PER_MODULE * len(modules)
+        for name, part in (("resampler", resampler), ("base_resampler", base)):
+            if part is not None and part.queries != rows:
+                raise HyperLoRAError(
+                    f"{name} makes {part.queries} rows of coefficients, but the {len(modules)} attention modules that "
+                    f"hyper_lora_modules.json lists need {rows}: these files are not of one checkpoint"
+                )
+        try:
+            return cls(
+                modules=modules,
+                id_resampler=resampler,
+                base_resampler=base,
+                id_rank=bases["0.to_q.id_down_basis"][2],
+                base_rank=bases["0.to_q.base_down_basis"][2] if base else None,
+                id_embed_dim=projector["0.weight"][1] if projector else None,
+                id_tokens=projector["0.weight"][0] // width if projector else 0,
+                token_width=width,
+                clip_width=clip_width,
+            )
+        except (KeyError, IndexError) as error:
+            raise HyperLoRAError(f"hyper_lora_modules.safetensors holds no {error}: the file is incomplete") from error

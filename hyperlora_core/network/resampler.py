@@ -1,0 +1,117 @@
+"""The perceiver resampler: learned queries read the conditions and become rows of coefficients.
+
+Shapes: B photos, N queries, T tokens, D width of the queries, K coefficients a row. Attribute names are the released
+files' tensor names. Architecture: HyperLoRA (arXiv 2503.16944), after IP-Adapter's and Flamingo's resamplers.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import HEAD_DIM, ResamplerConfig
+
+CONDITIONS = ("x", "y")  # the files' suffixes: the first condition's norm is norm_attn2_x, the second's norm_attn3_y
+
+
+class Attention(nn.Module):
+    """Multi-head attention without biases: queries ``(B or 1, N, D)`` and context ``(B, T, D)`` -> ``(B, N, D)``."""
+
+    def __init__(self, dim: int, heads: int, operations: Any, device: torch.device | str | None) -> None:
+        super().__init__()
+        inner = heads * HEAD_DIM
+        self.heads = heads
+        self.to_q = operations.Linear(dim, inner, bias=False, device=device)
+        self.to_k = operations.Linear(dim, inner, bias=False, device=device)
+        self.to_v = operations.Linear(dim, inner, bias=False, device=device)
+        self.to_out = nn.ModuleList([operations.Linear(inner, dim, bias=False, device=device)])
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        q, k, v = (
+            part.unflatten(-1, (self.heads, HEAD_DIM)).transpose(1, 2)  # (B, heads, N or T, HEAD_DIM)
+            for part in (self.to_q(x), self.to_k(context), self.to_v(context))
+        )
+        out = F.scaled_dot_product_attention(q.expand(k.shape[0], -1, -1, -1), k, v)
+        return self.to_out[0](out.transpose(1, 2).flatten(2))
+
+
+class GELUProjection(nn.Module):
+    """``(..., D) -> (..., D * mult)``, then the exact GELU."""
+
+    def __init__(self, dim: int, hidden: int, operations: Any, device: torch.device | str | None) -> None:
+        super().__init__()
+        self.proj = operations.Linear(dim, hidden, device=device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.proj(x))
+
+
+class FeedForward(nn.Module):
+    """``(..., D) -> (..., D)``. Position 1 of ``net`` is the files' dropout, which holds nothing."""
+
+    def __init__(self, dim: int, mult: int, operations: Any, device: torch.device | str | None) -> None:
+        super().__init__()
+        widen = GELUProjection(dim, dim * mult, operations, device)
+        self.net = nn.Sequential(widen, nn.Identity(), operations.Linear(dim * mult, dim, device=device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class ResamplerBlock(nn.Module):
+    """Self-attention, then attention to each condition in turn, then feed-forward; pre-norm, residual each time."""
+
+    def __init__(self, config: ResamplerConfig, operations: Any, device: torch.device | str | None) -> None:
+        super().__init__()
+
+        def norm() -> nn.Module:
+            return operations.LayerNorm(config.dim, device=device)
+
+        def attention() -> Attention:
+            return Attention(config.dim, config.heads, operations, device)
+
+        self.norm_attn1, self.attn1 = norm(), attention()
+        self.conditions = [
+            (f"norm_attn{i}_l", f"norm_attn{i}_{suffix}", f"attn{i}")
+            for i, suffix in enumerate(CONDITIONS[: len(config.condition_dims)], start=2)
+        ]
+        for norm_queries, norm_tokens, name in self.conditions:
+            self.add_module(norm_queries, norm())
+            self.add_module(norm_tokens, norm())
+            self.add_module(name, attention())
+        self.norm_ff = norm()
+        self.ff = FeedForward(config.dim, config.ff_mult, operations, device)
+
+    def forward(self, latents: Tensor, contexts: Sequence[Tensor]) -> Tensor:
+        normed = self.norm_attn1(latents)
+        latents = latents + self.attn1(normed, normed)
+        for (norm_queries, norm_tokens, name), context in zip(self.conditions, contexts, strict=True):
+            queries, tokens = getattr(self, norm_queries)(latents), getattr(self, norm_tokens)(context)
+            latents = latents + getattr(self, name)(queries, tokens)
+        return latents + self.ff(self.norm_ff(latents))
+
+
+class Resampler(nn.Module):
+    """Conditions, a list of ``(B, T, condition_dim)`` -> rows ``(B, N, K)``.
+
+    The queries stay one for all photos up to the first attention to a condition, so what does not depend on the photo
+    is computed once a batch.
+    """
+
+    def __init__(self, config: ResamplerConfig, operations: Any, device: torch.device | str | None = None) -> None:
+        super().__init__()
+        self.latents = operations.Queries(config.queries, config.dim, device=device)
+        self.condition_names = ("proj_in", "proj_in_2")[: len(config.condition_dims)]
+        for name, width in zip(self.condition_names, config.condition_dims, strict=True):
+            self.add_module(name, operations.Linear(width, config.dim, device=device))
+        self.layers = nn.ModuleList(ResamplerBlock(config, operations, device) for _ in range(config.depth))
+        self.proj_out = operations.Linear(config.dim, config.out_dim, device=device)
+
+    def forward(self, conditions: Sequence[Tensor]) -> Tensor:
+        contexts = [getattr(self, name)(tokens) for name, tokens in zip(self.condition_names, conditions, strict=True)]
+        latents = self.latents(contexts[0])
+        for layer in self.layers:
+            latents = layer(latents, contexts)
+        return self.proj_out(latents)

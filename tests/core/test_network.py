@@ -1,0 +1,166 @@
+"""The network against the public implementation's numbers, and its contracts."""
+
+import pytest
+import torch
+from torch import nn
+
+from hyperlora_core import HyperLoRA, HyperLoRAError
+from hyperlora_core.network import ops
+from hyperlora_core.network.config import AttentionModule, HyperLoRAConfig, ResamplerConfig
+
+COEFFICIENT_TOLERANCE = {torch.float32: 1e-5, torch.float16: 3e-3, torch.bfloat16: 3e-2}
+
+
+def id_inputs(golden, photos=slice(None)):
+    return golden["input.id_embed"][photos, 0], golden["input.clip_hidden"][photos]
+
+
+@pytest.fixture(scope="module")
+def network(golden_checkpoint):
+    return HyperLoRA.load(golden_checkpoint)
+
+
+@pytest.mark.parametrize("dtype", COEFFICIENT_TOLERANCE, ids=str)
+def test_coefficients_equal_the_public_implementations(golden_checkpoint, golden, dtype):
+    network = HyperLoRA.load(golden_checkpoint, dtype=dtype)
+    found = {
+        "id_coefficients": network.id_coefficients(*id_inputs(golden)),
+        "id_coefficients_first_image_only": network.id_coefficients(*id_inputs(golden, slice(1))),
+        "base_coefficients": network.base_coefficients(golden["input.base_clip_hidden"]),
+    }
+    for name, coefficients in found.items():
+        torch.testing.assert_close(
+            coefficients, golden[f"expect.{name}"][0], rtol=0, atol=COEFFICIENT_TOLERANCE[dtype], msg=name
+        )
+
+
+@pytest.mark.parametrize("kind", ["id", "base"])
+def test_lora_equals_the_public_implementations(network, golden, kind):
+    coefficients = golden[f"expect.{kind}_coefficients"][0]
+    lora = network.id_lora(coefficients) if kind == "id" else network.base_lora(coefficients)
+    expected = {
+        name.removeprefix(f"expect.{kind}_lora."): tensor
+        for name, tensor in golden.items()
+        if name.startswith(f"expect.{kind}_lora.")
+    }
+    assert len(expected) == 3 * 4 * 3  # modules, projections, tensors
+    for name, tensor in expected.items():
+        assert lora[name].shape == tensor.shape
+        assert (lora[name] - tensor).abs().max() <= 1e-5 * tensor.abs().max(), name
+    assert len(lora) == 30 * 4 * 3
+
+
+def test_hyperparameters_are_read_off_the_shapes(network):
+    config = network.config
+    assert config.id_resampler == ResamplerConfig(240, 192, 2, 2, 4, (64, 64), 4)
+    assert config.base_resampler == ResamplerConfig(240, 192, 2, 2, 4, (64,), 4)
+    assert (config.id_rank, config.base_rank, config.id_tokens, config.token_width) == (8, 4, 4, 64)
+    assert (config.id_embed_dim, config.clip_width, config.basis_size) == (512, 64, 4)
+    assert config.modules[0] == AttentionModule("down_blocks.2.attentions.0.transformer_blocks.0.attn1", 320, None)
+
+
+def test_storage_stays_as_in_the_file_and_mapped(network):
+    assert {tensor.dtype for tensor in network.state_dict().values()} == {torch.float16}
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_sdxl_has_the_sizes_of_the_released_model():
+    widths = [(640, 10), (1280, 60)]
+    modules = tuple(
+        AttentionModule(f"{width}.{i}.{kind}", width, text)
+        for width, count in widths
+        for i in range(count)
+        for kind, text in (("attn1", None), ("attn2", 2048))
+    )
+    resampler = ResamplerConfig(1120, 1024, 4, 12, 4, (1024, 1024), 128)
+    base = ResamplerConfig(1120, 1024, 4, 12, 4, (1024,), 128)
+    config = HyperLoRAConfig(modules, resampler, base, 8, 4, 512, 16, 1024, 1024)
+    network = HyperLoRA(config, device="meta")
+
+    def parameters(module: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    assert parameters(network.id_bases) == 1_486_356_480
+    assert parameters(network.base_bases) == 743_178_240
+    assert parameters(network.resampler) == 74_750_080
+    assert parameters(network.base_resampler) == 61_101_184
+    assert parameters(network.id_projector) == 8_407_040
+
+
+def test_a_batch_of_photos_gives_each_photos_rows(network, golden):
+    together = network.id_rows(*id_inputs(golden))
+    alone = [network.id_rows(*id_inputs(golden, slice(i, i + 1))) for i in range(2)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5)
+
+
+def test_mix_is_the_mean_and_then_unit_rows():
+    rows = torch.randn(3, 16, 4)
+    mean = rows.mean(0)
+    torch.testing.assert_close(HyperLoRA.mix(rows), mean / mean.norm(dim=-1, keepdim=True), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(HyperLoRA.mix(rows, torch.ones(3)), HyperLoRA.mix(rows))
+    torch.testing.assert_close(HyperLoRA.mix(rows, torch.tensor([0.0, 2.0, 0.0])), HyperLoRA.mix(rows[1:2]))
+    people = torch.stack([rows, rows.flip(-1)])
+    torch.testing.assert_close(HyperLoRA.mix(people), torch.stack([HyperLoRA.mix(rows), HyperLoRA.mix(rows.flip(-1))]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "message"),
+    [
+        (torch.ones(0, 16, 4), None, "at least one photo"),
+        (torch.ones(2, 16, 4), torch.ones(3), "one weight a photo"),
+        (torch.ones(2, 16, 4), torch.tensor([1.0, -1.0]), "sum to zero"),
+    ],
+)
+def test_mix_refuses_what_has_no_mean(rows, weights, message):
+    with pytest.raises(HyperLoRAError, match=message):
+        HyperLoRA.mix(rows, weights)
+
+
+@pytest.mark.parametrize(
+    ("embeds", "tokens", "message"),
+    [
+        (torch.ones(1, 256), torch.ones(1, 17, 64), r"face embeddings of shape \(refs, 512\).*\(1, 256\)"),
+        (torch.ones(1, 512), torch.ones(1, 257, 1280), "CLIP vision model is not the one"),
+        (torch.ones(2, 512), torch.ones(1, 17, 64), "2 face embeddings and CLIP tokens of 1 photos"),
+        (torch.ones(1, 512), None, "needs CLIP tokens"),
+        (torch.ones(0, 512), torch.ones(0, 17, 64), "face embeddings of shape"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(network, embeds, tokens, message):
+    with pytest.raises(HyperLoRAError, match=message):
+        network.id_rows(embeds, tokens)
+
+
+def test_a_checkpoint_without_base_parts_says_so(checkpoint_copy, golden):
+    (checkpoint_copy / "base_resampler.safetensors").unlink()
+    bases = checkpoint_copy / "hyper_lora_modules.safetensors"
+    from safetensors.torch import load_file, save_file
+
+    save_file({k: v.clone() for k, v in load_file(bases).items() if ".id_" in k}, bases)
+    network = HyperLoRA.load(checkpoint_copy)
+    assert not network.config.has_base
+    torch.testing.assert_close(
+        network.id_coefficients(*id_inputs(golden)), golden["expect.id_coefficients"][0], rtol=0, atol=1e-5
+    )
+    for call in (lambda: network.base_rows(torch.ones(1, 17, 64)), lambda: network.base_lora(torch.ones(240, 4))):
+        with pytest.raises(HyperLoRAError, match="has no Base parts"):
+            call()
+
+
+def test_leaves_with_weights_are_made_by_the_classes_given(golden_checkpoint, golden):
+    class Recording:
+        def __init__(self):
+            self.made = set()
+
+        def __getattr__(self, name):
+            self.made.add(name)
+            return getattr(ops, name)
+
+    operations = Recording()
+    network = HyperLoRA.load(golden_checkpoint, operations=operations)
+    assert operations.made == {"Linear", "LayerNorm", "Queries", "Basis"}
+    leaves = (ops.Linear, ops.LayerNorm, ops.Queries, ops.Basis)
+    for name, module in network.named_modules():
+        if list(module.parameters(recurse=False)):
+            assert isinstance(module, leaves), name
+            assert not list(module.children()), f"{name} has weights and children"
