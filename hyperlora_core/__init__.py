@@ -1,10 +1,41 @@
-"""HyperLoRA: photos of a face in, the weights of an SDXL LoRA out, in one pass."""
+"""HyperLoRA: photos of a face in, the weights of an SDXL LoRA out, in one pass. ComfyUI's nodes are built on this.
+
+network = HyperLoRA.load(folder)
+clip, analyzer = ClipVision.load(file), FaceAnalyzer.load(folder)
+references = find_references(analyzer, [open_photo("me.jpg")])
+identity, _ = encode_id(network, clip, references)
+generate(network, identity, id_weight=0.8).save("me.safetensors")
+"""
 
 __version__ = "0.1.0"
 
+from . import crops
+from .clip import ClipVision
 from .errors import HyperLoRAError
+from .faces import Face, FaceAnalyzer
 from .identity import Identity
 from .lora import LoRA
 from .network.hyperlora import HyperLoRA
+from .photos import open_photo
+from .pipeline import TRIGGER_WORDS, encode_base, encode_id, find_references, generate
 
-__all__ = ["HyperLoRA", "HyperLoRAError", "Identity", "LoRA"]
+__all__ = [
+    "TRIGGER_WORDS",
+    "ClipVision",
+    "Face",
+    "FaceAnalyzer",
+    "HyperLoRA",
+    "HyperLoRAError",
+    "Identity",
+    "LoRA",
+    "crops",
+    "encode_base",
+    "encode_id",
+    "find_references",
+    "generate",
+    "open_photo",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,20 +1,57 @@
-"""Checkpoints for the core's tests."""
+"""What many tests stand on: real photos, real face models, demo models, ComfyUI and its server."""
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-GOLDEN = Path(__file__).parent / "golden" / "network"
-PARTS = ("resampler", "base_resampler", "id_projector")
+from demo import comfyui as comfyui_source
+from demo import face_pack as face_pack_source
+from demo import models as models_source
+from demo import photos as photos_source
+from demo.server import ComfyServer
+
+GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, Path]:
+    """Real photos: astronaut, group (six people), obama, obama2, obama3 (one person), biden."""
+    return photos_source.photos()
+
+
+@pytest.fixture(scope="session")
+def face_pack() -> Path:
+    """The folder of real face models that stands in for antelopev2."""
+    return face_pack_source.face_pack()
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """A ``models`` folder of demo models."""
+    return models_source.demo_models()
+
+
+@pytest.fixture(scope="session")
+def comfyui_path() -> Path:
+    """ComfyUI's folder."""
+    return comfyui_source.comfyui()
+
+
+@pytest.fixture(scope="session")
+def server(models, tmp_path_factory) -> Iterator[ComfyServer]:
+    """One ComfyUI server for the whole run."""
+    with ComfyServer(tmp_path_factory.mktemp("comfyui"), models) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def golden() -> dict[str, torch.Tensor]:
-    """Inputs, and what the public implementation computes from them."""
+    """Inputs of the network, and what the public implementation computes from them."""
     return load_file(GOLDEN / "expected.safetensors")
 
 
@@ -23,7 +60,7 @@ def golden_checkpoint(tmp_path_factory) -> Path:
     """The golden checkpoint; the bases that are not stored are zeros."""
     folder = tmp_path_factory.mktemp("golden_checkpoint")
     shutil.copy(GOLDEN / "hyper_lora_modules.json", folder)
-    for part in PARTS:
+    for part in ("resampler", "base_resampler", "id_projector"):
         shutil.copy(GOLDEN / f"{part}.safetensors", folder)
     stored = load_file(GOLDEN / "bases_of_three_modules.safetensors")
     bases = {}

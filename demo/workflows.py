@@ -1,0 +1,39 @@
+"""The example workflows in the API format, with their slots filled: models, photos, sizes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent.parent / "example_workflows"
+
+Workflow = dict[str, dict[str, Any]]
+
+
+def load(name: str) -> Workflow:
+    """An example workflow in the API format."""
+    return json.loads((FOLDER / "api" / f"{name}.json").read_text())
+
+
+def nodes(workflow: Workflow, node_id: str) -> list[str]:
+    """The numbers of the nodes of a class."""
+    return [number for number, node in workflow.items() if node["class_type"] == node_id]
+
+
+def node(workflow: Workflow, node_id: str) -> str:
+    """The number of the one node of a class."""
+    (number,) = nodes(workflow, node_id)
+    return number
+
+
+def fill(workflow: Workflow, values: Mapping[str, Mapping[str, Any]]) -> Workflow:
+    """The workflow with inputs set on every node of a class, where the workflow has that class.
+
+    Args:
+        workflow: in the API format; it is left as it is.
+        values: node class -> input -> value.
+    """
+    return {
+        number: node | {"inputs": node["inputs"] | dict(values.get(node["class_type"], {}))}
+        for number, node in workflow.items()
+    }

@@ -1,0 +1,241 @@
+"""Faces on photos: boxes, landmarks and embeddings, by insightface's models.
+
+Preprocessing and the two passes of the embedding are what the released weights were trained on.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+from . import onnx_models
+from .crops import face_box
+from .errors import HyperLoRAError, NoFaceError
+
+ORDERS = ("largest", "left to right", "detection order", "best match")
+
+_DETECTION_SIZES = (640, 512, 384, 256)
+_MARGINS = (0.25, 0.5, 1.0)  # of the longer side: tight crops are found once there is something around them
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face on a photo; pixels of the photo throughout, float32.
+
+    Attributes:
+        box: ``(4,)``, left, top, right, bottom.
+        score: how sure the detector is, 0..1.
+        keypoints: ``(5, 2)``, eyes, nose, corners of the mouth.
+        landmarks: ``(106, 2)``.
+        embedding: ``(512,)``, unit length, of the face as it lies in the whole photo.
+    """
+
+    box: np.ndarray
+    score: float
+    keypoints: np.ndarray
+    landmarks: np.ndarray
+    embedding: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """Of the box, in pixels."""
+        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A photo of a person whose face on it is known.
+
+    Attributes:
+        photo: RGB.
+        faces: all faces on it, in the detector's order.
+        face: the person's.
+        id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on.
+        name: how messages call the photo.
+    """
+
+    photo: Image.Image
+    faces: tuple[Face, ...]
+    face: Face
+    id_embed: np.ndarray
+    name: str
+
+
+class FaceAnalyzer:
+    """Finds and describes faces.
+
+    Attributes:
+        provider: what computes, as the user chose it or as ``auto`` found it.
+        path: the folder of its models.
+    """
+
+    _loaded: dict[tuple[Path, str], "FaceAnalyzer"] = {}  # noqa: RUF012 - one cache for the process
+    _lock = threading.Lock()
+
+    def __init__(self, models: onnx_models.FaceModels, path: Path) -> None:
+        self._models = models
+        self.provider = models.provider
+        self.path = path
+
+    @classmethod
+    def load(cls, path: str | Path, provider: str = "auto") -> "FaceAnalyzer":
+        """Load a face pack, once a process for each folder and provider. Nothing is ever downloaded.
+
+        Args:
+            path: the folder of the .onnx files, e.g. ``models/insightface/models/antelopev2``.
+            provider: one of ``PROVIDERS``.
+
+        Raises:
+            HyperLoRAError: the folder lacks a model, or one is broken or of another kind.
+            MissingPackageError: insightface or onnxruntime is missing, or the provider is.
+        """
+        with cls._lock:
+            key = (Path(path).resolve(), provider)
+            if key not in cls._loaded:
+                cls._loaded[key] = cls(onnx_models.load(key[0], provider), key[0])
+            return cls._loaded[key]
+
+    def detect(self, photo: Image.Image) -> list[Face]:
+        """Find all faces.
+
+        Smaller detector sizes are tried until a face is found, then the photo with a margin around it: a face that
+        fills the frame is found so.
+
+        Args:
+            photo: RGB.
+
+        Returns:
+            The faces in the detector's order, surest first; empty where there is none.
+        """
+        for margin in (0.0, *_MARGINS):
+            border = round(margin * max(photo.size))
+            pixels = _bgr(ImageOps.expand(photo, border) if border else photo)
+            for size in _DETECTION_SIZES:
+                faces = self._detect_at(pixels, size)
+                if faces:
+                    return [_shifted(face, -border) for face in faces]
+        return []
+
+    def id_embedding(self, photo: Image.Image, face: Face) -> np.ndarray:
+        """The embedding that the network is conditioned on: of the face, found again in a crop twice its face box.
+
+        Where that crop holds several faces, the one that overlaps ``face`` most is taken.
+
+        Args:
+            photo: RGB.
+            face: a face on it.
+
+        Returns:
+            ``(512,)`` float32, unit length.
+
+        Raises:
+            NoFaceError: no face is found in the crop.
+        """
+        box = face_box(face.landmarks, scale=2)
+        pixels = _bgr(photo.crop(box))
+        corner = np.array([round(box[0]), round(box[1])] * 2)
+        for size in _DETECTION_SIZES:
+            found = self._detect_at(pixels, size)
+            if found:
+                return max(found, key=lambda other: _overlap(other.box, face.box - corner)).embedding
+        raise NoFaceError("a face was found, but not again in the crop around it: use a sharper or larger photo")
+
+    def _detect_at(self, pixels: np.ndarray, size: int) -> list[Face]:
+        boxes, keypoints = self._models.detector.detect(pixels, input_size=(size, size))
+        return [
+            self._describe(pixels, box, points)
+            for box, points in zip(boxes, keypoints, strict=True)
+            if min(box[2] - box[0], box[3] - box[1]) >= 1
+        ]
+
+    def _describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray) -> Face:
+        landmarks, embedding = self._models.describe(pixels, box[:4], keypoints)
+        return Face(
+            box[:4].astype(np.float32),
+            float(box[4]),
+            keypoints.astype(np.float32),
+            landmarks.astype(np.float32),
+            (embedding / np.linalg.norm(embedding)).astype(np.float32),
+        )
+
+
+def choose_face(
+    faces: Sequence[Face], order: str = "largest", index: int = 0, reference: np.ndarray | None = None
+) -> Face:
+    """Pick one face of a photo.
+
+    Args:
+        faces: in the detector's order.
+        order: one of ``ORDERS``: how to order them first.
+        index: which in that order, from 0.
+        reference: ``(512,)``, for "best match": the embedding to be near to.
+
+    Raises:
+        NoFaceError: there is none, or not so many.
+        HyperLoRAError: the order is unknown, or its reference is missing.
+    """
+    keys: dict[str, Callable[[Face], float]] = {
+        "largest": lambda face: -face.area,
+        "left to right": lambda face: float(face.box[0] + face.box[2]),
+        "detection order": lambda face: 0.0,
+        "best match": lambda face: 0.0 if reference is None else -float(face.embedding @ reference),
+    }
+    if order not in keys:
+        raise HyperLoRAError(f"the order {order!r} is unknown: one of {', '.join(ORDERS)} was expected")
+    if order == "best match" and reference is None:
+        raise HyperLoRAError("the order 'best match' needs a reference: connect a photo of the person")
+    if not faces:
+        raise NoFaceError(
+            "no face was found. Use a photo that shows the face from the front, in good light, at least 100 pixels wide"
+        )
+    if not 0 <= index < len(faces):
+        raise NoFaceError(f"face {index} was asked for, but only {len(faces)} found: the first is 0")
+    return sorted(faces, key=keys[order])[index]
+
+
+def draw_faces(photo: Image.Image, faces: Sequence[Face], chosen: Face) -> Image.Image:
+    """A photo with its faces framed and numbered as given; the chosen one has a thick double frame."""
+    drawn = photo.copy()
+    draw = ImageDraw.Draw(drawn)
+    line = max(1, round(max(photo.size) / 200))
+    for number, face in enumerate(faces):
+        box = tuple(float(value) for value in face.box)
+        if face is chosen:
+            draw.rectangle(box, outline="white", width=3 * line)
+            draw.rectangle(box, outline="limegreen", width=2 * line)
+        else:
+            draw.rectangle(box, outline="orange", width=line)
+        draw.text(
+            (box[0] + 4 * line, box[1] + 4 * line),
+            str(number),
+            fill="white",
+            font_size=10 * line,
+            stroke_fill="black",
+            stroke_width=line,
+        )
+    return drawn
+
+
+def _bgr(photo: Image.Image) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(photo)[..., ::-1])
+
+
+def _shifted(face: Face, by: float) -> Face:
+    if not by:
+        return face
+    shift = np.float32(by)
+    return Face(face.box + shift, face.score, face.keypoints + shift, face.landmarks + shift, face.embedding)
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    common = float(np.prod(np.clip(high - low, 0, None)))
+    areas = [float(np.prod(box[2:] - box[:2])) for box in (one, other)]
+    return common / (sum(areas) - common)

@@ -1,0 +1,174 @@
+"""The face models of a pack such as antelopev2: found by what they are, run by insightface on onnxruntime.
+
+insightface and onnxruntime are imported here alone, when a pack is loaded.
+"""
+
+import logging
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import HyperLoRAError, MissingPackageError
+
+PROVIDERS = ("auto", "CUDA", "ROCm", "CoreML", "DirectML", "CPU")
+
+_EXECUTION_PROVIDERS = {
+    "CUDA": "CUDAExecutionProvider",
+    "ROCm": "ROCMExecutionProvider",
+    "CoreML": "CoreMLExecutionProvider",
+    "DirectML": "DmlExecutionProvider",
+    "CPU": "CPUExecutionProvider",
+}
+_ROLES = {
+    "detection": "a face detector (antelopev2: scrfd_10g_bnkps.onnx)",
+    "landmark_2d_106": "106 landmarks (antelopev2: 2d106det.onnx)",
+    "recognition": "a face embedder (antelopev2: glintr100.onnx)",
+}
+_UNUSED = ("1k3d68", "genderage")  # of antelopev2: 3D landmarks, age and sex
+_EMBEDDING = 512
+_GPU_PACKAGES = ("onnxruntime-gpu", "onnxruntime-rocm", "onnxruntime-directml")
+_INSTALL_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FaceModels:
+    """insightface's three models.
+
+    Attributes:
+        detector: boxes and keypoints of a picture.
+        landmarker: 106 landmarks of a face.
+        embedder: the embedding of a face.
+        provider: what runs them, one of ``PROVIDERS`` without "auto".
+    """
+
+    detector: Any
+    landmarker: Any
+    embedder: Any
+    provider: str
+
+    def describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks ``(106, 2)`` and embedding ``(512,)`` of a face on a picture ``(height, width, BGR)``."""
+        from insightface.app.common import Face
+
+        face = Face(bbox=box, kps=keypoints)
+        return self.landmarker.get(pixels, face), self.embedder.get(pixels, face)
+
+
+def load(path: Path, provider: str = "auto") -> FaceModels:
+    """Load the models of a folder.
+
+    Args:
+        path: the folder, or one that holds a folder of the same name, as a zip often unpacks.
+        provider: one of ``PROVIDERS``; "auto" takes the first that onnxruntime offers.
+
+    Raises:
+        HyperLoRAError: the folder lacks a model, or one is broken or of another kind.
+        MissingPackageError: a package is missing, or the provider is.
+    """
+    if provider not in PROVIDERS:
+        raise HyperLoRAError(f"the provider {provider!r} is unknown: one of {', '.join(PROVIDERS)} was expected")
+    folder = path / path.name if (path / path.name).is_dir() else path
+    files = sorted(file for file in folder.glob("*.onnx") if file.stem not in _UNUSED)
+    if not files:
+        raise HyperLoRAError(
+            f"there are no face models in {folder}: it needs {', '.join(_ROLES.values())}. "
+            "Unpack the whole antelopev2 there"
+        )
+    names = _provider_names(provider)
+    models: dict[str, Any] = {}
+    for file in files:
+        model = _load_model(file, names)
+        task = getattr(model, "taskname", None)
+        if task in _ROLES:
+            models.setdefault(task, model)
+    lacking = [role for task, role in _ROLES.items() if task not in models]
+    if lacking:
+        raise HyperLoRAError(
+            f"the face models in {folder} lack {' and '.join(lacking)}; "
+            f"found: {', '.join(file.name for file in files)}. Unpack the whole antelopev2 there"
+        )
+    detector, landmarker, embedder = (models[task] for task in _ROLES)
+    detector.prepare(0, det_thresh=0.5, input_size=(640, 640))
+    if not detector.use_kps:
+        raise HyperLoRAError(f"the face detector in {folder} gives no keypoints; scrfd_10g_bnkps.onnx does")
+    if embedder.output_shape[-1] != _EMBEDDING:
+        raise HyperLoRAError(
+            f"the face embedder in {folder} makes embeddings of {embedder.output_shape[-1]} numbers; "
+            f"{_EMBEDDING} are needed"
+        )
+    used = _provider_in_use(detector.session.get_providers()[0], provider)
+    log.info("Faces are found with %s on %s", folder, used)
+    return FaceModels(detector, landmarker, embedder, used)
+
+
+def _load_model(file: Path, providers: list[str]) -> Any:
+    from google.protobuf.message import DecodeError
+    from insightface.model_zoo import get_model
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    try:
+        return get_model(str(file), providers=providers)
+    except (DecodeError, errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail, errors.InvalidArgument) as error:
+        raise HyperLoRAError(
+            f"the face model {file} cannot be read ({type(error).__name__}): it is broken, download it again"
+        ) from error
+
+
+def _provider_names(provider: str) -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingPackageError(
+            f"finding faces needs onnxruntime, which cannot be imported ({error}): pip install onnxruntime"
+        ) from error
+    try:
+        import insightface.model_zoo  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            f"finding faces needs insightface, which cannot be imported ({error}): pip install 'insightface>=2.1,<3'"
+        ) from error
+    onnxruntime.set_default_logger_severity(3)
+    offered = onnxruntime.get_available_providers()
+    if provider == "auto":
+        return [name for name in _EXECUTION_PROVIDERS.values() if name in offered]
+    name = _EXECUTION_PROVIDERS[provider]
+    if name not in offered:
+        raise MissingPackageError(
+            f"the provider {provider} was asked for, but the onnxruntime that is installed offers "
+            f"{', '.join(offered)}. {_provider_advice(provider)}"
+        )
+    return [name] if provider == "CPU" else [name, _EXECUTION_PROVIDERS["CPU"]]
+
+
+def _provider_in_use(execution_provider: str, asked: str) -> str:
+    used = next(
+        (name for name, value in _EXECUTION_PROVIDERS.items() if value == execution_provider), execution_provider
+    )
+    if asked not in ("auto", used):
+        raise MissingPackageError(
+            f"the provider {asked} was asked for, but could not start and {used} took its place. "
+            f"{_provider_advice(asked)}"
+        )
+    if asked == "auto" and used == "CPU" and _installed(*_GPU_PACKAGES):
+        log.warning("Faces are found on the CPU although a GPU build is installed. %s", _provider_advice("CUDA"))
+    return used
+
+
+def _provider_advice(provider: str) -> str:
+    if provider != "CUDA":
+        return "Choose 'auto', or install the build of onnxruntime that has it."
+    if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
+        return f"onnxruntime and onnxruntime-gpu are both installed and overwrite each other: {_INSTALL_GPU}"
+    if _installed("onnxruntime-gpu"):
+        return "onnxruntime-gpu is installed; its CUDA and cuDNN libraries do not fit this machine's."
+    return f"Install the CUDA build in place of the CPU one: {_INSTALL_GPU}"
+
+
+def _installed(*packages: str) -> bool:
+    found = {str(distribution.metadata["Name"]).lower() for distribution in metadata.distributions()}
+    return not found.isdisjoint(packages)

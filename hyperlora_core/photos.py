@@ -1,0 +1,129 @@
+"""Photos, from files and from ComfyUI's IMAGE tensors: RGB, 8 bits, upright."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from .errors import HyperLoRAError
+
+MAX_SIDE = 4096
+"""Longer photos are reduced to this many pixels: faces need no more."""
+
+log = logging.getLogger(__name__)
+
+
+def open_photo(path: str | Path) -> Image.Image:
+    """Open a photo as a person sees it.
+
+    The EXIF orientation is applied, transparency is laid on white, 16 bits are reduced to 8, and a photo longer than
+    ``MAX_SIDE`` is reduced.
+
+    Args:
+        path: a picture that PIL reads; of an animation the first frame is taken.
+
+    Returns:
+        RGB.
+
+    Raises:
+        HyperLoRAError: there is no such file, or it is no picture, or larger than PIL opens.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise HyperLoRAError(f"there is no photo {path}")
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (MAX_SIDE, MAX_SIDE))
+            image.load()
+            return _limited(_rgb(ImageOps.exif_transpose(image)))
+    except Image.DecompressionBombError as error:
+        raise HyperLoRAError(f"the photo {path} is too large to open: reduce it to {MAX_SIDE} pixels a side") from error
+    except UnidentifiedImageError as error:
+        raise HyperLoRAError(f"{path} is no picture that can be read: {_what_it_is(path)}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise HyperLoRAError(f"the photo {path} cannot be read ({error}): it may be broken or cut short") from error
+
+
+def to_photos(images: Tensor) -> list[Image.Image]:
+    """ComfyUI's pictures as photos.
+
+    Args:
+        images: IMAGE, ``(batch, height, width, channels)`` or ``(height, width, channels)``, 0..1; 1 channel is grey,
+            4 are RGB and alpha, which is laid on white.
+
+    Returns:
+        RGB, one for each picture of the batch.
+
+    Raises:
+        HyperLoRAError: the tensor has another shape, no pixel, or numbers that are not finite.
+    """
+    if images.ndim == 3:
+        images = images[None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
+        raise HyperLoRAError(
+            f"pictures of shape (batch, height, width, 1, 3 or 4) were expected, got {tuple(images.shape)}"
+        )
+    if 0 in images.shape:
+        raise HyperLoRAError(f"a picture without a pixel was given: the batch's shape is {tuple(images.shape)}")
+    return [_limited(_from_tensor(image, number)) for number, image in enumerate(images, start=1)]
+
+
+def _from_tensor(image: Tensor, number: int) -> Image.Image:
+    if not torch.isfinite(image).all():
+        raise HyperLoRAError(f"picture {number} of the batch holds NaN or infinite numbers: whatever made it failed")
+    pixels = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return _rgb(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+
+
+def to_images(photos: Sequence[Image.Image], size: int | None = None) -> Tensor:
+    """Pictures as ComfyUI's IMAGE.
+
+    Args:
+        photos: RGB; of one size where ``size`` is None.
+        size: the side of the square that each is resized to.
+
+    Returns:
+        ``(batch, height, width, 3)`` float32, 0..1.
+    """
+    if size is not None:
+        photos = [photo.resize((size, size)) for photo in photos]
+    return torch.from_numpy(np.stack([np.asarray(photo, dtype=np.float32) / 255 for photo in photos]))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits, whatever PIL stores them in
+        pixels = np.asarray(image).astype(np.float64)
+        image = Image.fromarray(
+            (pixels / (257 if pixels.max(initial=0) > 255 else 1)).clip(0, 255).round().astype("u1")
+        )
+    elif image.mode == "F":
+        pixels = np.nan_to_num(np.asarray(image))
+        image = Image.fromarray((pixels * (255 if pixels.max(initial=0) <= 1 else 1)).clip(0, 255).round().astype("u1"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _limited(photo: Image.Image) -> Image.Image:
+    if max(photo.size) <= MAX_SIDE:
+        return photo
+    reduced = ImageOps.contain(photo, (MAX_SIDE, MAX_SIDE))
+    log.info("A photo of %d x %d was reduced to %d x %d", *photo.size, *reduced.size)
+    return reduced
+
+
+def _what_it_is(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    if not start:
+        return "the file is empty"
+    if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "it is a web page"
+    if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        return "it is a HEIC photo; save it as JPEG or PNG"
+    return "save it as JPEG or PNG"

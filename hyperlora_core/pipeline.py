@@ -1,0 +1,175 @@
+"""The way from photos to a LoRA, in the four steps that the nodes and the command share."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+from PIL import Image
+
+from . import __version__, crops
+from .clip import ClipVision
+from .errors import HyperLoRAError, NoFaceError
+from .faces import FaceAnalyzer, Reference, choose_face
+from .identity import Identity
+from .lora import LoRA, combine
+from .network.hyperlora import HyperLoRA
+
+TRIGGER_WORDS = "fcsks fxhks fhyks"
+ON_NO_FACE = ("error", "skip")
+
+log = logging.getLogger(__name__)
+
+
+def find_references(
+    analyzer: FaceAnalyzer,
+    photos: Sequence[Image.Image],
+    order: str = "largest",
+    index: int = 0,
+    match: Image.Image | None = None,
+    on_no_face: str = "error",
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Reference]:
+    """Find a person's face in each photo.
+
+    Args:
+        analyzer: finds and describes faces.
+        photos: RGB pictures.
+        order: how faces are ordered before ``index`` picks one; see ``faces.ORDERS``.
+        index: which face in that order, from 0.
+        match: for the order "best match", a photo of the person; its largest face is compared with.
+        on_no_face: "error" raises for a photo without that face; "skip" leaves it out with a warning.
+        progress: told of the number of photos done, after each.
+
+    Returns:
+        One reference for each photo that has the face.
+
+    Raises:
+        NoFaceError: a photo has no face, naming its number; or, skipping, not one photo has.
+        HyperLoRAError: there is no photo, or ``index`` or ``match`` does not fit.
+    """
+    if not photos:
+        raise HyperLoRAError("no photo was given: connect at least one")
+    if on_no_face not in ON_NO_FACE:
+        raise HyperLoRAError(f"on_no_face is {on_no_face!r}; one of {', '.join(ON_NO_FACE)} was expected")
+    embedding = None
+    if match is not None:
+        embedding = choose_face(analyzer.detect(match)).embedding
+    references, problems = [], []
+    for number, photo in enumerate(photos, start=1):
+        faces = tuple(analyzer.detect(photo))
+        try:
+            face = choose_face(faces, order, index, embedding)
+            references.append(Reference(photo, faces, face, analyzer.id_embedding(photo, face), f"photo {number}"))
+        except NoFaceError as error:
+            problem = f"photo {number} of {len(photos)}: {error}"
+            if on_no_face == "error":
+                raise NoFaceError(problem) from error
+            log.warning("Skipped %s", problem)
+            problems.append(problem)
+        progress(number)
+    if not references:
+        raise NoFaceError(f"no face was found in any of the {len(photos)} photos, so none is left. " + problems[0])
+    return references
+
+
+def encode_id(
+    network: HyperLoRA,
+    clip: ClipVision,
+    references: Sequence[Reference],
+    remove_background: bool = True,
+    grayscale: bool = False,
+) -> tuple[Identity, list[Image.Image]]:
+    """Encode who the person is.
+
+    Args:
+        network: the HyperLoRA.
+        clip: the CLIP vision tower that it was trained with.
+        references: photos of one person.
+        remove_background: show CLIP the face on grey only.
+        grayscale: show CLIP the face without colour.
+
+    Returns:
+        The identity, and the pictures that CLIP saw.
+    """
+    _need(references)
+    pictures = [crops.id_image(ref.photo, ref.face.landmarks, remove_background, grayscale) for ref in references]
+    embeds = torch.stack([torch.from_numpy(ref.id_embed) for ref in references])
+    rows = network.id_rows(embeds, clip.tokens(clip.preprocess(pictures)))
+    photos = tuple(photo_hash(ref.photo) for ref in references)
+    return Identity(rows.cpu(), None, network.source, photos), pictures
+
+
+def encode_base(
+    network: HyperLoRA,
+    clip: ClipVision,
+    references: Sequence[Reference],
+    crop: bool = True,
+    scale_lrtb: tuple[float, float, float, float] = (1, 1, 1, 1),
+    safe_crop: bool = True,
+) -> tuple[Identity, list[Image.Image]]:
+    """Encode what is not the person: background, clothing, light. The face is blurred.
+
+    Args:
+        network: a HyperLoRA with Base parts.
+        clip: the CLIP vision tower that it was trained with.
+        references: photos, whose faces are known.
+        crop: cut to the face's surroundings; else the whole photo.
+        scale_lrtb: how far the cut reaches to the left, right, top and bottom, as factors.
+        safe_crop: stay inside the photo.
+
+    Returns:
+        An identity with the Base part alone, and the pictures that CLIP saw.
+    """
+    _need(references)
+    pictures = [crops.base_image(ref.photo, ref.face.landmarks, crop, scale_lrtb, safe_crop) for ref in references]
+    rows = network.base_rows(clip.tokens(clip.preprocess(pictures)))
+    return Identity(None, rows.cpu(), network.source), pictures
+
+
+def generate(network: HyperLoRA, identity: Identity, id_weight: float = 0.8, base_weight: float = 0.4) -> LoRA:
+    """Make the LoRA of an identity: its ID part and, where it has one, its Base part, each at its weight.
+
+    Args:
+        network: the HyperLoRA that encoded the identity.
+        identity: what to make it of.
+        id_weight: strength of the ID-LoRA.
+        base_weight: strength of the Base-LoRA.
+
+    Returns:
+        One LoRA on the CPU, with the ranks of both parts side by side; empty where every weight is 0.
+
+    Raises:
+        HyperLoRAError: the identity is another checkpoint's.
+    """
+    identity.check_checkpoint(network.source)
+    parts = []
+    if identity.id_rows is not None and id_weight != 0:
+        parts.append((network.id_lora(network.mix(identity.id_rows)), id_weight))
+    if identity.base_rows is not None and base_weight != 0:
+        parts.append((network.base_lora(network.mix(identity.base_rows)), base_weight))
+    lora = combine(parts)
+    metadata = {
+        "ss_base_model_version": "sdxl_base_v1-0",
+        "ss_tag_frequency": json.dumps({"hyperlora": {TRIGGER_WORDS: max(1, len(identity.photos))}}),
+        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+        "modelspec.trigger_phrase": TRIGGER_WORDS,
+        "hyperlora.version": __version__,
+        "hyperlora.checkpoint": network.source.get("name", ""),
+        "hyperlora.checkpoint_fingerprint": network.source.get("fingerprint", ""),
+        "hyperlora.photos_sha256": " ".join(identity.photos),
+        "hyperlora.id_weight": f"{id_weight if identity.id_rows is not None else 0:g}",
+        "hyperlora.base_weight": f"{base_weight if identity.base_rows is not None else 0:g}",
+    }
+    return LoRA(((key, value.cpu()) for key, value in lora.items()), metadata)
+
+
+def photo_hash(photo: Image.Image) -> str:
+    """sha256 of a photo's size and pixels."""
+    return hashlib.sha256(f"{photo.size}:".encode() + photo.tobytes()).hexdigest()
+
+
+def _need(references: Sequence[Reference]) -> None:
+    if not references:
+        raise HyperLoRAError("no photo with a face is left to encode")

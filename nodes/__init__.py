@@ -1,0 +1,26 @@
+"""The nodes, one file a topic: read sockets, call the core, wrap the result."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import faces, identity, lora, models, portrait
+
+
+class HyperLoRAExtension(ComfyExtension):
+    """What the pack brings to ComfyUI."""
+
+    async def on_load(self) -> None:
+        """Register the model folders."""
+        models.register_folders()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Every node of the pack."""
+        return [
+            portrait.HyperLoRAPortrait,
+            models.HyperLoRALoadModel,
+            faces.HyperLoRADetectFaces,
+            identity.HyperLoRAEncodeIdentity,
+            identity.HyperLoRAEncodeBase,
+            lora.HyperLoRAGenerate,
+            lora.HyperLoRAApply,
+            lora.HyperLoRASave,
+        ]

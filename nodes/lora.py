@@ -1,0 +1,112 @@
+"""The nodes that make a LoRA, apply it and save it."""
+
+import os
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..hyperlora_core.doors.comfyui import apply_lora
+from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.lora import LoRA
+from ..hyperlora_core.pipeline import generate
+from .models import DTYPES
+from .sockets import CATEGORY, IdentitySocket, LoraSocket, hyper_lora_input, id_weight_input, weight_input
+
+
+class HyperLoRAGenerate(io.ComfyNode):
+    """Make the LoRA of an identity."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HyperLoRAGenerate",
+            display_name="HyperLoRA Generate LoRA",
+            category=CATEGORY,
+            description="Makes the LoRA of an identity, in one pass. Its two parts are in it at these weights, so "
+            "apply it with strength 1.",
+            search_aliases=["generate lora", "id lora", "base lora"],
+            inputs=[
+                hyper_lora_input(),
+                IdentitySocket.Input("identity", tooltip="From HyperLoRA Encode Identity or Encode Base."),
+                id_weight_input(),
+                weight_input(
+                    "base_weight",
+                    0.4,
+                    "How strongly background, clothing and light are drawn, if the identity went through Encode Base.",
+                ),
+            ],
+            outputs=[LoraSocket.Output(display_name="lora", tooltip="Also fits ComfyUI's own LoRA model nodes.")],
+        )
+
+    @classmethod
+    def execute(cls, hyper_lora, identity, id_weight: float = 0.8, base_weight: float = 0.4) -> io.NodeOutput:
+        return io.NodeOutput(generate(hyper_lora.network(), identity, id_weight, base_weight))
+
+
+class HyperLoRAApply(io.ComfyNode):
+    """Apply a LoRA to a model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HyperLoRAApply",
+            display_name="HyperLoRA Apply LoRA",
+            category=CATEGORY,
+            description="Applies a generated LoRA to a MODEL. It chains with other LoRAs, ControlNet and IP-Adapter in "
+            "any order, and refuses a base model that it does not fit.",
+            search_aliases=["apply lora", "lora model"],
+            inputs=[
+                io.Model.Input("model", tooltip="An SDXL model."),
+                LoraSocket.Input("lora", tooltip="From HyperLoRA Generate LoRA, or a LoRA of ComfyUI's own nodes."),
+                weight_input(
+                    "strength",
+                    1.0,
+                    "Strength of the whole LoRA: 1 is as it was generated, 0 leaves the model as it is.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model")],
+        )
+
+    @classmethod
+    def execute(cls, model, lora, strength: float = 1.0) -> io.NodeOutput:
+        return io.NodeOutput(apply_lora(model, lora, strength))
+
+
+class HyperLoRASave(io.ComfyNode):
+    """Save a LoRA as a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HyperLoRASave",
+            display_name="HyperLoRA Save LoRA",
+            category=CATEGORY,
+            description="Saves the LoRA under output/loras, where ComfyUI's own Load LoRA finds it. The file says what "
+            "made it and which trigger words it listens to.",
+            search_aliases=["save lora", "export lora"],
+            is_output_node=True,
+            inputs=[
+                LoraSocket.Input("lora", tooltip="From HyperLoRA Generate LoRA or HyperLoRA Portrait."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="person",
+                    tooltip="The file's name below output/loras; a number is added.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=["fp16", "bf16", "fp32"],
+                    default="fp16",
+                    tooltip="fp16 is what other tools expect.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="lora_name", tooltip="The name by which Load LoRA finds the file.")],
+        )
+
+    @classmethod
+    def execute(cls, lora, filename_prefix: str = "person", dtype: str = "fp16") -> io.NodeOutput:
+        if not isinstance(lora, LoRA):
+            raise HyperLoRAError("this LoRA was not made by HyperLoRA: save it with ComfyUI's own Save LoRA Weights")
+        root = os.path.join(folder_paths.get_output_directory(), "loras")
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix.strip() or "person", root)
+        path = lora.to(DTYPES[dtype]).save(os.path.join(folder, f"{name}_{counter:05}_.safetensors"))
+        return io.NodeOutput(os.path.relpath(path, root), ui=ui.PreviewText(str(path)))

@@ -1,0 +1,82 @@
+"""The whole way in one node: photos and a model in, the person's model out."""
+
+from comfy_api.latest import io, ui
+
+from ..hyperlora_core.doors.comfyui import apply_lora
+from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.photos import to_images
+from ..hyperlora_core.pipeline import TRIGGER_WORDS, encode_base, encode_id, find_references, generate
+from .faces import photos_of
+from .identity import CROP_SIZE, crops_output
+from .progress import photo_progress
+from .sockets import (
+    CATEGORY,
+    LoraSocket,
+    hyper_lora_input,
+    id_weight_input,
+    on_no_face_input,
+    photos_input,
+    weight_input,
+)
+
+
+class HyperLoRAPortrait(io.ComfyNode):
+    """Photos of a person and a model in, a model that draws the person out."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HyperLoRAPortrait",
+            display_name="HyperLoRA Portrait",
+            category=CATEGORY,
+            description="Photos of a person in, a model that draws them out. Begin the prompt with the trigger words.",
+            search_aliases=["hyperlora", "face id", "instantid", "ip-adapter", "pulid", "identity", "likeness"],
+            inputs=[
+                io.Model.Input("model", tooltip="An SDXL model."),
+                hyper_lora_input(),
+                photos_input(),
+                id_weight_input(),
+                weight_input(
+                    "base_weight",
+                    0.0,
+                    "How strongly background, clothing and light of the photos are drawn too. Needs a HyperLoRA with "
+                    "Base parts, which the released ones do not have; 0 leaves it out.",
+                ),
+                on_no_face_input(),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model"),
+                crops_output(),
+                io.String.Output(display_name="trigger_words", tooltip="Begin the prompt with these words."),
+                LoraSocket.Output(display_name="lora", tooltip="The LoRA that was applied, for HyperLoRA Save LoRA."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        hyper_lora,
+        images: dict,
+        id_weight: float = 0.8,
+        base_weight: float = 0.0,
+        on_no_face: str = "error",
+    ) -> io.NodeOutput:
+        if base_weight != 0 and not hyper_lora.config.has_base:
+            raise HyperLoRAError(
+                f"base_weight is {base_weight:g}, but this HyperLoRA has no Base parts and makes an ID-LoRA only: "
+                "set it to 0"
+            )
+        photos = photos_of(images)
+        references = find_references(
+            hyper_lora.analyzer(), photos, on_no_face=on_no_face, progress=photo_progress(len(photos))
+        )
+        network, clip = hyper_lora.network(), hyper_lora.clip()
+        identity, pictures = encode_id(network, clip, references)
+        if base_weight != 0:
+            identity = identity.with_base(encode_base(network, clip, references)[0])
+        lora = generate(network, identity, id_weight, base_weight)
+        crops = to_images(pictures, CROP_SIZE)
+        return io.NodeOutput(
+            apply_lora(model, lora, 1.0), crops, TRIGGER_WORDS, lora, ui=ui.PreviewImage(crops, cls=cls)
+        )

@@ -1,0 +1,52 @@
+"""The types that travel along wires, and the inputs that several nodes share."""
+
+from comfy_api.latest import io
+
+from ..hyperlora_core.pipeline import ON_NO_FACE
+
+CATEGORY = "HyperLoRA"
+
+HyperLoraModel = io.Custom("HYPER_LORA")
+Faces = io.Custom("HYPER_LORA_FACES")
+IdentitySocket = io.Custom("HYPER_LORA_IDENTITY")
+LoraSocket = io.Custom("LORA,LORA_MODEL")
+
+
+def hyper_lora_input() -> io.Input:
+    """The loaded HyperLoRA."""
+    return HyperLoraModel.Input("hyper_lora", tooltip="From Load HyperLoRA.")
+
+
+def photos_input() -> io.Input:
+    """One or several photos of one person, of any sizes; each slot may hold a batch."""
+    return io.Autogrow.Input(
+        "images",
+        template=io.Autogrow.TemplatePrefix(
+            io.Image.Input("image", tooltip="A photo of the person, or a batch of photos."),
+            prefix="image",
+            min=1,
+            max=16,
+        ),
+        tooltip="One or several photos of the same person. Connect as many as you have: they may differ in size.",
+    )
+
+
+def on_no_face_input() -> io.Input:
+    """What to do about a photo without a face."""
+    return io.Combo.Input(
+        "on_no_face",
+        options=list(ON_NO_FACE),
+        default="error",
+        tooltip="A photo in which no face is found: stop with an error that names it, or leave it out and go on with "
+        "the others.",
+    )
+
+
+def weight_input(name: str, default: float, tooltip: str) -> io.Input:
+    """A strength; 0 is off."""
+    return io.Float.Input(name, default=default, min=-10.0, max=10.0, step=0.01, round=False, tooltip=tooltip)
+
+
+def id_weight_input() -> io.Input:
+    """Strength of the ID-LoRA."""
+    return weight_input("id_weight", 0.8, "How strongly the person is drawn. 0.75 to 0.85 suits the released models.")

@@ -1,0 +1,219 @@
+"""ComfyUI's own classes, in this process: LoRAs patched into its UNets, and the network run by its leaves."""
+
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+
+from hyperlora_core import HyperLoRA, HyperLoRAError, LoRA
+
+VEGA = {
+    "model_channels": 320,
+    "channel_mult": [1, 1, 1],
+    "num_res_blocks": [2, 2, 2],
+    "transformer_depth": [0, 0, 1, 1, 2, 2],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+    "transformer_depth_middle": -1,
+    "context_dim": 2048,
+    "adm_in_channels": 2816,
+    "use_linear_in_transformer": True,
+    "num_head_channels": 64,
+    "num_heads": -1,
+    "num_classes": "sequential",
+    "in_channels": 4,
+    "out_channels": 4,
+    "image_size": 32,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "dtype": torch.float32,
+    "use_temporal_attention": False,
+    "use_temporal_resblock": False,
+}
+SD15 = VEGA | {
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": 768,
+    "adm_in_channels": None,
+    "num_classes": None,
+    "use_linear_in_transformer": False,
+}
+
+FLUX = {
+    "image_model": "flux",
+    "in_channels": 16,
+    "out_channels": 16,
+    "vec_in_dim": 64,
+    "context_in_dim": 64,
+    "hidden_size": 128,
+    "mlp_ratio": 4.0,
+    "num_heads": 1,
+    "depth": 1,
+    "depth_single_blocks": 1,
+    "axes_dim": [16, 56, 56],
+    "theta": 10000,
+    "patch_size": 2,
+    "qkv_bias": True,
+    "guidance_embed": False,
+    "txt_ids_dims": [],
+    "dtype": torch.float32,
+}
+
+
+@pytest.fixture(scope="module")
+def comfy(comfyui_path) -> ModuleType:
+    """ComfyUI's ``comfy`` package, on the CPU."""
+    sys.path.insert(0, str(comfyui_path))
+    from comfy.cli_args import args
+
+    args.cpu = True
+    import comfy.model_management
+    import comfy.sd
+    import comfy.supported_models
+
+    return comfy
+
+
+def patcher(comfy, kind, unet_config, device="cpu"):
+    torch.manual_seed(0)
+    config = getattr(comfy.supported_models, kind)(dict(unet_config))
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model({}, device=device)
+    if device == "cpu":
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(std=0.05)
+    return comfy.model_patcher.ModelPatcher(model, torch.device(device), torch.device(device))
+
+
+@pytest.fixture(scope="module")
+def vega(comfy):
+    """A small model of the SDXL family: Segmind Vega's shape, 320 wide throughout."""
+    return patcher(comfy, "Segmind_Vega", VEGA)
+
+
+@pytest.fixture(scope="module")
+def lora(golden_checkpoint, golden):
+    """The golden checkpoint's LoRA, with random numbers where its bases are not stored."""
+    lora = HyperLoRA.load(golden_checkpoint).id_lora(golden["expect.id_coefficients"][0])
+    generator = torch.Generator().manual_seed(0)
+    for key, value in lora.items():
+        if key.endswith("weight"):
+            lora[key] = torch.randn(value.shape, generator=generator) * 0.1
+    return lora
+
+
+def patched_weights(model) -> dict[str, torch.Tensor]:
+    """Every weight of the UNet as it is while the model is loaded."""
+    model.patch_model(torch.device("cpu"))
+    weights = {name: weight.clone() for name, weight in model.model.state_dict().items()}
+    model.unpatch_model(torch.device("cpu"))
+    return weights
+
+
+@pytest.fixture(scope="module")
+def plain(vega):
+    return patched_weights(vega)
+
+
+def apply(*arguments):
+    from hyperlora_core.doors.comfyui import apply_lora
+
+    return apply_lora(*arguments)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4, -3.0])
+def test_weights_become_base_plus_scaled_product(comfy, vega, plain, lora, strength):
+    targets = comfy.utils.unet_to_diffusers(VEGA)
+    found = patched_weights(apply(vega, lora, strength))
+    changed = set()
+    for name, factors in lora.factors():
+        key = "diffusion_model." + targets[f"{name}.weight"]
+        expected = plain[key] + strength * 0.5 * factors.up @ factors.down
+        torch.testing.assert_close(found[key], expected, rtol=1e-5, atol=1e-5)
+        changed.add(key)
+    assert len(changed) == 120
+    assert all(torch.equal(found[key], plain[key]) for key in plain.keys() - changed)
+
+
+def test_strength_zero_and_an_empty_lora_are_an_exact_passthrough(vega, lora):
+    assert apply(vega, lora, 0.0) is vega
+    assert apply(vega, LoRA(), 1.0) is vega
+
+
+def test_the_given_model_is_left_as_it_was(vega, plain, lora):
+    before = vega.patches_uuid
+    patched_weights(apply(vega, lora, 1.0))
+    assert vega.patches == {} and vega.patches_uuid == before
+    assert all(torch.equal(weight, plain[name]) for name, weight in patched_weights(vega).items())
+
+
+def test_loras_add_up(vega, plain, lora):
+    both = patched_weights(apply(apply(vega, lora, 0.8), lora, -0.3))
+    once = patched_weights(apply(vega, lora, 0.5))
+    for name in plain:
+        torch.testing.assert_close(both[name], once[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_comfyuis_own_loader_gives_the_same_weights_from_the_saved_file(comfy, vega, lora, dtype, tmp_path):
+    rounded = lora.to(dtype)
+    path = rounded.save(tmp_path / "person.safetensors")
+    theirs, _ = comfy.sd.load_lora_for_models(vega, None, comfy.utils.load_torch_file(str(path)), 0.8, 0)
+    ours = patched_weights(apply(vega, rounded, 0.8))
+    for name, weight in patched_weights(theirs).items():
+        assert torch.equal(ours[name], weight), name
+
+
+def test_a_state_dict_of_comfyuis_own_nodes_is_taken(vega, lora):
+    ours, theirs = patched_weights(apply(vega, lora, 1.0)), patched_weights(apply(vega, dict(lora), 1.0))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_another_base_model_is_refused_by_name(comfy, lora):
+    sd15 = patcher(comfy, "SD15", SD15, device="meta")
+    with pytest.raises(HyperLoRAError, match=r"0 of its 120 targets fit SD 1\.5 \(.* is 1280 x 1280 instead of 320"):
+        apply(sd15, lora, 0.8)
+    with pytest.raises(HyperLoRAError, match=r"not one of this LoRA's \d+ tensors fits SD 1\.5"):
+        apply(sd15, {"some.other.weight": torch.zeros(1)}, 0.8)
+
+
+def test_a_base_model_with_the_same_names_but_other_widths_is_refused(comfy, vega, lora):
+    wide = patcher(comfy, "Segmind_Vega", VEGA | {"channel_mult": [1, 1, 2]}, device="meta")
+    with pytest.raises(HyperLoRAError, match=r"of its 120 targets fit Segmind Vega \(.* instead of 320 x 320"):
+        apply(wide, lora, 0.8)
+
+
+def test_a_base_model_without_attention_names_is_refused(comfy, lora):
+    flux = patcher(comfy, "Flux", FLUX, device="meta")
+    with pytest.raises(HyperLoRAError, match="0 of its 120 targets fit Flux"):
+        apply(flux, lora, 0.8)
+
+
+def loras_of(network, golden):
+    with torch.inference_mode():
+        coefficients = network.id_coefficients(golden["input.id_embed"][:, 0], golden["input.clip_hidden"])
+        return network.id_lora(coefficients)
+
+
+def test_comfyuis_leaves_compute_the_same_however_little_of_them_is_loaded(comfy, golden_checkpoint, golden):
+    from hyperlora_core.doors.comfyui import Operations
+
+    expected = loras_of(HyperLoRA.load(golden_checkpoint), golden)
+    network = HyperLoRA.load(golden_checkpoint, operations=Operations)
+    cpu = torch.device("cpu")
+    model = comfy.model_patcher.CoreModelPatcher(network, load_device=cpu, offload_device=cpu)
+    assert model.model_size() == sum(tensor.nbytes for tensor in network.state_dict().values())
+    for budget in (1, 1 << 20, 4 << 20, 1 << 30):
+        model.unpatch_model(cpu)
+        model.load(cpu, lowvram_model_memory=budget)
+        found = loras_of(model.model, golden)
+        assert model.loaded_size() <= budget
+        assert all(torch.equal(found[key], expected[key]) for key in expected), budget
+    comfy.model_management.load_models_gpu([model])
+    comfy.model_management.free_memory(1e30, cpu)
+    found = loras_of(model.model, golden)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
