@@ -1,8 +1,12 @@
-# make portrait   the whole way once: photo in, portrait, LoRA file and crops out, on the real ComfyUI
-# make test       every check and test
+# make portrait   the whole way once: photo in; portrait, crops and LoRA file out, on the real ComfyUI
+#                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
+# make test       every check and every test
 # make env        the environment alone; its last line is the path of its Python
+# make lint       ruff and mypy alone
+# make lock       resolve requirements-dev.in into requirements.lock
 #
-# Nothing is installed into the system but Chromium (`make browser`, and only where there is none and the user is root).
+# All of it lies outside the checkout, in $XDG_CACHE_HOME/comfyui-hyperlora. Nothing is installed into the system but
+# Chromium, and that only by `make test`, where there is none and the user is root.
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -18,22 +22,59 @@ PY := $(ENV)/bin/python
 
 export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
+export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env
+.PHONY: help env portrait test lint browser lock
 help:
-	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 env: $(ENV)/.ready
 	@echo $(PY)
 
+# Two makes at once wait for one another where the system has flock.
 $(ENV)/.ready: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed; this is " + sys.version.split()[0] + ". Say make PYTHON=/path/to/python3.11")'
-	echo "Building the environment in $(ENV) (about 6 GB, once) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11")'
 	mkdir -p $(CACHE)
-	exec 9> $(CACHE)/env.lock && flock 9
-	if [ ! -f $@ ]; then
-	    rm -rf $(ENV)
-	    $(PYTHON) -m venv $(ENV)
-	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	    touch $@
+	if command -v flock > /dev/null; then exec 9> $(ENV).lock; flock 9; fi
+	if [ -f $@ ]; then exit 0; fi
+	echo "Building the environment in $(ENV) (about 8 GB, once) ..."
+	rm -rf $(ENV)
+	$(PYTHON) -m venv $(ENV)
+	if ! $(PY) -m pip install --disable-pip-version-check --no-deps -r requirements.lock > $(ENV)/install.log 2>&1; then
+	    tail -n 30 $(ENV)/install.log
+	    exit 1
 	fi
+	touch $@
+
+portrait: $(ENV)/.ready
+	@$(PY) -m demo.portrait
+
+lint: $(ENV)/.ready
+	@$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+test: lint browser
+	@$(PY) -m pytest
+
+# Chromium for the browser tests: $$CHROMIUM, else one on PATH, else Debian's where the user is root.
+browser:
+	@if [ -n "$${CHROMIUM:-}" ]; then
+	    command -v "$$CHROMIUM" > /dev/null || { echo "CHROMIUM is $$CHROMIUM, which cannot be run"; exit 1; }
+	elif ! command -v chromium chromium-browser google-chrome > /dev/null; then
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+	        echo "Installing Chromium ..."
+	        apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium > /dev/null
+	    else
+	        echo "The browser tests need Chromium: sudo apt-get install chromium, or CHROMIUM=/path/to/chromium make test"
+	        exit 1
+	    fi
+	fi
+
+lock:
+	@tools=$$(mktemp -d)
+	$(PYTHON) -m venv $$tools
+	$$tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$$tools/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+	    --override requirements-overrides.txt requirements-dev.in -o requirements.lock
+	rm -rf $$tools

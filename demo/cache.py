@@ -1,6 +1,7 @@
 """Things made or fetched once and kept outside the checkout."""
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
+
+log = logging.getLogger(__name__)
 
 
 class SetupError(RuntimeError):
@@ -37,6 +40,7 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     target = cache_dir() / name
     with FileLock(f"{target}.lock"):
         if not target.exists():
+            log.info("Making %s, once ...", target)
             partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_dir()))
             try:
                 build(partial)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 CHECKPOINT = "hyperlora_demo_sdxl.safetensors"
 CONTROLNET = "hyperlora_demo_controlnet.safetensors"
 
+LATENT_SCALE = 0.13025  # SDXL's
+
 UNET = {
     "image_size": 32,
     "in_channels": 4,
@@ -59,14 +61,15 @@ def _is_scale(name: str) -> bool:
 
 
 def randomised_vae(vae: nn.Module) -> dict[str, Tensor]:
-    """A random TAESD whose pictures of normal latents are neither flat nor burnt out."""
+    """A random TAESD whose pictures are neither flat nor burnt out."""
     vae.load_state_dict(randomised(vae, gain=1.4, seed=3))
     vae.float()
     last = vae.taesd_decoder[-1]
-    latents = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
-    last.weight *= 0.2 / vae.taesd_decoder(latents).std(dim=(0, 2, 3))[:, None, None, None]
+    latents = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.7  # as the UNet's
+    last.weight *= 0.15 / vae.taesd_decoder(latents).std(dim=(0, 2, 3))[:, None, None, None]
     last.bias += 0.5 - vae.taesd_decoder(latents).mean(dim=(0, 2, 3))
-    return {name: value.half() for name, value in vae.state_dict().items() if name not in ("vae_scale", "vae_shift")}
+    vae.vae_scale.fill_(LATENT_SCALE)
+    return {name: value.half() for name, value in vae.state_dict().items()}
 
 
 def make_checkpoint(path: Path) -> None:
@@ -78,12 +81,17 @@ def make_checkpoint(path: Path) -> None:
     config = comfy.supported_models.Segmind_Vega(dict(UNET))
     config.set_inference_dtype(torch.float32, None)
     unet = randomised(config.get_model({}).diffusion_model, gain=1.0, seed=1)
+    last = unet["out.2.weight"].float()
+    unet["out.2.weight"] = ((last - last.mean(dim=(1, 2, 3), keepdim=True)) * 0.5).half()  # latents near normal ones
     clip = comfy.sdxl_clip.SDXLClipModel(device="cpu", dtype=torch.float16)
     texts = config.process_clip_state_dict_for_saving(randomised(clip, gain=1.0, seed=2))
     vae = randomised_vae(TAESD(latent_channels=4))
     _save(
         {f"model.diffusion_model.{name}": value for name, value in unet.items()}
         | texts
+        | {
+            "v_pred": torch.zeros(1)
+        }  # a random network keeps its latents in bounds by predicting v, not by predicting noise
         | {f"first_stage_model.{name}": value for name, value in vae.items()},
         path,
     )

@@ -1,15 +1,15 @@
 """A real ComfyUI server with this pack in it, and a client of its API."""
 
+import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,13 @@ class Result:
 
 
 class ComfyServer:
-    """ComfyUI on the CPU, on a free port of this machine; a context manager.
+    """ComfyUI on a free port of this machine; a context manager.
 
     Args:
         base: its base directory: input, output, temp, user and custom_nodes are below it.
         models: a ``models`` folder for it to find models in, or None.
         arguments: more of ComfyUI's command line.
+        cpu: compute on the CPU.
         environment: more environment variables.
     """
 
@@ -83,15 +84,15 @@ class ComfyServer:
         self,
         base: Path,
         models: Path | None = None,
-        arguments: tuple[str, ...] = (),
+        arguments: Sequence[str] = (),
+        cpu: bool = True,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.base = base
         self.models = models
         self.log = base / "server.log"
         self.output = base / "output"
-        self.input = base / "input"
-        self._arguments = arguments
+        self._arguments = [*(["--cpu"] if cpu else []), *arguments]
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
@@ -104,12 +105,12 @@ class ComfyServer:
             link.symlink_to(PACK, target_is_directory=True)
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
+        command = [sys.executable, "main.py", "--listen", "127.0.0.1", "--port", str(port)]
         command += ["--base-directory", str(self.base), "--disable-auto-launch", "--disable-api-nodes"]
         if self.models is not None:
             command += ["--extra-model-paths-config", str(self._write_model_paths(self.models))]
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} | self._environment
-        environment.pop("PYTHONPATH", None)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} | self._environment
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*command, *self._arguments],
@@ -178,12 +179,6 @@ class ComfyServer:
         answer.raise_for_status()
         return answer.json()["name"]
 
-    def put_input(self, path: Path, name: str) -> str:
-        """Copy a file into the input folder as it is."""
-        self.input.mkdir(exist_ok=True)
-        shutil.copy(path, self.input / name)
-        return name
-
     def view(self, image: Mapping[str, str]) -> bytes:
         """The bytes of a picture that a prompt's outputs name."""
         answer = requests.get(f"{self.url}/view", params=dict(image), timeout=60)
@@ -211,8 +206,6 @@ class ComfyServer:
             ExecutionError: a node failed.
             ServerError: it was interrupted, or did not end in time.
         """
-        import asyncio
-
         return asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
 
     async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Result:

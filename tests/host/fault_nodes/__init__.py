@@ -1,0 +1,33 @@
+"""Nodes for the tests: pictures that no healthy node makes, and a look at a LoRA from inside the server."""
+
+import torch
+from comfy_api.latest import ComfyExtension, io
+
+
+class FaultyImage(io.ComfyNode):
+    """An IMAGE with a fault."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestFaultyImage",
+            inputs=[io.Combo.Input("fault", options=["nan", "empty", "no batch", "channels"])],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(cls, fault: str) -> io.NodeOutput:
+        picture = torch.full((1, 64, 64, 3), 0.5)
+        if fault == "nan":
+            picture[0, 3, 4, 1] = torch.nan
+        shapes = {"empty": (1, 0, 64, 3), "no batch": (0, 64, 64, 3), "channels": (1, 64, 64, 7)}
+        return io.NodeOutput(torch.zeros(shapes[fault]) if fault in shapes else picture)
+
+
+class FaultExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [FaultyImage]
+
+
+async def comfy_entrypoint() -> ComfyExtension:
+    return FaultExtension()
