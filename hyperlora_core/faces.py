@@ -147,6 +147,8 @@ class FaceAnalyzer:
         raise NoFaceError("a face was found, but not again in the crop around it: use a sharper or larger photo")
 
     def _detect_at(self, pixels: np.ndarray, size: int) -> list[Face]:
+        if min(pixels.shape[:2]) * size < max(pixels.shape[:2]):
+            return []  # a strip, of which nothing is left at this size
         boxes, keypoints = self._models.detector.detect(pixels, input_size=(size, size))
         return [
             self._describe(pixels, box, points)

@@ -4,6 +4,7 @@ insightface and onnxruntime are imported here alone, when a pack is loaded.
 """
 
 import logging
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -113,6 +114,9 @@ def _load_model(file: Path, providers: list[str]) -> Any:
 
     try:
         return get_model(str(file), providers=providers)
+    except IndexError:  # insightface asks every model for the height and width of its input
+        log.info("%s is no model of pictures: passed over", file)
+        return None
     except (DecodeError, errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail, errors.InvalidArgument) as error:
         raise HyperLoRAError(
             f"the face model {file} cannot be read ({type(error).__name__}): it is broken, download it again"
@@ -133,6 +137,7 @@ def _provider_names(provider: str) -> list[str]:
             f"finding faces needs insightface, which cannot be imported ({error}): pip install 'insightface>=2.1,<3'"
         ) from error
     onnxruntime.set_default_logger_severity(3)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"insightface\.utils\.face_align")
     offered = onnxruntime.get_available_providers()
     if provider == "auto":
         return [name for name in _EXECUTION_PROVIDERS.values() if name in offered]

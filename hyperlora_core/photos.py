@@ -95,11 +95,10 @@ def to_images(photos: Sequence[Image.Image], size: int | None = None) -> Tensor:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits, whatever PIL stores them in
+    if image.mode.startswith("I"):  # "I;16" is 16 bits; "I" is 32, and holds 8 or 16 of them
         pixels = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(
-            (pixels / (257 if pixels.max(initial=0) > 255 else 1)).clip(0, 255).round().astype("u1")
-        )
+        divisor = 1 if image.mode == "I" and pixels.max(initial=0) <= 255 else 257
+        image = Image.fromarray((pixels / divisor).clip(0, 255).round().astype("u1"))
     elif image.mode == "F":
         pixels = np.nan_to_num(np.asarray(image))
         image = Image.fromarray((pixels * (255 if pixels.max(initial=0) <= 1 else 1)).clip(0, 255).round().astype("u1"))
