@@ -98,8 +98,9 @@ def _make_hyper_lora(folder: Path, generator: torch.Generator) -> None:
 
 
 def _resampler(generator: torch.Generator, rows: int, conditions: int) -> dict[str, Tensor]:
+    """Queries that look about evenly at what they read, and take much of it: the LoRA varies smoothly with the face."""
     tensors = {
-        "latents": torch.randn(1, rows, _DIM, generator=generator),
+        "latents": torch.randn(1, rows, _DIM, generator=generator) * 0.5,
         "proj_out.weight": _linear(generator, _SIZE, _DIM),
         "proj_out.bias": torch.zeros(_SIZE),
     }
@@ -110,10 +111,10 @@ def _resampler(generator: torch.Generator, rows: int, conditions: int) -> dict[s
     norms = ["norm_attn1", "norm_attn2_l", "norm_attn2_x", "norm_attn3_l", "norm_attn3_y"][: 1 + 2 * conditions]
     for i in range(_DEPTH):
         for name in attentions:
-            gain = 1.0 if name == "attn1" else 3.0  # so that a row depends on what it reads, not on its query alone
             for projection in ("to_q", "to_k", "to_v"):
-                tensors[f"layers.{i}.{name}.{projection}.weight"] = _linear(generator, _INNER, _DIM, gain)
-            tensors[f"layers.{i}.{name}.to_out.0.weight"] = _linear(generator, _DIM, _INNER)
+                tensors[f"layers.{i}.{name}.{projection}.weight"] = _linear(generator, _INNER, _DIM)
+            gain = 4.0 if name == "attn2" else 1.0
+            tensors[f"layers.{i}.{name}.to_out.0.weight"] = _linear(generator, _DIM, _INNER, gain)
         for name in [*norms, "norm_ff"]:
             tensors[f"layers.{i}.{name}.weight"] = torch.ones(_DIM)
             tensors[f"layers.{i}.{name}.bias"] = torch.zeros(_DIM)

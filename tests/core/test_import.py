@@ -1,0 +1,66 @@
+"""What importing costs, and what it offers."""
+
+import subprocess
+import sys
+
+import tomllib
+
+import hyperlora_core
+
+HEAVY = ("insightface", "cv2", "onnx", "onnxruntime", "open_clip", "torchvision", "transformers", "diffusers", "comfy")
+
+
+def run(code: str, folder) -> str:
+    result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_the_core_loads_no_heavy_package(request):
+    code = f"import sys, hyperlora_core.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert run(code, request.config.rootpath) == "[]"
+
+
+def test_the_pack_can_be_imported_without_comfyui(request):
+    folder = str(request.config.rootpath)
+    code = f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location(
+    "pack", {folder!r} + "/__init__.py", submodule_search_locations=[{folder!r}]
+)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(sorted(name for name in dir(module) if not name.startswith("_")), "torch" in sys.modules)
+"""
+    assert run(code, "/") == "['WEB_DIRECTORY', 'comfy_entrypoint'] False"
+
+
+def test_the_surface_is_short():
+    assert set(dir(hyperlora_core)) == {
+        "TRIGGER_WORDS",
+        "ClipVision",
+        "Face",
+        "FaceAnalyzer",
+        "HyperLoRA",
+        "HyperLoRAError",
+        "Identity",
+        "LoRA",
+        "crops",
+        "encode_base",
+        "encode_id",
+        "find_references",
+        "generate",
+        "open_photo",
+    }
+
+
+def test_versions_agree(request):
+    project = tomllib.loads((request.config.rootpath / "pyproject.toml").read_text())["project"]
+    assert project["version"] == hyperlora_core.__version__
+
+
+def test_a_comfyui_never_gets_another_torch(request):
+    lines = (request.config.rootpath / "requirements.txt").read_text().splitlines()
+    packages = [line.split("#")[0].strip() for line in lines]
+    assert [package for package in packages if package and package.startswith("torch")] == []
+    assert any(package.startswith("insightface") for package in packages)
