@@ -54,7 +54,7 @@ class Reference:
 
     Attributes:
         photo: RGB.
-        faces: all faces on it, in the detector's order.
+        faces: all faces on it, in the order that one was picked from.
         face: the person's.
         id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on.
         name: how messages call the photo.
@@ -167,19 +167,15 @@ class FaceAnalyzer:
         )
 
 
-def choose_face(
-    faces: Sequence[Face], order: str = "largest", index: int = 0, reference: np.ndarray | None = None
-) -> Face:
-    """Pick one face of a photo.
+def sort_faces(faces: Sequence[Face], order: str = "largest", reference: np.ndarray | None = None) -> list[Face]:
+    """Order the faces of a photo.
 
     Args:
         faces: in the detector's order.
-        order: one of ``ORDERS``: how to order them first.
-        index: which in that order, from 0.
+        order: one of ``ORDERS``.
         reference: ``(512,)``, for "best match": the embedding to be near to.
 
     Raises:
-        NoFaceError: there is none, or not so many.
         HyperLoRAError: the order is unknown, or its reference is missing.
     """
     keys: dict[str, Callable[[Face], float]] = {
@@ -192,13 +188,22 @@ def choose_face(
         raise HyperLoRAError(f"the order {order!r} is unknown: one of {', '.join(ORDERS)} was expected")
     if order == "best match" and reference is None:
         raise HyperLoRAError("the order 'best match' needs a reference: connect a photo of the person")
+    return sorted(faces, key=keys[order])
+
+
+def choose_face(faces: Sequence[Face], index: int = 0) -> Face:
+    """Pick one of a photo's faces by its place among them, from 0.
+
+    Raises:
+        NoFaceError: there is none, or not so many.
+    """
     if not faces:
         raise NoFaceError(
             "no face was found. Use a photo that shows the face from the front, in good light, at least 100 pixels wide"
         )
     if not 0 <= index < len(faces):
         raise NoFaceError(f"face {index} was asked for, but only {len(faces)} found: the first is 0")
-    return sorted(faces, key=keys[order])[index]
+    return faces[index]
 
 
 def draw_faces(photo: Image.Image, faces: Sequence[Face], chosen: Face) -> Image.Image:

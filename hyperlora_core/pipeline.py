@@ -11,7 +11,7 @@ from PIL import Image
 from . import __version__, crops
 from .clip import ClipVision
 from .errors import HyperLoRAError, NoFaceError
-from .faces import FaceAnalyzer, Reference, choose_face
+from .faces import FaceAnalyzer, Reference, choose_face, sort_faces
 from .identity import Identity
 from .lora import LoRA, combine
 from .network.hyperlora import HyperLoRA
@@ -38,7 +38,7 @@ def find_references(
         photos: RGB pictures.
         order: how faces are ordered before ``index`` picks one; see ``faces.ORDERS``.
         index: which face in that order, from 0.
-        match: for the order "best match", a photo of the person; its largest face is compared with.
+        match: for the order "best match" alone, a photo of the person; its largest face is compared with.
         on_no_face: "error" raises for a photo without that face; "skip" leaves it out with a warning.
         progress: told of the number of photos done, after each.
 
@@ -46,7 +46,7 @@ def find_references(
         One reference for each photo that has the face.
 
     Raises:
-        NoFaceError: a photo has no face, naming its number; or, skipping, not one photo has.
+        NoFaceError: a photo has no face, naming its number; or, skipping, not one photo has; or ``match`` has none.
         HyperLoRAError: there is no photo, or ``index`` or ``match`` does not fit.
     """
     if not photos:
@@ -54,13 +54,16 @@ def find_references(
     if on_no_face not in ON_NO_FACE:
         raise HyperLoRAError(f"on_no_face is {on_no_face!r}; one of {', '.join(ON_NO_FACE)} was expected")
     embedding = None
-    if match is not None:
-        embedding = choose_face(analyzer.detect(match)).embedding
+    if order == "best match" and match is not None:
+        try:
+            embedding = choose_face(sort_faces(analyzer.detect(match))).embedding
+        except NoFaceError as error:
+            raise NoFaceError(f"the reference photo for the best match: {error}") from error
     references, problems = [], []
     for number, photo in enumerate(photos, start=1):
-        faces = tuple(analyzer.detect(photo))
+        faces = tuple(sort_faces(analyzer.detect(photo), order, embedding))
         try:
-            face = choose_face(faces, order, index, embedding)
+            face = choose_face(faces, index)
             references.append(Reference(photo, faces, face, analyzer.id_embedding(photo, face), f"photo {number}"))
         except NoFaceError as error:
             problem = f"photo {number} of {len(photos)}: {error}"

@@ -25,8 +25,8 @@ class HyperLoRADetectFaces(io.ComfyNode):
             node_id="HyperLoRADetectFaces",
             display_name="HyperLoRA Detect Faces",
             category=CATEGORY,
-            description="Finds the person's face in each photo. The preview shows every face that was found; the one "
-            "that is used has the thick frame.",
+            description="Finds the person's face in each photo. The preview numbers every face that was found, in the "
+            "order chosen; the one that is used has the thick frame.",
             search_aliases=["face detection", "find face", "insightface", "antelopev2", "face picker"],
             inputs=[
                 hyper_lora_input(),
@@ -39,7 +39,7 @@ class HyperLoRADetectFaces(io.ComfyNode):
                     "detector found them, or by likeness to the face on the reference.",
                 ),
                 io.Int.Input(
-                    "index", default=0, min=0, max=63, tooltip="Which face in that order: 0 is the first, 1 the second."
+                    "index", default=0, min=0, max=63, tooltip="Which face in that order: its number in the preview."
                 ),
                 on_no_face_input(),
                 io.Image.Input(

@@ -13,7 +13,7 @@ from PIL import Image
 from hyperlora_core import FaceAnalyzer, HyperLoRAError, open_photo
 from hyperlora_core.crops import face_box
 from hyperlora_core.errors import MissingPackageError, NoFaceError
-from hyperlora_core.faces import ORDERS, choose_face, draw_faces
+from hyperlora_core.faces import ORDERS, choose_face, draw_faces, sort_faces
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def group(analyzer, opened):
 
 
 def id_embedding(analyzer, photo):
-    return analyzer.id_embedding(photo, choose_face(analyzer.detect(photo)))
+    return analyzer.id_embedding(photo, choose_face(sort_faces(analyzer.detect(photo))))
 
 
 def test_a_face_is_described(analyzer, opened):
@@ -63,10 +63,10 @@ def test_the_same_photo_gives_the_same_numbers(analyzer, opened):
 @pytest.mark.parametrize("name", ["astronaut", "obama", "biden"])
 def test_a_face_that_fills_the_frame_is_found(analyzer, opened, name):
     photo = opened[name]
-    whole = choose_face(analyzer.detect(photo))
+    whole = choose_face(sort_faces(analyzer.detect(photo)))
     left, top, right, bottom = (round(float(value)) for value in whole.box)
     tight = photo.crop((left, top, right, bottom))
-    found = choose_face(analyzer.detect(tight))
+    found = choose_face(sort_faces(analyzer.detect(tight)))
     size = max(tight.size)
     assert np.abs(found.landmarks + [left, top] - whole.landmarks).mean() < 0.05 * size
     assert float(analyzer.id_embedding(tight, found) @ analyzer.id_embedding(photo, whole)) > 0.6
@@ -89,36 +89,36 @@ def test_no_face_is_an_empty_list(analyzer, size):
 def test_six_people_are_found_in_any_order(group):
     assert len(group) == 6
     places = [face.box[0] for face in group]
-    assert choose_face(group, "left to right", 0).box[0] == min(places)
-    assert choose_face(group, "left to right", 5).box[0] == max(places)
-    assert choose_face(group, "largest").area == max(face.area for face in group)
-    assert choose_face(group, "largest", 5).area == min(face.area for face in group)
-    assert choose_face(group, "detection order", 2) is group[2]
+    assert sort_faces(group, "left to right")[0].box[0] == min(places)
+    assert sort_faces(group, "left to right")[5].box[0] == max(places)
+    assert sort_faces(group, "largest")[0].area == max(face.area for face in group)
+    assert sort_faces(group, "largest")[5].area == min(face.area for face in group)
+    assert sort_faces(group, "detection order") == list(group)
 
 
 def test_best_match_is_the_person_of_the_reference(analyzer, opened, group):
     for face in group:
         cut_out = opened["group"].crop(face_box(face.landmarks, 1.3))
-        assert choose_face(group, "best match", 0, id_embedding(analyzer, cut_out)) is face
+        assert sort_faces(group, "best match", id_embedding(analyzer, cut_out))[0] is face
 
 
 def test_in_a_group_each_embedding_is_the_persons_own(analyzer, opened, group):
     for face in group:
         embedding = analyzer.id_embedding(opened["group"], face)
-        assert choose_face(group, "best match", 0, embedding) is face
+        assert sort_faces(group, "best match", embedding)[0] is face
 
 
 def test_faces_that_cannot_be_chosen(group):
     with pytest.raises(NoFaceError, match="no face was found"):
         choose_face([])
     with pytest.raises(NoFaceError, match="face 6 was asked for, but only 6 found: the first is 0"):
-        choose_face(group, "largest", 6)
+        choose_face(group, 6)
     with pytest.raises(NoFaceError, match="face -1 was asked for"):
-        choose_face(group, "largest", -1)
+        choose_face(group, -1)
     with pytest.raises(HyperLoRAError, match="needs a reference"):
-        choose_face(group, "best match")
+        sort_faces(group, "best match")
     with pytest.raises(HyperLoRAError, match="'smallest' is unknown: one of largest, "):
-        choose_face(group, "smallest")
+        sort_faces(group, "smallest")
     assert ORDERS[0] == "largest"
 
 

@@ -144,6 +144,8 @@ def test_a_photo_without_a_face(analyzer, photos):
         find_references(analyzer, pictures[1:2], on_no_face="skip")
     with pytest.raises(HyperLoRAError, match="no photo was given"):
         find_references(analyzer, [])
+    with pytest.raises(NoFaceError, match="the reference photo for the best match: no face was found"):
+        find_references(analyzer, pictures[:1], "best match", match=pictures[1], on_no_face="skip")
     with pytest.raises(HyperLoRAError, match="on_no_face is 'ignore'; one of error, skip"):
         find_references(analyzer, pictures, on_no_face="ignore")
 
