@@ -3,6 +3,7 @@
 # make test       every check and every test
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
+# make templates  the graph editor's example workflows, anew from example_workflows/api
 # make lock       resolve requirements-dev.in into requirements.lock
 #
 # All of it lies outside the checkout, in $XDG_CACHE_HOME/comfyui-hyperlora. Nothing is installed into the system but
@@ -24,7 +25,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait test lint browser lock
+.PHONY: help env portrait test lint browser templates lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -70,6 +71,9 @@ browser:
 	        exit 1
 	    fi
 	fi
+
+templates: browser $(ENV)/.ready
+	@$(PY) -m demo.templates
 
 lock:
 	@tools=$$(mktemp -d)

@@ -1,0 +1,187 @@
+"""A real Chromium on ComfyUI's front end: for the templates and for the tests."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+from playwright.sync_api import Page, sync_playwright
+
+from .cache import SetupError
+from .server import ComfyServer
+
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+# What ComfyUI's own front end says on every page; none of it is the pack's.
+_HARMLESS = re.compile(
+    r"user\.css|userdata|legacy (queue|history)|open_maskeditor is deprecated|graph accessed before initiali"
+    r"|api\.comfy\.org|huggingface\.co"
+)
+
+_READY = """() => window.app?.extensionManager && window.app.graph && window.app.vueAppReady && window.LiteGraph
+    && Object.keys(window.LiteGraph.registered_node_types).length > 100
+    && !document.getElementById("splash-loader")"""
+
+SETTINGS: dict[str, Any] = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasMenu": False,
+    "Comfy.Graph.CanvasInfo": False,
+}
+
+
+def chromium() -> str:
+    """The browser to run: ``$CHROMIUM``, else the first on PATH.
+
+    Raises:
+        SetupError: there is none.
+    """
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    for name in names:
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    raise SetupError("Chromium was not found: sudo apt-get install chromium, or set CHROMIUM=/path/to/chromium")
+
+
+@contextmanager
+def front_end(
+    server: ComfyServer, settings: Mapping[str, Any] | None = None, size: tuple[int, int] = (1600, 1000)
+) -> Iterator["FrontEnd"]:
+    """ComfyUI's front end in a fresh browser.
+
+    Args:
+        server: a running server.
+        settings: of the front end, beside ``SETTINGS``. The server keeps them, so each call sets all that it needs.
+        size: of the window, in pixels.
+    """
+    for key, value in (SETTINGS | {"Comfy.VueNodes.Enabled": False} | dict(settings or {})).items():
+        requests.post(f"{server.url}/settings/{key}", json=value, timeout=30).raise_for_status()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=_FLAGS)
+        try:
+            page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+            yield FrontEnd(page, server.url)
+        finally:
+            browser.close()
+
+
+class FrontEnd:
+    """One page of the front end.
+
+    Attributes:
+        page: Playwright's page.
+        errors: what the console reported as an error, and exceptions, but for what ComfyUI's front end always says.
+    """
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._hear)
+        page.goto(url)
+        page.wait_for_function(_READY, timeout=120_000)
+
+    def _hear(self, message: Any) -> None:
+        text = f"{message.text} {message.location.get('url', '')}"
+        if message.type == "error" and not _HARMLESS.search(text):
+            self.errors.append(text)
+
+    def load(self, workflow: Mapping[str, Any]) -> None:
+        """Open a workflow in the UI format."""
+        self.page.evaluate("workflow => window.app.loadGraphData(workflow)", dict(workflow))
+        self.page.wait_for_timeout(700)
+
+    def load_api(self, prompt: Mapping[str, Any], name: str) -> None:
+        """Open a workflow in the API format."""
+        self.page.evaluate("([prompt, name]) => window.app.loadApiJson(prompt, name)", [dict(prompt), name])
+        self.page.wait_for_timeout(700)
+
+    def workflow(self) -> dict[str, Any]:
+        """The open workflow in the UI format."""
+        return self.page.evaluate("() => JSON.parse(JSON.stringify(window.app.rootGraph.serialize()))")
+
+    def prompt(self) -> dict[str, Any]:
+        """The open workflow in the API format, as the front end would queue it."""
+        return self.page.evaluate("async () => JSON.parse(JSON.stringify((await window.app.graphToPrompt()).output))")
+
+    def missing(self) -> dict[str, list[Any]]:
+        """What the front end misses of the open workflow: "nodes", "models" and "media"."""
+        self.page.wait_for_timeout(1000)  # it looks for them after loading
+        return self.page.evaluate(_MISSING)
+
+    def set_widgets(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set widgets of every node of a class, as a user would: node class -> widget -> value."""
+        self.page.evaluate(_SET_WIDGETS, {node: dict(widgets) for node, widgets in values.items()})
+
+    def queue(self, timeout: float = 300) -> dict[str, Any]:
+        """Press the Run button and wait for the end.
+
+        Returns:
+            "type", one of ``execution_success``, ``execution_error`` and ``execution_interrupted``, and "detail".
+        """
+        self.page.evaluate(_LISTEN)
+        self.page.get_by_test_id("queue-button").click()
+        self.page.wait_for_function("() => window.hyperloraEnd", timeout=timeout * 1000)
+        return self.page.evaluate("() => window.hyperloraEnd")
+
+    def picture(self, path: Path, margin: float = 40) -> None:
+        """Fit the graph into the window, and save a screenshot of it."""
+        box = self.page.evaluate(_FIT, margin)
+        self.page.wait_for_timeout(700)
+        self.page.screenshot(path=str(path), clip=box)
+
+
+_MISSING = """() => {
+    const state = document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia.state.value;
+    const plain = value => JSON.parse(JSON.stringify(value ?? []));
+    return {
+        nodes: plain(state.missingNodesError?.missingNodesError?.nodeTypes),
+        models: plain(state.missingModel?.missingModelCandidates),
+        media: plain(state.missingMedia?.missingMediaCandidates),
+    };
+}"""
+
+_SET_WIDGETS = """values => {
+    for (const node of window.app.rootGraph.nodes)
+        for (const [name, value] of Object.entries(values[node.type] ?? {})) {
+            const widget = node.widgets.find(w => w.name === name);
+            if (!widget) throw new Error(`${node.type} has no widget ${name}`);
+            widget.value = value;
+            widget.callback?.(value);
+        }
+}"""
+
+_LISTEN = """() => {
+    window.hyperloraEnd = null;
+    for (const type of ["execution_success", "execution_error", "execution_interrupted"])
+        window.app.api.addEventListener(type, event => { window.hyperloraEnd ??= { type, detail: event.detail }; });
+}"""
+
+# Scales and moves the canvas so that all nodes and groups fit between the menus; where they then lie, in CSS pixels.
+_FIT = """margin => {
+    const { app } = window, graph = app.rootGraph;
+    const boxes = [...graph.nodes.map(n => [...n.boundingRect]), ...graph.groups.map(g => [...g._bounding])];
+    const left = Math.min(...boxes.map(b => b[0])) - margin, top = Math.min(...boxes.map(b => b[1])) - margin;
+    const width = Math.max(...boxes.map(b => b[0] + b[2])) + margin - left;
+    const height = Math.max(...boxes.map(b => b[1] + b[3])) + margin - top;
+    const canvas = app.canvas.canvas.getBoundingClientRect();
+    const room = { x: 80, y: 110, width: canvas.width - 100, height: canvas.height - 130 };
+    const scale = Math.min(room.width / width, room.height / height, 1);
+    app.canvas.ds.scale = scale;
+    app.canvas.ds.offset = [room.x / scale - left, room.y / scale - top];
+    app.canvas.setDirty(true, true);
+    return { x: canvas.left + room.x, y: canvas.top + room.y, width: width * scale, height: height * scale };
+}"""

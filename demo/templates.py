@@ -1,0 +1,198 @@
+"""The example workflows for the graph editor, made out of their API copies by ComfyUI's own front end.
+
+``make templates`` runs it: each ``example_workflows/api/X.json`` becomes ``example_workflows/X.json``, laid out,
+grouped and with a note, and ``X.jpg``, its picture in the list of templates.
+"""
+
+import json
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from . import models, sdxl, workflows
+from .browser import FrontEnd, front_end
+from .server import ComfyServer
+
+# The notes. Code spans are unreadable on a note in one of the front end's two modes, so names are in bold or italics.
+MODELS = """
+**Models**
+
+- HyperLoRA: the folder *sdxl_hyper_id_lora_v1_fidelity*, in *models/hyper_lora*
+  ([get it](https://huggingface.co/bytedance-research/HyperLoRA))
+- CLIP ViT-L/14: a *.safetensors* file, in *models/clip_vision*
+  ([get it](https://huggingface.co/openai/clip-vit-large-patch14))
+- antelopev2: its *.onnx* files, in *models/insightface/models/antelopev2*
+- an SDXL checkpoint: RealVisXL 4.0 works best
+"""
+
+STEPS = """
+2. Begin the **prompt** with the trigger words: **fcsks fxhks fhyks,**
+3. Queue. Look at the **crops** on HyperLoRA Portrait: the right face, whole, on grey?
+
+**id_weight** 0.75 to 0.85 suits the released models. Use photos of yourself, or of people who agreed.
+"""
+
+NOTES = {
+    "portrait_simple": f"""# A person in one node
+
+1. Choose a **photo** that shows the face clearly.{STEPS}{MODELS}""",
+    "portrait_several_photos": f"""# A person from several photos
+
+1. Choose **photos** of one person, from different sides. A free slot appears as you connect.{STEPS}{MODELS}""",
+    "portrait_steps": f"""# The single steps
+
+The same way as HyperLoRA Portrait, with every setting within reach: which **face** of a group photo, what CLIP sees,
+the **weights**, and the LoRA saved under *output/loras*.
+{MODELS}""",
+    "portrait_steps_base": f"""# Identity and surroundings
+
+**Encode Base** adds background, clothing and light of the photo as a LoRA of its own, at **base_weight** 0.4. It needs
+a HyperLoRA with Base parts, which the released ones do not have.
+{MODELS}""",
+    "portrait_controlnet_lora": f"""# With ControlNet and another LoRA
+
+Lines of a second picture say where everything is, another LoRA how it is drawn, HyperLoRA who it is. LoRAs may stand
+before or after it: the picture is the same.
+{MODELS}""",
+    "saved_lora": """# A saved person
+
+A LoRA that **HyperLoRA Save LoRA** wrote is an ordinary SDXL LoRA: it needs no photo and no HyperLoRA any more. Press
+**R** to refresh the list. Load it with strength 1: the weights it was generated with are in it.
+
+Begin the prompt with the trigger words: **fcsks fxhks fhyks,**
+""",
+}
+
+# Columns of the layout, by the nodes' titles.
+COLUMNS = {
+    "Models": ("Load Checkpoint", "Load HyperLoRA", "Load a style LoRA", "The saved person"),
+    "Photos": ("Photo", "Photo 1", "Photo 2", "Photo 3", "HyperLoRA Detect Faces"),
+    "The person": ("HyperLoRA Encode Identity", "HyperLoRA Encode Base", "HyperLoRA Portrait"),
+    "The LoRA": ("HyperLoRA Generate LoRA", "HyperLoRA Apply LoRA", "HyperLoRA Save LoRA"),
+    "Prompt": ("CLIP Set Last Layer", "Prompt: begin with the trigger words", "Negative prompt"),
+    "Where things are": ("Load ControlNet", "Picture to follow", "Canny", "Apply ControlNet"),
+    "Sampling": ("Size", "KSampler", "VAE Decode"),
+    "Portrait": ("Save Image",),
+}
+
+# Least sizes, with room for pictures.
+SIZES = {
+    "LoadImage": (280, 320),
+    "HyperLoRADetectFaces": (300, 440),
+    "HyperLoRAEncodeIdentity": (300, 400),
+    "HyperLoRAEncodeBase": (300, 540),
+    "HyperLoRAPortrait": (320, 500),
+    "CLIPTextEncode": (340, 160),
+    "SaveImage": (460, 540),
+}
+
+_LAY_OUT = """([columns, sizes, note]) => {
+    const graph = window.app.rootGraph, gap = 40, title = 60;  // with room for badges below a node
+    const grow = node => {
+        const least = sizes[node.type] ?? [0, 0], own = node.computeSize();
+        node.setSize([Math.max(least[0], own[0], 280), Math.max(least[1], own[1])]);
+    };
+    let x = 0;
+    for (const [name, titles] of Object.entries(columns)) {
+        const nodes = titles.flatMap(t => graph.nodes.filter(n => n.title === t));
+        if (!nodes.length) continue;
+        nodes.forEach(grow);
+        const width = Math.max(...nodes.map(n => n.size[0]));
+        let y = title;
+        for (const node of nodes) {
+            node.setSize([width, node.size[1]]);
+            node.pos = [x, y];
+            y += node.size[1] + gap + title;
+        }
+        const group = new window.LiteGraph.LGraphGroup(name);
+        group._bounding.set([x - gap / 2, -title - gap / 2, width + gap, y + gap / 2]);
+        graph.add(group);
+        x += width + 2 * gap;
+    }
+    const text = window.LiteGraph.createNode("MarkdownNote");
+    graph.add(text);
+    text.title = "Read me";
+    text.widgets[0].value = note;
+    text.setSize([900, 80 + 14 * note.split("\\n").length]);
+    text.pos = [0, -text.size[1] - 3 * title];
+}"""
+
+
+def write_template(page: FrontEnd, name: str, folder: Path) -> None:
+    """Make one template and its picture.
+
+    Args:
+        page: the front end, on a server that has every model and photo the workflow names.
+        name: of the workflow.
+        folder: where to.
+    """
+    page.load_api(workflows.load(name), name)
+    page.page.evaluate(_LAY_OUT, [COLUMNS, SIZES, NOTES[name]])
+    page.page.wait_for_timeout(500)
+    (folder / f"{name}.json").write_text(json.dumps(page.workflow(), indent=1) + "\n")
+    with tempfile.TemporaryDirectory() as temporary:
+        shot = Path(temporary) / "shot.png"
+        page.picture(shot)
+        picture = Image.open(shot).convert("RGB")
+        picture.thumbnail((960, 960))
+        picture.save(folder / f"{name}.jpg", quality=80, optimize=True)
+
+
+def real_names(folder: Path) -> Path:
+    """Fill a ``models`` folder with the demo models under the names that the example workflows use."""
+    demo = models.demo_models()
+    names = {"checkpoints": sdxl.CHECKPOINT, "controlnet": sdxl.CONTROLNET, "loras": models.STYLE_LORA}
+    wanted: dict[str, set[Any]] = {"checkpoints": set(), "controlnet": set(), "loras": set(), "hyper_lora": set()}
+    fields = {
+        "ckpt_name": "checkpoints",
+        "control_net_name": "controlnet",
+        "lora_name": "loras",
+        "model": "hyper_lora",
+    }
+    for path in (workflows.FOLDER / "api").glob("*.json"):
+        for node in workflows.load(path.stem).values():
+            for field, value in node["inputs"].items():
+                if field in fields and isinstance(value, str):
+                    wanted[fields[field]].add(value)
+    for key, values in wanted.items():
+        (folder / key).mkdir(parents=True)
+        for value in values:
+            (folder / key / value).symlink_to(demo / key / names.get(key, models.HYPER_LORA))
+    for key in ("clip_vision", "insightface"):
+        (folder / key).symlink_to(demo / key)
+    return folder
+
+
+def main() -> int:
+    """Make all templates, or those named on the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    names = sys.argv[1:] or sorted(NOTES)
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        with ComfyServer(base, real_names(base / "real_names")) as server:
+            for photo in ("photo.png", "photo1.png", "photo2.png", "photo3.png", "pose.png"):
+                server.upload(_silhouette(base / photo))
+            for name in names:
+                with front_end(server, size=(2400, 1300)) as page:  # a fresh one: nodes keep the pictures of old ones
+                    write_template(page, name, workflows.FOLDER)
+                logging.info("example_workflows%s%s.json", os.sep, name)
+    return 0
+
+
+def _silhouette(path: Path) -> Path:
+    """A picture that stands for a photo."""
+    picture = Image.new("RGB", (256, 256), "#4a4f57")
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((88, 50, 168, 150), fill="#9aa3ad")
+    draw.ellipse((40, 165, 216, 360), fill="#9aa3ad")
+    picture.save(path)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

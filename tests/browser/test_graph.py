@@ -1,0 +1,107 @@
+"""What an artist does with the nodes: connect, run, look, read an error, ask for help."""
+
+import json
+
+import requests
+from PIL import Image
+
+from demo import workflows
+from demo.server import PACK_NAME
+
+CONNECT = """([from, output, to, input]) => {
+    const { LiteGraph, app } = window;
+    const one = LiteGraph.createNode(from), other = LiteGraph.createNode(to);
+    app.rootGraph.add(one);
+    app.rootGraph.add(other);
+    const slot = other.inputs.findIndex(i => i.name === input);
+    return one.connect(one.outputs.findIndex(o => o.name === output), other, slot) !== null;
+}"""
+
+
+def connects(page, *ends: str) -> bool:
+    return page.page.evaluate(CONNECT, list(ends))
+
+
+def template(name: str) -> dict:
+    return json.loads((workflows.FOLDER / f"{name}.json").read_text())
+
+
+def small(page, name: str) -> None:
+    """Open a template and make it quick to run."""
+    page.load(template(name))
+    page.set_widgets({"EmptyLatentImage": {"width": 128, "height": 128}, "KSampler": {"steps": 2}})
+
+
+def test_the_lora_connects_with_ours_and_with_comfyuis_own_nodes(page):
+    assert connects(page, "HyperLoRAGenerate", "lora", "HyperLoRAApply", "lora")
+    assert connects(page, "HyperLoRAGenerate", "lora", "LoraModelLoader", "lora")
+    assert connects(page, "HyperLoRAPortrait", "lora", "HyperLoRASave", "lora")
+    assert connects(page, "HyperLoRAPortrait", "lora", "SaveLoRA", "lora")
+    assert connects(page, "LoraModelLoader", "model", "HyperLoRAApply", "model")
+    assert connects(page, "TrainLoraNode", "lora", "HyperLoRAApply", "lora")
+    assert not connects(page, "HyperLoRAEncodeIdentity", "identity", "HyperLoRAApply", "lora")
+    assert not connects(page, "HyperLoRADetectFaces", "faces", "HyperLoRAGenerate", "identity")
+
+
+def test_a_slot_is_added_with_every_photo_and_taken_away_again(page):
+    page.load(template("portrait_simple"))
+    names = """() => window.app.rootGraph.nodes.find(n => n.type === "HyperLoRAPortrait").inputs
+        .map(i => i.name).filter(n => n.startsWith("images."))"""
+    assert page.page.evaluate(names) == ["images.image0", "images.image1"]
+    page.page.evaluate(
+        """() => {
+            const photo = window.LiteGraph.createNode("LoadImage");
+            const portrait = window.app.rootGraph.nodes.find(n => n.type === "HyperLoRAPortrait");
+            window.app.rootGraph.add(photo);
+            photo.connect(0, portrait, portrait.inputs.findIndex(i => i.name === "images.image1"));
+        }"""
+    )
+    assert page.page.evaluate(names) == ["images.image0", "images.image1", "images.image2"]
+    (portrait,) = [node for node in page.prompt().values() if node["class_type"] == "HyperLoRAPortrait"]
+    assert {"images.image0", "images.image1"} <= portrait["inputs"].keys()
+    assert "images.image2" not in portrait["inputs"]
+
+
+def test_a_template_runs_and_shows_what_it_did(either_page, server, tmp_path):
+    page = either_page
+    requests.post(f"{server.url}/free", json={"free_memory": True}, timeout=30)  # nothing comes from ComfyUI's cache
+    small(page, "portrait_steps_base")
+    end = page.queue()
+    assert end["type"] == "execution_success", end
+    page.page.wait_for_timeout(1000)
+    page.picture(tmp_path / "graph.png")
+    shown = page.page.evaluate(
+        """() => Object.fromEntries(window.app.rootGraph.nodes.map(
+            n => [n.type, (window.app.nodeOutputs[n.id]?.images ?? []).length]))"""
+    )
+    for node in ("HyperLoRADetectFaces", "HyperLoRAEncodeIdentity", "HyperLoRAEncodeBase", "SaveImage"):
+        assert shown[node] == 1
+    assert page.errors == []
+
+
+def test_a_failure_is_shown_with_our_sentence(page, server, tmp_path):
+    Image.new("RGB", (64, 64), "gray").save(tmp_path / "blank.png")
+    server.upload(tmp_path / "blank.png")
+    small(page, "portrait_simple")
+    page.set_widgets({"LoadImage": {"image": "blank.png"}})
+    end = page.queue()
+    assert end["type"] == "execution_error"
+    assert end["detail"]["node_type"] == "HyperLoRAPortrait"
+    assert end["detail"]["exception_message"].startswith("photo 1 of 1: no face was found")
+    page.page.get_by_text("HyperLoRA Portrait failed").first.wait_for(timeout=10_000)
+
+
+def test_every_node_has_a_help_page(server):
+    for node, info in server.object_info().items():
+        if info["python_module"].endswith(PACK_NAME):
+            page = requests.get(f"{server.url}/extensions/{PACK_NAME}/docs/{node}.md", timeout=30)
+            assert page.ok and page.text.startswith(f"# {info['display_name']}\n")
+
+
+def test_every_input_and_output_says_what_it_is(server):
+    for node, info in server.object_info().items():
+        if not info["python_module"].endswith(PACK_NAME):
+            continue
+        assert info["category"] == "HyperLoRA" and info["description"] and info["search_aliases"]
+        for name, spec in (info["input"]["required"] | info["input"].get("optional", {})).items():
+            assert spec[1].get("tooltip"), f"{node}: {name}"
