@@ -41,6 +41,27 @@ SD15 = VEGA | {
     "num_classes": None,
     "use_linear_in_transformer": False,
 }
+SDXL = VEGA | {
+    "channel_mult": [1, 2, 4],
+    "transformer_depth": [0, 0, 2, 2, 10, 10],
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "transformer_depth_middle": 10,
+}
+SSD1B = SDXL | {
+    "transformer_depth": [0, 0, 2, 2, 4, 4],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4],
+    "transformer_depth_middle": -1,
+}
+REFINER = VEGA | {
+    "model_channels": 384,
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [0, 0, 4, 4, 4, 4, 0, 0],
+    "transformer_depth_output": [0, 0, 0, 4, 4, 4, 4, 4, 4, 0, 0, 0],
+    "transformer_depth_middle": 4,
+    "context_dim": 1280,
+    "adm_in_channels": 2560,
+}
 
 FLUX = {
     "image_model": "flux",
@@ -168,6 +189,57 @@ def test_comfyuis_own_loader_gives_the_same_weights_from_the_saved_file(comfy, v
         assert torch.equal(ours[name], weight), name
 
 
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_it_composes_with_nodes_that_replace_attention(vega, plain, lora, order):
+    """An attn2 replacement, as IP-Adapter packs set it, calls the patched projections: with the LoRA it gives what it
+    gives on a model whose weights hold the LoRA from the start."""
+
+    def replace(model):
+        def attention(q, k, v, options):
+            n_heads = options["n_heads"]
+            q, k, v = (part.unflatten(-1, (n_heads, -1)).transpose(1, 2) for part in (q, k, v))
+            out = torch.nn.functional.scaled_dot_product_attention(q, k + 0.1, v * 0.5)
+            return out.transpose(1, 2).flatten(2)
+
+        changed = model.clone()
+        for block in ((4, 0), (4, 1), (7, 0)):
+            place = "input" if block[0] != 4 else "output"
+            for index in range(2):
+                changed.set_model_attn2_replace(attention, place, block[0], index)
+        return changed
+
+    generator = torch.Generator().manual_seed(0)
+    x, context = torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 5, 2048, generator=generator)
+    y = torch.randn(1, 2816, generator=generator)
+
+    def run(model):
+        model.patch_model(torch.device("cpu"))
+        with torch.inference_mode():
+            out = model.model.diffusion_model(
+                x,
+                torch.tensor([500.0]),
+                context=context,
+                y=y,
+                transformer_options=model.model_options["transformer_options"],
+            )
+        model.unpatch_model(torch.device("cpu"))
+        return out
+
+    both = replace(apply(vega, lora, 0.8)) if order == "before" else apply(replace(vega), lora, 0.8)
+    found = run(both)
+    with torch.no_grad():
+        for name, weight in patched_weights(apply(vega, lora, 0.8)).items():
+            vega.model.state_dict()[name].copy_(weight)
+        try:
+            expected = run(replace(vega))
+            assert not torch.allclose(expected, run(vega), rtol=1e-2), "the replacement has an effect"
+        finally:
+            for name, weight in plain.items():
+                vega.model.state_dict()[name].copy_(weight)
+    assert not torch.allclose(expected, run(replace(vega)), rtol=1e-2), "the LoRA has an effect"
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_state_dict_of_comfyuis_own_nodes_is_taken(vega, lora):
     ours, theirs = patched_weights(apply(vega, lora, 1.0)), patched_weights(apply(vega, dict(lora), 1.0))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -191,6 +263,62 @@ def test_a_base_model_without_attention_names_is_refused(comfy, lora):
     flux = patcher(comfy, "Flux", FLUX, device="meta")
     with pytest.raises(HyperLoRAError, match="0 of its 120 targets fit Flux"):
         apply(flux, lora, 0.8)
+
+
+@pytest.fixture(scope="module")
+def sdxl_unet():
+    """diffusers' SDXL UNet in full size, without numbers."""
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        return UNet2DConditionModel(
+            block_out_channels=(320, 640, 1280),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 10),
+            attention_head_dim=(5, 10, 20),
+            cross_attention_dim=2048,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+        )
+
+
+@pytest.fixture(scope="module")
+def sdxl_lora(sdxl_unet):
+    """A LoRA of rank 1 on each attention projection of full-size SDXL."""
+    layers = [
+        (name, layer)
+        for name, layer in sdxl_unet.named_modules()
+        if isinstance(layer, torch.nn.Linear) and ".attn" in name
+    ]
+    ones = ((name, torch.ones(1, layer.in_features), torch.ones(layer.out_features, 1)) for name, layer in layers)
+    return LoRA.from_matrices(ones, alpha=1.0, metadata={"ss_base_model_version": "sdxl_base_v1-0"})
+
+
+def test_all_560_targets_of_sdxl_are_found_by_both_doors(comfy, sdxl_unet, sdxl_lora):
+    from hyperlora_core.doors.diffusers import LoRAInjection
+
+    names = [name for name, _ in sdxl_lora.factors()]
+    assert len(names) == 560
+    LoRAInjection(sdxl_unet, names).remove()
+    sdxl = patcher(comfy, "SDXL", SDXL, device="meta")
+    patches = apply(sdxl, sdxl_lora, 1.0).patches
+    assert len(patches) == 560
+    by_comfyui = comfy.lora.model_lora_keys_unet(sdxl.model, {})
+    stems = {key.removesuffix(".lora_down.weight") for key in sdxl_lora if key.endswith("down.weight")}
+    assert {by_comfyui[stem] for stem in stems} == patches.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "name", "fit"), [("SSD1B", SSD1B, "SSD-1B", 272), ("SDXLRefiner", REFINER, "the SDXL refiner", 0)]
+)
+def test_a_relative_of_sdxl_is_refused_by_name(comfy, sdxl_lora, kind, shape, name, fit):
+    relative = patcher(comfy, kind, shape, device="meta")
+    with pytest.raises(HyperLoRAError, match=rf"{fit} of its 560 targets fit {name} \(") as caught:
+        apply(relative, sdxl_lora, 0.8)
+    assert str(caught.value).endswith("Use the kind of base model it was made for: sdxl_base_v1-0")
 
 
 def loras_of(network, golden):
