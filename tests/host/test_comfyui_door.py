@@ -202,10 +202,9 @@ def test_it_composes_with_nodes_that_replace_attention(vega, plain, lora, order)
             return out.transpose(1, 2).flatten(2)
 
         changed = model.clone()
-        for block in ((4, 0), (4, 1), (7, 0)):
-            place = "input" if block[0] != 4 else "output"
+        for place, number in (("input", 4), ("input", 7), ("output", 0), ("output", 4)):
             for index in range(2):
-                changed.set_model_attn2_replace(attention, place, block[0], index)
+                changed.set_model_attn2_replace(attention, place, number, index)
         return changed
 
     generator = torch.Generator().manual_seed(0)
