@@ -6,30 +6,10 @@ from types import ModuleType
 import pytest
 import torch
 
+from demo.sdxl import UNET
 from hyperlora_core import HyperLoRA, HyperLoRAError, LoRA
 
-VEGA = {
-    "model_channels": 320,
-    "channel_mult": [1, 1, 1],
-    "num_res_blocks": [2, 2, 2],
-    "transformer_depth": [0, 0, 1, 1, 2, 2],
-    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
-    "transformer_depth_middle": -1,
-    "context_dim": 2048,
-    "adm_in_channels": 2816,
-    "use_linear_in_transformer": True,
-    "num_head_channels": 64,
-    "num_heads": -1,
-    "num_classes": "sequential",
-    "in_channels": 4,
-    "out_channels": 4,
-    "image_size": 32,
-    "use_spatial_transformer": True,
-    "legacy": False,
-    "dtype": torch.float32,
-    "use_temporal_attention": False,
-    "use_temporal_resblock": False,
-}
+VEGA = UNET | {"dtype": torch.float32}
 SD15 = VEGA | {
     "channel_mult": [1, 2, 4, 4],
     "num_res_blocks": [2, 2, 2, 2],

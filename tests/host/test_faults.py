@@ -1,5 +1,6 @@
 """What goes wrong, over the API: the message says what and what to do, and the server goes on."""
 
+import contextlib
 import os
 import threading
 import time
@@ -161,29 +162,42 @@ def test_an_interrupt_interrupts(server, small, picture):
 
 
 @pytest.fixture(scope="module")
-def bare_server(models_with_faults, tmp_path_factory):
-    """A ComfyUI in which insightface is not installed."""
-    base = tmp_path_factory.mktemp("bare")
-    blocker = tmp_path_factory.mktemp("blocker")
-    (blocker / "sitecustomize.py").write_text(
-        "import sys\nsys.modules['insightface'] = sys.modules['open_clip'] = None\n"
-    )
-    with ComfyServer(base, models_with_faults, environment={"PYTHONPATH": str(blocker)}) as server:
-        yield server
+def server_without(models_with_faults, photos, tmp_path_factory):
+    """A ComfyUI in which packages are not installed; it has the photo of the workflows."""
+    with contextlib.ExitStack() as servers:
+
+        def start(*packages: str) -> ComfyServer:
+            blocker = tmp_path_factory.mktemp("blocker")
+            names = " = ".join(f"sys.modules[{name!r}]" for name in packages)
+            (blocker / "sitecustomize.py").write_text(f"import sys\n{names} = None\n")
+            base, environment = tmp_path_factory.mktemp("bare"), {"PYTHONPATH": str(blocker)}
+            server = servers.enter_context(ComfyServer(base, models_with_faults, environment=environment))
+            server.upload(photos["obama"])
+            return server
+
+        yield start
 
 
-def test_without_insightface_the_nodes_are_there_and_the_one_that_needs_it_says_so(bare_server, small, photos):
-    assert sum(name.startswith("HyperLoRA") for name in bare_server.object_info()) == 8
-    bare_server.upload(photos["obama"])
-    error = failure(bare_server, small("portrait_steps"))
+def test_without_its_packages_the_pack_loads_and_the_node_that_needs_one_says_so(server_without, small):
+    server = server_without("insightface", "open_clip")
+    log = server.log.read_text()
+    assert "ComfyUI-HyperLoRA" in log and "IMPORT FAILED" not in log
+    assert sum(name.startswith("HyperLoRA") for name in server.object_info()) == 8
+    error = failure(server, small("portrait_steps"))
     assert error.node_type == "HyperLoRADetectFaces"
     assert "finding faces needs insightface" in error.message
     assert "pip install 'insightface>=2.1,<3'" in error.message
 
 
-def test_importing_the_pack_leaves_heavy_packages_alone(bare_server):
-    assert "ComfyUI-HyperLoRA" in bare_server.log.read_text()
-    assert "IMPORT FAILED" not in bare_server.log.read_text()
+def test_without_open_clip_faces_are_found_and_encoding_says_so(server_without, small):
+    server = server_without("open_clip")
+    ran = []
+    with pytest.raises(ExecutionError) as caught:
+        server.run(small("portrait_steps"), lambda event: ran.append((event["type"], event["data"].get("node"))))
+    assert ("executed", workflows.node(small("portrait_steps"), "HyperLoRADetectFaces")) in ran
+    assert caught.value.node_type == "HyperLoRAEncodeIdentity"
+    assert "open_clip, which runs CLIP, cannot be imported" in caught.value.message
+    assert 'pip install "open_clip_torch>=3.3,<4"' in caught.value.message
 
 
 def test_names_out_of_the_output_folder_are_refused(server, small):
