@@ -35,8 +35,14 @@ def register_folders() -> None:
 
 
 def hyper_lora_folders() -> dict[str, Path]:
-    """Name -> folder of each checkpoint under ``models/hyper_lora``, at any depth."""
-    return _folders_holding("hyper_lora", lambda name: name == MODULES_JSON)
+    """Name -> folder of each checkpoint under ``models/hyper_lora``, or, as the public pack has it, one folder deeper.
+
+    The names are the same in both places, so that a workflow fits both.
+    """
+    folders = _folders_holding("hyper_lora", lambda name: name == MODULES_JSON)
+    return {name.removeprefix("hyper_lora/"): path for name, path in folders.items()} | {
+        name: path for name, path in folders.items() if not name.startswith("hyper_lora/")
+    }
 
 
 def clip_files() -> dict[str, Path]:

@@ -1,0 +1,77 @@
+"""Where models are found: ComfyUI's own folders, extra_model_paths.yaml, and the public pack's places."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from demo import models as demo
+from demo import sdxl
+from demo.server import ComfyServer
+from tests.host.conftest import saved_picture
+
+RELEASED = "sdxl_hyper_id_lora_v1_fidelity"
+
+
+@pytest.fixture(scope="module")
+def public_pack_server(models, photos, tmp_path_factory):
+    """A ComfyUI in whose own ``models`` folder everything lies where the public pack wants it, and no extra paths."""
+    base = tmp_path_factory.mktemp("public_pack")
+    folder = base / "models"
+    clip = folder / "hyper_lora" / "clip_vit" / "clip_vit_large_14"
+    clip.mkdir(parents=True)
+    (folder / "hyper_lora" / "clip_processor" / "clip_vit_large_14_processor").mkdir(parents=True)
+    (folder / "hyper_lora" / "clip_processor" / "clip_vit_large_14_processor" / "preprocessor_config.json").touch()
+    (clip / "model.safetensors").symlink_to(models / "clip_vision" / demo.CLIP_VISION)
+    shutil.copytree(models / "hyper_lora" / demo.HYPER_LORA, folder / "hyper_lora" / "hyper_lora" / RELEASED)
+    (folder / "insightface").symlink_to(models / "insightface")
+    (folder / "checkpoints").symlink_to(models / "checkpoints")
+    with ComfyServer(base) as server:
+        server.upload(photos["obama"])
+        yield server
+
+
+def options(server: ComfyServer, name: str) -> list[str]:
+    """The choices of the load node's combo."""
+    return server.object_info("HyperLoRALoadModel")["HyperLoRALoadModel"]["input"]["required"][name][1]["options"]
+
+
+def test_models_in_the_public_packs_places_are_found_and_work(public_pack_server, small, portrait_picture):
+    server = public_pack_server
+    assert options(server, "model") == [RELEASED]
+    assert options(server, "clip_vision") == ["auto", "hyper_lora/clip_vit/clip_vit_large_14"]
+    assert options(server, "face_model") == ["auto", "antelopev2"]
+    workflow = small("portrait_simple", HyperLoRALoadModel={"model": RELEASED})
+    assert np.array_equal(saved_picture(server, workflow, server.run(workflow)), portrait_picture)
+
+
+@pytest.fixture
+def portrait_picture(small, picture) -> np.ndarray:
+    """The same portrait out of ComfyUI's own folders, by extra_model_paths.yaml."""
+    return picture(small("portrait_simple"))
+
+
+def test_models_of_extra_model_paths_are_found(server):
+    assert demo.HYPER_LORA in options(server, "model")
+    assert demo.CLIP_VISION in options(server, "clip_vision")
+    assert "antelopev2" in options(server, "face_model")
+    checkpoints = server.object_info("CheckpointLoaderSimple")["CheckpointLoaderSimple"]["input"]["required"]
+    assert sdxl.CHECKPOINT in str(checkpoints["ckpt_name"])
+
+
+def test_a_checkpoint_that_arrives_is_listed_without_a_restart(server, models_with_faults, models, small, picture):
+    late = models_with_faults / "hyper_lora" / "people" / "arrived_late"
+    assert "people/arrived_late" not in options(server, "model")
+    shutil.copytree(models / "hyper_lora" / demo.HYPER_LORA, late)
+    assert "people/arrived_late" in options(server, "model")
+    same = picture(small("portrait_simple", HyperLoRALoadModel={"model": "people/arrived_late"}))
+    assert np.array_equal(same, picture(small("portrait_simple")))
+    shutil.rmtree(late)
+
+
+def test_the_log_says_which_models_and_which_provider_are_in_use(server, small, picture):
+    picture(small("portrait_simple"))
+    log = server.log.read_text()
+    assert "HyperLoRA uses the CLIP vision model" in log
+    assert re.search(r"Faces are found with .*antelopev2 on CPU", log)
