@@ -157,6 +157,19 @@ def test_comfyuis_own_nodes_take_the_lora(small, picture, portrait):
     assert np.array_equal(picture(workflow), portrait)
 
 
+@pytest.mark.parametrize("id_weight", [0.8, 1.0])
+def test_comfyuis_own_node_saves_the_lora(small, server, picture, id_weight):
+    workflow = small("portrait_steps", HyperLoRAGenerate={"id_weight": id_weight})
+    save = workflows.node(workflow, "HyperLoRASave")
+    workflow[save] = {
+        "class_type": "SaveLoRA",
+        "inputs": {"lora": workflow[save]["inputs"]["lora"], "prefix": f"loras/theirs_{id_weight}"},
+    }
+    expected = picture(workflow)
+    reloaded = small("saved_lora", LoraLoaderModelOnly={"lora_name": f"theirs_{id_weight}_00001_.safetensors"})
+    assert np.array_equal(picture(reloaded), expected)
+
+
 def test_the_face_is_chosen_on_a_group_photo(small, server, picture, uploaded):
     pictures = {
         (order, index): picture(small("portrait_steps", "group", HyperLoRADetectFaces={"order": order, "index": index}))
