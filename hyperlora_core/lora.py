@@ -136,7 +136,8 @@ class LoRA(dict[str, Tensor]):
         tensors = {key: value.detach().contiguous().cpu() for key, value in self.items()}
         partial = path.with_name(f".{path.name}.part")
         try:
-            safetensors.torch.save_file(tensors, partial, metadata=self.file_metadata())
+            # not save_file, whose files other users cannot read
+            partial.write_bytes(safetensors.torch.save(tensors, metadata=self.file_metadata()))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

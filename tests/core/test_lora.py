@@ -134,6 +134,12 @@ def test_a_failed_save_keeps_the_file_that_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_other_users_may_read_a_file_as_they_may_any_other(tmp_path):
+    (tmp_path / "other").touch()
+    path = lora_of().save(tmp_path / "person.safetensors")
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_an_empty_lora_is_not_saved(tmp_path):
     with pytest.raises(HyperLoRAError, match="nothing to save"):
         LoRA().save(tmp_path / "empty.safetensors")
