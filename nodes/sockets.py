@@ -44,7 +44,7 @@ def on_no_face_input() -> io.Input:
 
 def weight_input(name: str, default: float, tooltip: str) -> io.Input:
     """A strength; 0 is off."""
-    return io.Float.Input(name, default=default, min=-10.0, max=10.0, step=0.01, tooltip=tooltip)
+    return io.Float.Input(name, default=default, min=-100.0, max=100.0, step=0.01, tooltip=tooltip)
 
 
 def id_weight_input() -> io.Input:
