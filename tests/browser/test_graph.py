@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import requests
 from PIL import Image
 
@@ -60,6 +61,18 @@ def test_a_slot_is_added_with_every_photo_and_taken_away_again(page):
     (portrait,) = [node for node in page.prompt().values() if node["class_type"] == "HyperLoRAPortrait"]
     assert {"images.image0", "images.image1"} <= portrait["inputs"].keys()
     assert "images.image2" not in portrait["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "node"), [("portrait_simple", "HyperLoRAPortrait"), ("portrait_steps", "HyperLoRAApply")]
+)
+def test_a_bypassed_node_lets_the_model_through(page, name, node):
+    page.load(template(name))
+    page.page.evaluate("type => { window.app.rootGraph.nodes.find(n => n.type === type).mode = 4; }", node)
+    prompt = page.prompt()
+    sampler, checkpoint = (workflows.node(prompt, kind) for kind in ("KSampler", "CheckpointLoaderSimple"))
+    assert workflows.nodes(prompt, node) == []
+    assert prompt[sampler]["inputs"]["model"] == [checkpoint, 0]
 
 
 def test_a_template_runs_and_shows_what_it_did(either_page, server, tmp_path):
