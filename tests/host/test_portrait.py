@@ -5,10 +5,12 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 from demo import workflows
 from demo.models import STYLE_LORA
+from hyperlora_core import LoRA
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> int:
@@ -64,6 +66,34 @@ def test_several_photos_of_unequal_sizes(small, picture, uploaded, portrait, ser
     one, other = found.values()
     assert difference(one, other) <= 2, "photos are averaged, so their order is nothing"
     assert difference(one, portrait) > 1
+
+
+def test_a_persons_loras_are_nearer_to_each_other_than_to_anothers(small, server, uploaded):
+    """From one photo, from another, from three together; as saved over the API."""
+    changes = {}
+    for name, photos in {
+        "first": ["obama"],
+        "second": ["obama2"],
+        "three": ["obama", "obama2", "obama3"],
+        "another": ["biden"],
+        "third person": ["astronaut"],
+    }.items():
+        workflow = small("portrait_steps", photos[0], HyperLoRASave={"filename_prefix": f"near/{name}"})
+        for i, photo in enumerate(photos[1:], start=1):
+            workflow[f"9{i}"] = {"class_type": "LoadImage", "inputs": {"image": uploaded[photo]}}
+            workflow[workflows.node(workflow, "HyperLoRADetectFaces")]["inputs"][f"images.image{i}"] = [f"9{i}", 0]
+        result = server.run(workflow)
+        (path,) = result.outputs[workflows.node(workflow, "HyperLoRASave")]["text"]
+        factors = (factors for _, factors in LoRA.load(path).to(torch.float32).factors())
+        changes[name] = torch.cat([(f.up @ f.down).flatten() for f in factors])
+    near = {
+        frozenset(pair): float(torch.cosine_similarity(*(changes[name] for name in pair), dim=0))
+        for pair in itertools.combinations(changes, 2)
+    }
+    person = {"first", "second", "three"}
+    assert min(v for pair, v in near.items() if pair <= person) > max(v for p, v in near.items() if not p <= person), (
+        near
+    )
 
 
 def test_a_batch_is_the_same_as_single_photos(small, picture, uploaded):
