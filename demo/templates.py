@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -146,23 +145,19 @@ def write_template(page: FrontEnd, name: str, folder: Path) -> None:
 def real_names(folder: Path) -> Path:
     """Fill a ``models`` folder with the demo models under the names that the example workflows use."""
     demo = models.demo_models()
-    names = {"checkpoints": sdxl.CHECKPOINT, "controlnet": sdxl.CONTROLNET, "loras": models.STYLE_LORA}
-    wanted: dict[str, set[Any]] = {"checkpoints": set(), "controlnet": set(), "loras": set(), "hyper_lora": set()}
-    fields = {
-        "ckpt_name": "checkpoints",
-        "control_net_name": "controlnet",
-        "lora_name": "loras",
-        "model": "hyper_lora",
+    stand_ins = {
+        "ckpt_name": Path("checkpoints", sdxl.CHECKPOINT),
+        "control_net_name": Path("controlnet", sdxl.CONTROLNET),
+        "lora_name": Path("loras", models.STYLE_LORA),
+        "model": Path("hyper_lora", models.HYPER_LORA),
     }
     for path in (workflows.FOLDER / "api").glob("*.json"):
         for node in workflows.load(path.stem).values():
-            for field, value in node["inputs"].items():
-                if field in fields and isinstance(value, str):
-                    wanted[fields[field]].add(value)
-    for key, values in wanted.items():
-        (folder / key).mkdir(parents=True)
-        for value in values:
-            (folder / key / value).symlink_to(demo / key / names.get(key, models.HYPER_LORA))
+            for field in stand_ins.keys() & node["inputs"].keys():
+                name, stand_in = node["inputs"][field], stand_ins[field]
+                if isinstance(name, str) and not (folder / stand_in.parent / name).exists():
+                    (folder / stand_in.parent).mkdir(parents=True, exist_ok=True)
+                    (folder / stand_in.parent / name).symlink_to(demo / stand_in)
     for key in ("clip_vision", "insightface"):
         (folder / key).symlink_to(demo / key)
     return folder
