@@ -57,9 +57,9 @@ def clip_files() -> dict[str, Path]:
 
 
 def face_folders() -> dict[str, Path]:
-    """Name -> folder of each face pack under ``models/insightface``."""
+    """Name -> folder of each face pack under ``models/insightface``; files that lie loose there are other packs'."""
     folders = _folders_holding("insightface", lambda name: name.endswith(".onnx"))
-    return {name.removeprefix("models/"): path for name, path in folders.items()}
+    return {name.removeprefix("models/"): path for name, path in folders.items() if name != "."}
 
 
 def _folders_holding(key, wanted) -> dict[str, Path]:

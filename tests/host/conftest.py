@@ -39,6 +39,7 @@ def models_with_faults(models, golden_checkpoint, face_pack, tmp_path_factory) -
     shutil.copytree(face_pack, packs / "incomplete")
     (packs / "incomplete" / "2d106det.onnx").unlink()
     shutil.copytree(face_pack, packs / "nested" / "nested")
+    (folder / "insightface" / "inswapper_128.onnx").touch()  # another pack's model
     return folder
 
 

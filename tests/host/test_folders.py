@@ -55,7 +55,7 @@ def portrait_picture(small, picture) -> np.ndarray:
 def test_models_of_extra_model_paths_are_found(server):
     assert demo.HYPER_LORA in options(server, "model")
     assert demo.CLIP_VISION in options(server, "clip_vision")
-    assert "antelopev2" in options(server, "face_model")
+    assert options(server, "face_model") == ["auto", "antelopev2", "corrupt", "incomplete", "nested/nested"]
     checkpoints = server.object_info("CheckpointLoaderSimple")["CheckpointLoaderSimple"]["input"]["required"]
     assert sdxl.CHECKPOINT in str(checkpoints["ckpt_name"])
 
