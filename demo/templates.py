@@ -6,7 +6,6 @@ grouped and with a note, and ``X.jpg``, its picture in the list of templates.
 
 import json
 import logging
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -175,7 +174,7 @@ def main() -> int:
             for name in names:
                 with front_end(server, size=(2400, 1300)) as page:  # a fresh one: nodes keep the pictures of old ones
                     write_template(page, name, workflows.FOLDER)
-                logging.info("example_workflows%s%s.json", os.sep, name)
+                logging.info("example_workflows/%s.json", name)
     return 0
 
 

@@ -15,6 +15,11 @@ def load(name: str) -> Workflow:
     return json.loads((FOLDER / "api" / f"{name}.json").read_text())
 
 
+def template(name: str) -> dict[str, Any]:
+    """An example workflow in the UI format, as the graph editor opens it."""
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
 def nodes(workflow: Workflow, node_id: str) -> list[str]:
     """The numbers of the nodes of a class."""
     return [number for number, node in workflow.items() if node["class_type"] == node_id]

@@ -1,13 +1,12 @@
 """What an artist does with the nodes: connect, run, look, read an error, ask for help."""
 
-import json
-
 import pytest
 import requests
 from PIL import Image
 
 from demo import workflows
 from demo.server import PACK_NAME
+from demo.workflows import template
 
 CONNECT = """([from, output, to, input]) => {
     const { LiteGraph, app } = window;
@@ -21,10 +20,6 @@ CONNECT = """([from, output, to, input]) => {
 
 def connects(page, *ends: str) -> bool:
     return page.page.evaluate(CONNECT, list(ends))
-
-
-def template(name: str) -> dict:
-    return json.loads((workflows.FOLDER / f"{name}.json").read_text())
 
 
 def small(page, name: str) -> None:

@@ -1,19 +1,14 @@
 """The example workflows as the templates that artists open."""
 
-import json
-
 import pytest
 import requests
 from PIL import Image
 
 from demo import templates, workflows
 from demo.server import PACK_NAME
+from demo.workflows import template
 
 NAMES = sorted(path.stem for path in (workflows.FOLDER / "api").glob("*.json"))
-
-
-def template(name: str) -> dict:
-    return json.loads((workflows.FOLDER / f"{name}.json").read_text())
 
 
 def test_every_example_has_a_template_a_picture_and_an_api_copy():
