@@ -7,11 +7,16 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+
+from hyperlora_core.clip_weights import find_tower
+from hyperlora_core.encoders import UNKNOWN, Encoders, face_encoder
+from hyperlora_core.layout import ENCODERS_KEY, MODULES_JSON
 
 from . import face_pack as faces
 from . import sdxl
@@ -23,9 +28,9 @@ CLIP_VISION = "hyperlora_demo_clip.safetensors"
 STYLE_LORA = "hyperlora_demo_style.safetensors"
 
 _WIDTH, _TEXT = 320, 2048
-_RANK, _BASE_RANK, _SIZE = 8, 4, 16
-_DIM, _INNER, _DEPTH, _MULT = 192, 128, 2, 4
-_EMBED, _TOKENS, _CLIP_WIDTH = 512, 16, 64
+_RANK, _BASE_RANK = 8, 4
+_MULT, _CLIP_WIDTH = 4, 64
+_EMBED, _TOKENS = 512, 16
 _PLACES = [(f"down_blocks.{level}.attentions.{i}", level) for level in (1, 2) for i in range(2)]
 _PLACES += [(f"up_blocks.{2 - level}.attentions.{i}", level) for level in (2, 1) for i in range(3)]
 ATTENTIONS = [
@@ -45,8 +50,8 @@ def demo_models() -> Path:
 
 def _build(folder: Path) -> None:
     generator = torch.Generator().manual_seed(0)
-    _make_hyper_lora(folder / "hyper_lora" / HYPER_LORA, generator)
     _make_clip_vision(folder / "clip_vision" / CLIP_VISION)
+    make_hyper_lora(folder / "hyper_lora" / HYPER_LORA, generator, encoders=demo_encoders(folder))
     _make_style_lora(folder / "loras" / STYLE_LORA, generator)
     shutil.copytree(faces.face_pack(), folder / "insightface" / "models" / "antelopev2")
     command = [sys.executable, "-m", "demo.sdxl", str(comfyui()), str(folder)]
@@ -59,8 +64,37 @@ def _linear(generator: torch.Generator, out: int, width: int, gain: float = 1.0)
     return torch.randn(out, width, generator=generator) * gain / width**0.5
 
 
-def _make_hyper_lora(folder: Path, generator: torch.Generator) -> None:
-    """A checkpoint in the released layout, with Base parts, for the demo UNet."""
+def demo_encoders(folder: Path) -> Encoders:
+    """The encoders of a demo ``models`` folder, as a checkpoint notes those it was trained with."""
+    clip = find_tower(folder / "clip_vision" / CLIP_VISION).encoder()
+    return Encoders(clip, face_encoder(faces.face_pack() / "glintr100.onnx"))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a random HyperLoRA for the demo UNet.
+
+    Attributes:
+        bases: K, coefficients a row.
+        dim: width of the resampler.
+        heads: of 64.
+        depth: layers.
+        reads: what the ID-LoRA is conditioned on: "face", "clip" or both.
+        base: with Base parts.
+    """
+
+    bases: int = 16
+    dim: int = 192
+    heads: int = 2
+    depth: int = 2
+    reads: tuple[str, ...] = ("face", "clip")
+    base: bool = True
+
+
+def make_hyper_lora(
+    folder: Path, generator: torch.Generator, shape: Shape = Shape(), encoders: Encoders = UNKNOWN
+) -> None:
+    """A checkpoint in the released layout, for the demo UNet, that notes its encoders."""
     folder.mkdir(parents=True)
     modules = {
         f"lora_unet_{name.replace('.', '_')}": {
@@ -69,59 +103,62 @@ def _make_hyper_lora(folder: Path, generator: torch.Generator) -> None:
         }
         for name in ATTENTIONS
     }
-    (folder / "hyper_lora_modules.json").write_text(json.dumps(modules, indent=1))
+    (folder / MODULES_JSON).write_text(json.dumps(modules, indent=1))
     bases = {}
+    kinds = [("id", _RANK), ("base", _BASE_RANK)][: 1 + shape.base]
     for i, module in enumerate(modules.values()):
         for projection in ("to_q", "to_k", "to_v", "to_out"):
             reads_text = projection in ("to_k", "to_v") and module["cross_attention_dim"]
             width = module["cross_attention_dim"] if reads_text else _WIDTH
-            for kind, rank in (("id", _RANK), ("base", _BASE_RANK)):
+            for kind, rank in kinds:
                 name = f"{i}.{projection}.{kind}"
-                down = torch.randn(_SIZE, width, rank, generator=generator) / width**0.5
+                down = torch.randn(shape.bases, width, rank, generator=generator) / width**0.5
                 bases[f"{name}_down_basis"] = down
-                bases[f"{name}_up_basis"] = torch.randn(_SIZE, rank, _WIDTH, generator=generator) * 0.3
-    projector = {
-        "0.weight": _linear(generator, _TOKENS * _CLIP_WIDTH, _EMBED) * _EMBED**0.5,  # its input has unit length
-        "0.bias": torch.zeros(_TOKENS * _CLIP_WIDTH),
-        "2.weight": torch.ones(_CLIP_WIDTH),
-        "2.bias": torch.zeros(_CLIP_WIDTH),
-    }
+                bases[f"{name}_up_basis"] = torch.randn(shape.bases, rank, _WIDTH, generator=generator) * 0.3
+    files = {"hyper_lora_modules": bases}
+    if "face" in shape.reads:
+        files["id_projector"] = {
+            "0.weight": _linear(generator, _TOKENS * _CLIP_WIDTH, _EMBED) * _EMBED**0.5,  # its input has unit length
+            "0.bias": torch.zeros(_TOKENS * _CLIP_WIDTH),
+            "2.weight": torch.ones(_CLIP_WIDTH),
+            "2.bias": torch.zeros(_CLIP_WIDTH),
+        }
     rows = 8 * len(modules)
-    files = {
-        "hyper_lora_modules": bases,
-        "id_projector": projector,
-        "resampler": _resampler(generator, rows, conditions=2),
-        "base_resampler": _resampler(generator, rows, conditions=1),
-    }
+    files["resampler"] = _resampler(generator, rows, shape, len(shape.reads))
+    if shape.base:
+        files["base_resampler"] = _resampler(generator, rows, shape, 1)
     for name, tensors in files.items():
-        save_file({key: value.half() for key, value in tensors.items()}, folder / f"{name}.safetensors")
+        known = name == "hyper_lora_modules" and encoders != UNKNOWN
+        metadata = {ENCODERS_KEY: json.dumps(encoders.to_json())} if known else None
+        save_file({key: value.half() for key, value in tensors.items()}, folder / f"{name}.safetensors", metadata)
 
 
-def _resampler(generator: torch.Generator, rows: int, conditions: int) -> dict[str, Tensor]:
+def _resampler(generator: torch.Generator, rows: int, shape: Shape, conditions: int) -> dict[str, Tensor]:
     """Queries that look about evenly at what they read, and take much of it: the LoRA varies smoothly with the face."""
+    dim, inner = shape.dim, 64 * shape.heads
     tensors = {
-        "latents": torch.randn(1, rows, _DIM, generator=generator) * 0.5,
-        "proj_out.weight": _linear(generator, _SIZE, _DIM),
-        "proj_out.bias": torch.zeros(_SIZE),
+        "latents": torch.randn(1, rows, dim, generator=generator) * 0.5,
+        "proj_out.weight": _linear(generator, shape.bases, dim),
+        "proj_out.bias": torch.zeros(shape.bases),
     }
     for name in ("proj_in", "proj_in_2")[:conditions]:
-        tensors[f"{name}.weight"] = _linear(generator, _DIM, _CLIP_WIDTH)
-        tensors[f"{name}.bias"] = torch.zeros(_DIM)
+        tensors[f"{name}.weight"] = _linear(generator, dim, _CLIP_WIDTH)
+        tensors[f"{name}.bias"] = torch.zeros(dim)
     attentions = ["attn1", "attn2", "attn3"][: 1 + conditions]
     norms = ["norm_attn1", "norm_attn2_l", "norm_attn2_x", "norm_attn3_l", "norm_attn3_y"][: 1 + 2 * conditions]
-    for i in range(_DEPTH):
+    for i in range(shape.depth):
         for name in attentions:
             for projection in ("to_q", "to_k", "to_v"):
-                tensors[f"layers.{i}.{name}.{projection}.weight"] = _linear(generator, _INNER, _DIM)
+                tensors[f"layers.{i}.{name}.{projection}.weight"] = _linear(generator, inner, dim)
             gain = 4.0 if name == "attn2" else 1.0
-            tensors[f"layers.{i}.{name}.to_out.0.weight"] = _linear(generator, _DIM, _INNER, gain)
+            tensors[f"layers.{i}.{name}.to_out.0.weight"] = _linear(generator, dim, inner, gain)
         for name in [*norms, "norm_ff"]:
-            tensors[f"layers.{i}.{name}.weight"] = torch.ones(_DIM)
-            tensors[f"layers.{i}.{name}.bias"] = torch.zeros(_DIM)
-        tensors[f"layers.{i}.ff.net.0.proj.weight"] = _linear(generator, _DIM * _MULT, _DIM)
-        tensors[f"layers.{i}.ff.net.0.proj.bias"] = torch.zeros(_DIM * _MULT)
-        tensors[f"layers.{i}.ff.net.2.weight"] = _linear(generator, _DIM, _DIM * _MULT)
-        tensors[f"layers.{i}.ff.net.2.bias"] = torch.zeros(_DIM)
+            tensors[f"layers.{i}.{name}.weight"] = torch.ones(dim)
+            tensors[f"layers.{i}.{name}.bias"] = torch.zeros(dim)
+        tensors[f"layers.{i}.ff.net.0.proj.weight"] = _linear(generator, dim * _MULT, dim)
+        tensors[f"layers.{i}.ff.net.0.proj.bias"] = torch.zeros(dim * _MULT)
+        tensors[f"layers.{i}.ff.net.2.weight"] = _linear(generator, dim, dim * _MULT)
+        tensors[f"layers.{i}.ff.net.2.bias"] = torch.zeros(dim)
     return tensors
 
 

@@ -1,50 +1,84 @@
-"""HyperLoRA checkpoints on disk, in the released layout: a folder of safetensors files and a JSON of module names.
-
-hyper_lora_modules.json          ordered: kohya module name -> {"hidden_size": int, "cross_attention_dim": int or null}
-hyper_lora_modules.safetensors   the bases          resampler.safetensors   id_projector.safetensors
-base_resampler.safetensors       where the checkpoint makes a Base-LoRA
-"""
+"""HyperLoRA checkpoints on disk, in either layout (see ``layout``): looked at, checked, and then mapped."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from . import files
+from . import files, kinds
+from .encoders import Encoders
 from .errors import HyperLoRAError
-from .lora import canonical_attention_name
-from .network.config import PROJECTIONS, AttentionModule, HyperLoRAConfig, Shapes
+from .files import StoredTensor
+from .layout import (
+    CHECKSUM_KEY,
+    CONFIG_KEY,
+    ENCODERS_KEY,
+    FORMAT,
+    MODULES_JSON,
+    MODULES_KEY,
+    PARTS,
+    PARTS_KEY,
+    REQUIRED_PARTS,
+    file_key,
+    module_key,
+    parse_modules,
+)
+from .network.config import HEAD_DIM, HyperLoRAConfig, Shapes
+from .samples import Samples, look
 
-MODULES_JSON = "hyper_lora_modules.json"
-PARTS = ("hyper_lora_modules", "resampler", "id_projector", "base_resampler")
-REQUIRED_PARTS = ("hyper_lora_modules", "resampler")
+DTYPES = ("F16", "BF16", "F32")
 
-_SAMPLES, _SAMPLE_BYTES = 256, 1 << 16
+_SHOWN = 5
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was looked at and can be loaded.
+    """A checkpoint that was looked at: its files are whole, and its parts fit one another.
 
     Attributes:
-        path: its folder.
+        path: its folder or file.
         config: its hyperparameters.
-        parts: the stems of the files it has.
-        shapes: part -> tensor name in the file -> shape.
+        modules: the text of its hyper_lora_modules.json.
+        parts: part -> tensor's name in the part -> where it lies.
+        metadata: part -> its own metadata, without our entries.
+        encoders: what it was trained with, as far as it says.
     """
 
     path: Path
     config: HyperLoRAConfig
-    parts: tuple[str, ...]
-    shapes: Mapping[str, Shapes]
+    modules: str
+    parts: Mapping[str, Mapping[str, StoredTensor]]
+    metadata: Mapping[str, Mapping[str, str]]
+    encoders: Encoders
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
+        """The folder's name, or the file's without its ending."""
+        return self.path.name if self.is_folder else self.path.stem
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is in the released layout."""
+        return self.path.is_dir()
+
+    def tensors(self) -> Iterator[tuple[str, str, StoredTensor]]:
+        """Part, name in the part, and where it lies, of each tensor."""
+        for part, tensors in self.parts.items():
+            for key, tensor in tensors.items():
+                yield part, key, tensor
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.length for _, _, tensor in self.tensors())
 
     def state_dict(self, expected: Shapes) -> dict[str, Tensor]:
         """The tensors under the network's names, mapped from the files, in the files' types.
@@ -53,48 +87,67 @@ class Checkpoint:
             expected: the network's tensor names and shapes.
 
         Raises:
-            HyperLoRAError: a tensor is missing, superfluous or of another shape than the network's.
+            HyperLoRAError: as ``check``.
         """
-        self._check(expected)
-        state = {}
-        for part in self.parts:
-            for key, tensor in files.load(self.path / f"{part}.safetensors").items():
-                state[_module_key(part, key)] = tensor
-        return state
-
-    def _check(self, expected: Shapes) -> None:
-        found = {
-            _module_key(part, key): (f"{part}: {key}", shape)
-            for part, shapes in self.shapes.items()
-            for key, shape in shapes.items()
+        self.check(expected)
+        stored = {tensor.path for _, _, tensor in self.tensors()}
+        loaded = {path: files.load(path) for path in stored}
+        return {
+            module_key(part, key): loaded[tensor.path][key if self.is_folder else f"{part}.{key}"]
+            for part, key, tensor in self.tensors()
         }
-        wrong = [f"{key} is missing" for key in expected.keys() - found.keys()]
-        wrong += [f"{label} is not part of a HyperLoRA" for key, (label, _) in found.items() if key not in expected]
-        wrong += [
-            f"{label} has shape {shape} instead of {expected[key]}"
-            for key, (label, shape) in found.items()
-            if key in expected and shape != expected[key]
-        ]
+
+    def check(self, expected: Shapes) -> None:
+        """Look at every tensor: it is there, of the right shape and type, and its samples are finite numbers.
+
+        Args:
+            expected: the network's tensor names and shapes.
+
+        Raises:
+            HyperLoRAError: listing what is wrong.
+        """
+        found = {module_key(part, key): (f"{part}: {key}", tensor) for part, key, tensor in self.tensors()}
+        wrong = [f"{file_key(key)} is missing" for key in expected if key not in found]
+        for key, (label, tensor) in found.items():
+            if key not in expected:
+                wrong.append(f"{label} is not part of a HyperLoRA")
+            elif tensor.shape != expected[key]:
+                wrong.append(f"{label} has shape {tensor.shape} instead of {expected[key]}")
+            elif tensor.dtype not in DTYPES:
+                wrong.append(f"{label} is of type {tensor.dtype}; {', '.join(DTYPES)} can be used")
+        wrong = wrong or [f"{label} holds NaN or infinite numbers" for label in self._samples.not_finite]
         if wrong:
-            more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
             raise HyperLoRAError(
-                f"the HyperLoRA checkpoint {self.path} cannot be used: {'; '.join(sorted(wrong)[:3])}{more}"
+                f"the HyperLoRA checkpoint {self.path} cannot be used: {'; '.join(sorted(wrong)[:_SHOWN])}{more}. "
+                f"{files.DOWNLOAD_AGAIN.capitalize()}, or convert it again"
             )
 
+    @property
     def fingerprint(self) -> str:
-        """Tells checkpoints apart: a sha256 over the files' names, sizes, headers and evenly spaced samples.
+        """Tells checkpoints apart, whatever their layout: a sha256 over modules, names, types, shapes and samples.
 
-        Files of up to 16 MB are read whole, of larger ones 16 MB, so it takes no longer for 3 GB than for 100 MB.
+        Checkpoints of up to 64 MB are read whole, of larger ones 32 KB of each tensor.
         """
+        return self._samples.digest
+
+    @property
+    def blank(self) -> tuple[str, ...]:
+        """Tensors whose samples are all zero: untrained, or a download that did not finish."""
+        return self._samples.blank
+
+    @cached_property
+    def _samples(self) -> Samples:
+        config = self.config
+        modules = [[module.name, module.hidden_size, module.cross_attention_dim] for module in config.modules]
+        named = {f"{part}.{key}": tensor for part, key, tensor in self.tensors()}
+        return look(named, json.dumps([modules, config.head_dim]))
+
+    def sha256(self) -> str:
+        """sha256 over the bytes of all tensors, in the order of our file. Reads everything."""
         digest = hashlib.sha256()
-        for path in [self.path / MODULES_JSON, *(self.path / f"{part}.safetensors" for part in self.parts)]:
-            size = path.stat().st_size
-            digest.update(f"{path.name}:{size}:".encode())
-            stride = max(_SAMPLE_BYTES, size // _SAMPLES)
-            with path.open("rb") as file:
-                for offset in range(0, size, stride):
-                    file.seek(offset)
-                    digest.update(file.read(_SAMPLE_BYTES))
+        for block in files.read_bytes(single_file_tensors(self).values()):
+            digest.update(block)
         return digest.hexdigest()
 
 
@@ -102,59 +155,134 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Look at a checkpoint without reading its weights.
 
     Args:
-        path: the folder in the released layout.
+        path: a folder in the released layout, which may be nested in one of its own name, or our file.
 
     Raises:
-        HyperLoRAError: a file is missing or broken, or a tensor is missing or of another shape than the others ask for.
+        HyperLoRAError: it is something else, which is named; or a file is missing or broken; or the parts do not fit
+            one another.
     """
-    folder = Path(path)
-    if not folder.is_dir():
+    path = Path(path)
+    nested = path / path.name
+    if not (path / MODULES_JSON).exists() and (nested / MODULES_JSON).exists():
+        log.info("%s is nested in itself: its files are read from %s", path, nested)
+        path = nested
+    if not path.exists():
+        raise HyperLoRAError(f"there is no HyperLoRA checkpoint {path}")
+    modules, parts, metadata, ours = _read_folder(path) if path.is_dir() else _read_file(path)
+    try:
+        head_dim = _json(ours, CONFIG_KEY).get("head_dim", HEAD_DIM)
+        shapes = {part: {key: tensor.shape for key, tensor in tensors.items()} for part, tensors in parts.items()}
+        config = HyperLoRAConfig.from_shapes(parse_modules(modules), shapes, head_dim)
+        encoders = Encoders.from_json(_json(ours, ENCODERS_KEY))
+    except HyperLoRAError as error:
+        raise HyperLoRAError(f"the HyperLoRA checkpoint {path} cannot be used: {error}") from error
+    checkpoint = Checkpoint(path, config, modules, parts, metadata, encoders)
+    if not checkpoint.is_folder and checksum(checkpoint, ours) != ours.get(CHECKSUM_KEY):
         raise HyperLoRAError(
-            f"{folder} is no HyperLoRA checkpoint: a folder holding {MODULES_JSON} and its .safetensors files is needed"
+            f"the HyperLoRA checkpoint {path} is not as it was written, its checksum differs: {files.DOWNLOAD_AGAIN}"
         )
-    parts = tuple(part for part in PARTS if (folder / f"{part}.safetensors").exists())
-    missing = [f"{part}.safetensors" for part in REQUIRED_PARTS if part not in parts]
+    return checkpoint
+
+
+def checksum(checkpoint: Checkpoint, metadata: Mapping[str, str]) -> str:
+    """What our file's ``hyperlora.checksum`` has to be: over its other entries and the fingerprint."""
+    entries = sorted((key, value) for key, value in metadata.items() if key != CHECKSUM_KEY)
+    return hashlib.sha256(json.dumps([entries, checkpoint.fingerprint]).encode()).hexdigest()
+
+
+def single_file_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
+    """The tensors of our file, in its order: wider types first, so that each lies at a multiple of its size."""
+    tensors = [(f"{part}.{key}", tensor) for part, key, tensor in checkpoint.tensors()]
+    return dict(sorted(tensors, key=lambda item: -files.ITEM_SIZES.get(item[1].dtype, 0)))
+
+
+_Read = tuple[str, dict[str, dict[str, StoredTensor]], dict[str, dict[str, str]], dict[str, str]]
+"""The modules' JSON, the parts' tensors, the parts' metadata, our metadata."""
+
+
+def _read_folder(folder: Path) -> _Read:
+    found = [part for part in PARTS if (folder / f"{part}.safetensors").exists()]
+    missing = [f"{part}.safetensors" for part in REQUIRED_PARTS if part not in found]
     if not (folder / MODULES_JSON).exists():
         missing.insert(0, MODULES_JSON)
     if missing:
-        raise HyperLoRAError(f"the HyperLoRA checkpoint {folder} lacks {', '.join(missing)}: download it whole again")
-    modules = _read_modules(folder / MODULES_JSON)
-    shapes = {
-        part: {key: shape for key, (_, shape) in files.tensor_shapes(folder / f"{part}.safetensors").items()}
-        for part in parts
-    }
-    try:
-        config = HyperLoRAConfig.from_shapes(modules, shapes)
-    except HyperLoRAError as error:
-        raise HyperLoRAError(f"the HyperLoRA checkpoint {folder} cannot be used: {error}") from error
-    return Checkpoint(folder, config, parts, shapes)
-
-
-def _read_modules(path: Path) -> tuple[AttentionModule, ...]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        modules = tuple(
-            AttentionModule(canonical_attention_name(name), entry["hidden_size"], entry["cross_attention_dim"])
-            for name, entry in entries.items()
-        )
-    except HyperLoRAError as error:
-        raise HyperLoRAError(f"{path}: {error}") from error
-    except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise HyperLoRAError(
-            f"{path} cannot be read as the list of a HyperLoRA's attention modules ({error}): download it again"
-        ) from error
-    if not modules:
-        raise HyperLoRAError(f"{path} lists no attention module")
-    return modules
+            f"{folder} is no HyperLoRA checkpoint: it lacks {', '.join(missing)}. {_found_instead(folder)}"
+        )
+    parts = {part: files.stored_tensors(folder / f"{part}.safetensors") for part in found}
+    metadata = {part: files.metadata(folder / f"{part}.safetensors") for part in found}
+    for part in found:
+        _check_kind(folder / f"{part}.safetensors", part, parts[part], metadata[part])
+    ours = {key: value for key, value in metadata["hyper_lora_modules"].items() if key.startswith("hyperlora.")}
+    kept = {part: {k: v for k, v in entries.items() if k not in ours} for part, entries in metadata.items()}
+    try:
+        modules = (folder / MODULES_JSON).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise HyperLoRAError(f"{folder / MODULES_JSON} cannot be read as text: {files.DOWNLOAD_AGAIN}") from error
+    return modules, parts, kept, ours
 
 
-def _module_key(part: str, key: str) -> str:
-    """A tensor's name in the network's state dict."""
-    if part == "hyper_lora_modules":
-        index, _, rest = key.partition(".")
-        projection, _, basis = rest.partition(".")
-        kind, _, direction = basis.removesuffix("_basis").partition("_")
-        if projection in PROJECTIONS and kind in ("id", "base") and direction in ("down", "up"):
-            return f"{kind}_bases.bases.{index}.{projection}.{direction}.weight"
-        return f"{part}.{key}"
-    return f"{part}.latents.weight" if key == "latents" else f"{part}.{key}"
+def _check_kind(path: Path, part: str, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    kind = kinds.recognise_names(shapes, metadata)
+    expected = kinds.PART_NAMES[part]
+    if kind is not None and kind.name != expected:
+        raise HyperLoRAError(f"{path} is {kind.name} and should be {expected}: {files.DOWNLOAD_AGAIN}")
+
+
+def _found_instead(folder: Path) -> str:
+    """What a folder that is no checkpoint holds, and what to do."""
+    below = sorted(path.parent for path in folder.glob(f"*/{MODULES_JSON}"))
+    if below:
+        return f"They are one folder deeper: choose {below[0]}"
+    said = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".bin", ".pt", ".pth", ".ckpt") and path.stem not in PARTS:
+            try:
+                kind = kinds.recognise(path)
+            except HyperLoRAError as error:
+                said.append(str(error))
+            else:
+                said += [f"{path.name} is {kind.name}: {kind.advice}"] if kind else []
+    return said[0] if said else f"{files.DOWNLOAD_AGAIN.capitalize()}, the whole folder"
+
+
+def _read_file(path: Path) -> _Read:
+    kind = kinds.recognise(path)
+    if kind is not kinds.HYPERLORA:
+        what = f"{kind.name}: {kind.advice}" if kind else "none that is known"
+        raise HyperLoRAError(
+            f"{path} is no HyperLoRA checkpoint. It is {what}. A folder holding {MODULES_JSON}, or a file that "
+            "`hyperlora convert` made, was expected"
+        )
+    metadata = files.metadata(path)
+    if metadata[kinds.FORMAT_KEY] != FORMAT:
+        raise HyperLoRAError(
+            f"{path} is a HyperLoRA checkpoint of format {metadata[kinds.FORMAT_KEY]!r}, and this version reads "
+            f"{FORMAT!r}: update ComfyUI-HyperLoRA"
+        )
+    parts: dict[str, dict[str, StoredTensor]] = {}
+    for name, tensor in files.stored_tensors(path).items():
+        part, _, key = name.partition(".")
+        if part not in PARTS:
+            raise HyperLoRAError(f"{path} holds {name!r}, which is not part of a HyperLoRA: convert it again")
+        parts.setdefault(part, {})[key] = tensor
+    missing = [part for part in REQUIRED_PARTS if part not in parts]
+    if missing:
+        raise HyperLoRAError(
+            f"{path} is no whole HyperLoRA checkpoint, it lacks {', '.join(missing)}: convert it again"
+        )
+    own = _json(metadata, PARTS_KEY)
+    ours = {key: value for key, value in metadata.items() if key.startswith("hyperlora.")}
+    ordered = {part: parts[part] for part in PARTS if part in parts}
+    return metadata.get(MODULES_KEY, ""), ordered, {part: own.get(part, {}) for part in ordered}, ours
+
+
+def _json(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
+    try:
+        value = json.loads(metadata.get(key, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise HyperLoRAError(f"its entry {key} cannot be read ({error}): convert it again") from error
+    if not isinstance(value, dict):
+        raise HyperLoRAError(f"its entry {key} is {value!r}, where an object was expected: convert it again")
+    return value

@@ -1,4 +1,4 @@
-"""The command ``hyperlora``. So far: ``hyperlora generate``, photos to a LoRA file, without ComfyUI."""
+"""The command ``hyperlora``, without ComfyUI: ``generate`` photos to a LoRA file, ``inspect`` and ``convert`` files."""
 
 import argparse
 import logging
@@ -10,10 +10,14 @@ import torch
 
 from . import __version__
 from .clip import ClipVision
+from .clip_weights import find_tower
+from .convert import convert
+from .encoders import OTHER_ENCODERS, Encoders, check_clip, check_face, face_encoder
 from .errors import HyperLoRAError
 from .faces import ORDERS, FaceAnalyzer
+from .inspection import inspect
 from .network.hyperlora import HyperLoRA
-from .onnx_models import PROVIDERS
+from .onnx_models import PROVIDERS, find_embedder
 from .photos import open_photo
 from .pipeline import ON_NO_FACE, encode_base, encode_id, find_references, generate
 
@@ -44,13 +48,32 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hyperlora", description="Photos of a face to the weights of an SDXL LoRA.")
     parser.add_argument("--version", action="version", version=f"hyperlora {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    command = commands.add_parser("generate", help="make a LoRA file from photos of one person")
+    _add_generate(commands.add_parser("generate", help="make a LoRA file from photos of one person"))
+    _add_inspect(commands.add_parser("inspect", help="say what a model file or folder is, and whether it is whole"))
+    _add_convert(commands.add_parser("convert", help="a HyperLoRA folder to one file, or one file to a folder"))
+    return parser
+
+
+def _add_generate(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_generate)
-    command.add_argument("--model", type=Path, required=True, metavar="DIR", help="the HyperLoRA checkpoint's folder")
+    command.add_argument(
+        "--model", type=Path, required=True, metavar="PATH", help="the HyperLoRA checkpoint: its folder or file"
+    )
     command.add_argument(
         "--faces", type=Path, required=True, metavar="DIR", help="the folder of antelopev2's .onnx files"
     )
-    command.add_argument("--clip", type=Path, required=True, metavar="FILE", help="CLIP ViT-L/14: a file or its folder")
+    command.add_argument(
+        "--clip",
+        type=Path,
+        metavar="FILE",
+        help="CLIP ViT-L/14: a file or its folder; every released HyperLoRA needs it",
+    )
+    command.add_argument(
+        "--other-encoders",
+        choices=OTHER_ENCODERS,
+        default=OTHER_ENCODERS[0],
+        help="a CLIP or face model other than the HyperLoRA was trained with (%(default)s)",
+    )
     command.add_argument(
         "--image",
         type=Path,
@@ -80,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--index", type=int, default=0, metavar="N", help="which face in that order (%(default)s)")
     command.add_argument("--match", type=Path, metavar="PHOTO", help="for --order 'best match': a photo of the person")
     command.add_argument(
-        "--on-no-face", choices=ON_NO_FACE, default="error", help="a photo without a face (%(default)s)"
+        "--on-no-face", choices=ON_NO_FACE[:2], default="error", help="a photo without a face (%(default)s)"
     )
     command.add_argument("--provider", choices=PROVIDERS, default="auto", help="what finds faces (%(default)s)")
     command.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, ... (%(default)s)")
@@ -90,27 +113,71 @@ def _parser() -> argparse.ArgumentParser:
         default="fp16",
         help="the type of the file's tensors (%(default)s); fp32 is computed in",
     )
-    return parser
+
+
+def _add_inspect(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=_inspect)
+    command.add_argument("path", type=Path, metavar="PATH", help="a file or a folder")
+    command.add_argument("--full", action="store_true", help="read every number of a HyperLoRA, not samples alone")
+
+
+def _add_convert(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=_convert)
+    command.add_argument("source", type=Path, metavar="SOURCE", help="a HyperLoRA's folder or file")
+    command.add_argument(
+        "target", type=Path, metavar="TARGET", help="what to write: a name ending in .safetensors, or a folder's"
+    )
+    command.add_argument("--clip", type=Path, metavar="FILE", help="the CLIP it was trained with, to be noted in it")
+    command.add_argument("--faces", type=Path, metavar="DIR", help="the face models it was trained with, to be noted")
 
 
 def _generate(options: argparse.Namespace) -> int:
     if options.out.suffix != ".safetensors":
         raise HyperLoRAError(f"--out {options.out} must end in .safetensors: no other kind of file is written")
     network = HyperLoRA.load(options.model, device=options.device)
-    clip = ClipVision.load(options.clip, device=options.device)
+    reads_clip = network.config.reads_clip or options.base_weight != 0
+    if reads_clip and options.clip is None:
+        raise HyperLoRAError("this HyperLoRA reads CLIP: name it with --clip")
+    clip = ClipVision.load(options.clip, options.device, width=network.config.clip_width) if reads_clip else None
+    if clip is not None:
+        check_clip(network.encoders.clip_vision, clip.encoder, options.other_encoders)
     analyzer = FaceAnalyzer.load(options.faces, options.provider)
+    if network.config.reads_faces:
+        check_face(network.encoders.face, analyzer.embedder, options.other_encoders)
     photos = [open_photo(path) for path in options.image]
     match = open_photo(options.match) if options.match else None
     with torch.inference_mode():
         references = find_references(
-            analyzer, photos, options.order, options.index, match, options.on_no_face, _say_progress(options.image)
+            analyzer,
+            photos,
+            options.order,
+            options.index,
+            match,
+            options.on_no_face,
+            embed=network.config.reads_faces,
+            progress=_say_progress(options.image),
         )
         identity, _ = encode_id(network, clip, references, not options.keep_background, options.grayscale)
-        if options.base_weight != 0:
+        if clip is not None and options.base_weight != 0:
             identity = identity.with_base(encode_base(network, clip, references)[0])
         lora = generate(network, identity, options.id_weight, options.base_weight)
     lora.to(DTYPES[options.dtype]).save(options.out)
     log.info("%s: rank %d, %d photos", options.out, lora.rank, len(references))
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    lines, whole = inspect(options.path, options.full)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if whole else 1
+
+
+def _convert(options: argparse.Namespace) -> int:
+    encoders = Encoders(
+        clip_vision=find_tower(options.clip).encoder() if options.clip else None,
+        face=face_encoder(find_embedder(options.faces)) if options.faces else None,
+    )
+    log.info("%s", convert(options.source, options.target, encoders))
     return 0
 
 

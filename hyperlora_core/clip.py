@@ -16,13 +16,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .clip_weights import TowerConfig, find_tower
+from .encoders import Encoder
 from .errors import HyperLoRAError, MissingPackageError
 
 # Per channel, of RGB in 0..1: OpenAI's, which every CLIP was trained with.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
-_LETTERS = {384: "S", 768: "B", 1024: "L", 1280: "H", 1408: "g", 1664: "bigG"}  # by width
 _MAX_ASPECT = 1000  # a picture's longer side over its shorter one; the resized picture is that many S high
 
 log = logging.getLogger(__name__)
@@ -34,15 +34,21 @@ class ClipVision:
     Attributes:
         model: the tower, a module that takes pixel values and gives tokens; may be moved and cast as any module.
         config: its hyperparameters.
+        encoder: which tower it is.
     """
 
-    def __init__(self, model: nn.Module, config: TowerConfig) -> None:
+    def __init__(self, model: nn.Module, config: TowerConfig, encoder: Encoder) -> None:
         self.model = model
         self.config = config
+        self.encoder = encoder
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        width: int | None = None,
     ) -> "ClipVision":
         """Load a tower from transformers' folder or from a ``.safetensors`` file.
 
@@ -51,15 +57,16 @@ class ClipVision:
                 layout.
             device: where the weights go.
             dtype: the type computed in.
+            width: how wide its tokens have to be; any by default.
 
         Raises:
-            HyperLoRAError: there is no such file, it is broken, or it holds no CLIP image encoder.
+            HyperLoRAError: there is no such file, it is broken, or it holds no CLIP image encoder, or another one.
             MissingPackageError: open_clip is not installed.
         """
-        weights = find_tower(path)
+        weights = find_tower(path, width)
         model = _build(weights.config)
         model.load_state_dict(weights.state_dict(model, torch.device(device), dtype), assign=True)
-        clip = cls(model.eval(), weights.config)
+        clip = cls(model.eval(), weights.config, weights.encoder())
         activation = "quick GELU" if clip.config.quick_gelu else "GELU"
         log.info("Loaded CLIP %s, %s, from %s", clip.describe(), activation, weights.path)
         return clip
@@ -81,10 +88,7 @@ class ClipVision:
 
     def describe(self) -> str:
         """What it is, as "ViT-L/14 at 224, 24 layers"."""
-        config = self.config
-        letter = _LETTERS.get(config.width)
-        name = f"ViT-{letter}/{config.patch_size}" if letter else f"ViT {config.width} wide, patch {config.patch_size}"
-        return f"{name} at {config.image_size}, {config.layers} layers"
+        return f"{self.config.name} at {self.config.image_size}, {self.config.layers} layers"
 
     def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
         """CLIP's own preprocessing, on PIL as OpenAI's: shortest side to S, bicubic, centre crop, mean and std.

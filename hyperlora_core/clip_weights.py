@@ -10,6 +10,7 @@ Hyperparameters are read off the tensors' shapes. What shapes do not tell (heads
 ``config.json`` where there is one. Else it is that of OpenAI's models up to ViT-L, and of LAION's above (H, g, bigG).
 """
 
+import hashlib
 import json
 import logging
 import math
@@ -22,12 +23,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import files
+from . import files, kinds
+from .encoders import Encoder
 from .errors import HyperLoRAError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+
+_LETTERS = {384: "S", 768: "B", 1024: "L", 1280: "H", 1408: "g", 1664: "bigG"}  # by width
 
 # open_clip's names -> transformers'; the attention's q, k and v are one tensor in open_clip and three in transformers.
 _TRANSFORMERS_NAMES = {
@@ -58,6 +62,11 @@ class TowerConfig:
     image_size: int
     quick_gelu: bool
     eps: float
+
+    @property
+    def name(self) -> str:
+        """As people call it: "ViT-L/14"."""
+        return tower_name(self.width, self.patch_size)
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,31 @@ class TowerFile:
                 state[name] = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device, dtype)
         return state
 
+    def encoder(self) -> Encoder:
+        """Which tower it is, by a sha256 over its embeddings and norms in half precision: the same in every layout.
+
+        Raises:
+            HyperLoRAError: a tensor is missing.
+        """
+        blocks = [
+            f"transformer.resblocks.{i}.ln_1.{kind}"
+            for i in range(self.config.layers - 1)
+            for kind in ("weight", "bias")
+        ]
+        digest = hashlib.sha256()
+        with files.open_safetensors(self.path) as handle:
+            for name in (
+                "class_embedding",
+                "positional_embedding",
+                "conv1.weight",
+                "ln_pre.weight",
+                "ln_pre.bias",
+                *blocks,
+            ):
+                tensor = handle.get_tensor(self._names(name)[0])
+                digest.update(tensor.to(torch.float16).contiguous().numpy().tobytes())
+        return Encoder(f"{self.config.name} at {self.config.image_size}", digest.hexdigest())
+
     def _check(self, expected: Shapes) -> None:
         wrong: list[str] = []
         used: set[str] = set()
@@ -139,37 +173,51 @@ class TowerFile:
             raise HyperLoRAError(f"{self.path} cannot be used as a CLIP image encoder: {'; '.join(wrong[:4])}{more}")
 
 
-def find_tower(path: str | Path) -> TowerFile:
+def tower_name(width: int, patch_size: int = 14) -> str:
+    """What people call a tower of this width: "ViT-L/14"."""
+    letter = _LETTERS.get(width)
+    return f"ViT-{letter}/{patch_size}" if letter else f"ViT {width} wide, patch {patch_size}"
+
+
+def find_tower(path: str | Path, width: int | None = None) -> TowerFile:
     """Look at the tower that a folder or a file holds, without reading its weights.
 
     Args:
         path: transformers' folder, or a ``.safetensors`` file in any of the layouts.
+        width: how wide its tokens have to be; any by default.
 
     Raises:
-        HyperLoRAError: there is no such file, it is broken, or it holds no CLIP image encoder.
+        HyperLoRAError: there is no such file, it is broken, or it holds no CLIP image encoder, or one of another width.
     """
     path = Path(path)
     file = _weights_file(path) if path.is_dir() else path
     shapes = {name: shape for name, (_, shape) in files.tensor_shapes(file).items()}
     try:
-        names = _find_names(shapes)
+        names = _find_names(shapes, files.metadata(file))
         beside = _read_config(file.parent / _CONFIG) if path.is_dir() or file.name == _WEIGHTS else {}
-        return TowerFile(file, shapes, _read_shapes(shapes, names, beside), names)
+        tower = TowerFile(file, shapes, _read_shapes(shapes, names, beside), names)
     except HyperLoRAError as error:
         raise HyperLoRAError(f"{file} cannot be used as a CLIP image encoder: {error}") from error
+    if width not in (None, tower.config.width):
+        raise HyperLoRAError(
+            f"{file} is CLIP {tower.config.name}, whose tokens are {tower.config.width} wide; this HyperLoRA takes "
+            f"{tower_name(width)}, {width} wide"
+        )
+    return tower
 
 
-def _find_names(shapes: Shapes) -> _Names:
+def _find_names(shapes: Shapes, metadata: Mapping[str, str]) -> _Names:
     for name in sorted((name for name in shapes if name.endswith("class_embedding")), key=len):
         marker = "embeddings.class_embedding"
         if name.endswith(marker):
             return _Names(name.removesuffix(marker), transformers_layout=True)
         return _Names(name.removesuffix("class_embedding"), transformers_layout=False)
-    text = any(name.endswith("token_embedding.weight") for name in shapes)
+    kind = kinds.recognise_names(shapes, metadata)
     raise HyperLoRAError(
-        "it was expected to have vision_model.embeddings.class_embedding (transformers, ComfyUI's clip_vision) or "
-        f"visual.class_embedding (open_clip), and has {'a text encoder: ' if text else ''}"
-        f"{', '.join(sorted(shapes)[:4]) or 'nothing'}"
+        f"it is {kind.name}: {kind.advice}"
+        if kind
+        else "it was expected to have vision_model.embeddings.class_embedding (transformers, ComfyUI's clip_vision) or "
+        f"visual.class_embedding (open_clip), and has {', '.join(sorted(shapes)[:4]) or 'nothing'}"
     )
 
 

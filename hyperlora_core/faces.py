@@ -56,15 +56,15 @@ class Reference:
         photo: RGB.
         faces: all faces on it, in the order that one was picked from.
         face: the person's.
-        id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on.
-        name: how messages call the photo.
+        id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on; None where it reads none.
+        number: the photo's place among those given, from 1.
     """
 
     photo: Image.Image
     faces: tuple[Face, ...]
     face: Face
-    id_embed: np.ndarray
-    name: str
+    id_embed: np.ndarray | None
+    number: int
 
 
 class FaceAnalyzer:
@@ -73,6 +73,7 @@ class FaceAnalyzer:
     Attributes:
         provider: what computes, as the user chose it or as ``auto`` found it.
         path: the folder of its models.
+        embedder: the file of its face embedder.
     """
 
     _loaded: dict[tuple[Path, str], "FaceAnalyzer"] = {}  # noqa: RUF012 - one cache for the process
@@ -82,6 +83,7 @@ class FaceAnalyzer:
         self._models = models
         self.provider = models.provider
         self.path = path
+        self.embedder = models.embedder_file
 
     @classmethod
     def load(cls, path: str | Path, provider: str = "auto") -> "FaceAnalyzer":

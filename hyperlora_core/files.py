@@ -5,19 +5,26 @@ Format: 8 bytes, little endian, the length of the header; the header, JSON: name
 """
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .errors import HyperLoRAError
 
-_METADATA = "__metadata__"
+METADATA = "__metadata__"
+ITEM_SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
+ITEM_SIZES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
+"""Bytes of one number, by the format's names of the types; there are rarer ones, which safetensors itself checks."""
+
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of safetensors itself
-_DOWNLOAD_AGAIN = "download it again"
+DOWNLOAD_AGAIN = "download it again"
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -41,9 +48,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
             start = file.read(512)
             length = int.from_bytes(start[:8], "little")
             if start[8:9] != b"{" or length > _HEADER_LIMIT:
-                raise HyperLoRAError(_what_it_is(path, start))
+                raise HyperLoRAError(what_it_is(path))
             if size < 8 + length:
-                raise HyperLoRAError(f"{path} is cut short within its header: {_DOWNLOAD_AGAIN}")
+                raise HyperLoRAError(f"{path} is cut short within its header: {DOWNLOAD_AGAIN}")
             file.seek(8)
             text = file.read(length)
     except OSError as error:
@@ -51,18 +58,129 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     try:
         header = json.loads(text)
-        tensors = [entry for name, entry in header.items() if name != _METADATA]
-        shaped = all(isinstance(entry["dtype"], str) and isinstance(entry["shape"], list) for entry in tensors)
-        expected = 8 + length + max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise HyperLoRAError(f"{path} has a broken safetensors header: {_DOWNLOAD_AGAIN}") from error
-    if not shaped:
-        raise HyperLoRAError(f"{path} has a broken safetensors header: {_DOWNLOAD_AGAIN}")
+        tensors = [_stored(path, entry, 8 + length) for name, entry in header.items() if name != METADATA]
+        described = all(isinstance(value, str) for value in (header.get(METADATA) or {}).values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise HyperLoRAError(f"{path} has a broken safetensors header: {DOWNLOAD_AGAIN}") from error
+    if not described:
+        raise HyperLoRAError(f"{path} has a broken safetensors header: {DOWNLOAD_AGAIN}")
+    end = 8 + length
+    expected = max((tensor.start + tensor.length for tensor in tensors), default=end)
     if size < expected:
-        raise HyperLoRAError(f"{path} is cut short, {size:,} of {expected:,} bytes: {_DOWNLOAD_AGAIN}")
+        raise HyperLoRAError(f"{path} is cut short, {size:,} of {expected:,} bytes: {DOWNLOAD_AGAIN}")
     if size > expected:
-        raise HyperLoRAError(f"{path} is {size - expected:,} bytes longer than its header says: {_DOWNLOAD_AGAIN}")
+        raise HyperLoRAError(f"{path} is {size - expected:,} bytes longer than its header says: {DOWNLOAD_AGAIN}")
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.length)):
+        if tensor.start != end:
+            raise HyperLoRAError(f"{path} has a broken safetensors header, its tensors overlap: {DOWNLOAD_AGAIN}")
+        end += tensor.length
     return header
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies.
+
+    Attributes:
+        path: the file.
+        dtype: as the format calls it: "F16", "BF16", "F32", ...
+        shape: of the tensor.
+        start: its first byte in the file.
+        length: its bytes.
+    """
+
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    length: int
+
+
+def _stored(path: Path, entry: Mapping[str, Any], data: int) -> StoredTensor:
+    """One entry of a header.
+
+    Raises:
+        ValueError, KeyError, TypeError: it makes no sense.
+    """
+    begin, end = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if not isinstance(entry["shape"], list) or any(type(number) is not int or number < 0 for number in (*shape, begin)):
+        raise ValueError(shape)
+    item = ITEM_SIZES.get(entry["dtype"])
+    if type(end) is not int or end < begin or (item is not None and end - begin != math.prod(shape) * item):
+        raise ValueError(end)
+    return StoredTensor(path, entry["dtype"], shape, data + begin, end - begin)
+
+
+def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:
+    """Where each tensor of a safetensors file lies, in the header's order.
+
+    Raises:
+        HyperLoRAError: as ``read_header``.
+    """
+    path = Path(path)
+    header = read_header(path)
+    with path.open("rb") as file:
+        data = 8 + int.from_bytes(file.read(8), "little")
+    return {name: _stored(path, entry, data) for name, entry in header.items() if name != METADATA}
+
+
+def write(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file out of tensors that lie in others, byte for byte.
+
+    The file appears whole or not at all.
+
+    Args:
+        path: where to; an existing file is replaced.
+        tensors: in the file's order; tensors of wider types have to come first.
+        metadata: of its header.
+    """
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    end = 0
+    for name, tensor in tensors.items():
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [end, end + tensor.length]}
+        end += tensor.length
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for block in read_bytes(tensors.values()):
+                file.write(block)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_bytes(tensors: Iterable[StoredTensor], block: int = 16 << 20) -> Iterator[bytes]:
+    """The bytes of tensors, one after the other, in blocks.
+
+    Raises:
+        HyperLoRAError: a file has become shorter than its header says.
+    """
+    open_path, file = None, None
+    try:
+        for tensor in tensors:
+            if file is None or open_path != tensor.path:
+                if file is not None:
+                    file.close()
+                open_path, file = tensor.path, tensor.path.open("rb")
+            yield from _read_one(file, tensor, block)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _read_one(file: BinaryIO, tensor: StoredTensor, block: int) -> Iterator[bytes]:
+    file.seek(tensor.start)
+    left = tensor.length
+    while left:
+        data = file.read(min(block, left))
+        if not data:
+            raise HyperLoRAError(f"{tensor.path} is cut short: {DOWNLOAD_AGAIN}")
+        left -= len(data)
+        yield data
 
 
 def tensor_shapes(path: str | Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -72,7 +190,7 @@ def tensor_shapes(path: str | Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         HyperLoRAError: as ``read_header``.
     """
     return {
-        name: (entry["dtype"], tuple(entry["shape"])) for name, entry in read_header(path).items() if name != _METADATA
+        name: (entry["dtype"], tuple(entry["shape"])) for name, entry in read_header(path).items() if name != METADATA
     }
 
 
@@ -82,7 +200,7 @@ def metadata(path: str | Path) -> dict[str, str]:
     Raises:
         HyperLoRAError: as ``read_header``.
     """
-    return read_header(path).get(_METADATA) or {}
+    return read_header(path).get(METADATA) or {}
 
 
 @contextmanager
@@ -97,7 +215,7 @@ def open_safetensors(path: str | Path) -> Iterator[safe_open]:
         with safe_open(path, framework="pt", device="cpu") as handle:
             yield handle
     except SafetensorError as error:
-        raise HyperLoRAError(f"{path} cannot be read as safetensors ({error}): {_DOWNLOAD_AGAIN}") from error
+        raise HyperLoRAError(f"{path} cannot be read as safetensors ({error}): {DOWNLOAD_AGAIN}") from error
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
@@ -110,19 +228,32 @@ def load(path: str | Path) -> dict[str, Tensor]:
         return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
 
 
-def _what_it_is(path: Path, start: bytes) -> str:
+def what_it_is(path: Path) -> str:
+    """What messages say of a file that is no safetensors file."""
+    known = foreign(path)
+    if known:
+        return f"{path} {known}"
+    with path.open("rb") as file:
+        start = file.read(16)
+    return f"{path} is not a safetensors file (it begins with {start!r}): {DOWNLOAD_AGAIN}"
+
+
+def foreign(path: Path) -> str | None:
+    """What a file is that is no model of any kind, as "is a web page, not a model: ..."; None if it may be one."""
+    with path.open("rb") as file:
+        start = file.read(512)
     text = start.lstrip().lower()
     if not start:
-        return f"{path} is empty: {_DOWNLOAD_AGAIN}"
+        return f"is empty: {DOWNLOAD_AGAIN}"
     if start.startswith(b"version https://git-lfs"):
-        return f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull`, or {_DOWNLOAD_AGAIN}"
+        return f"is a Git LFS pointer, not the file itself: run `git lfs pull`, or {DOWNLOAD_AGAIN}"
     if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        return f"{path} is a web page, not a model: {_DOWNLOAD_AGAIN}, from the link that gives the file itself"
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return f"is a web page, not a model: {DOWNLOAD_AGAIN}, from the link that gives the file itself"
+    if start.startswith(PICKLE_STARTS):
         return (
-            f"{path} is a zip or pickle file (.bin, .pt, .pth), which could run code when opened: "
+            "is a zip or pickle file (.bin, .pt, .pth), which could run code when opened: "
             "get the .safetensors file of the same model"
         )
     if not any(start):
-        return f"{path} begins with zeros, as a download does that did not finish: {_DOWNLOAD_AGAIN}"
-    return f"{path} is not a safetensors file (it begins with {start[:16]!r}): {_DOWNLOAD_AGAIN}"
+        return f"begins with zeros, as a download does that did not finish: {DOWNLOAD_AGAIN}"
+    return None

@@ -130,7 +130,9 @@ class LoRA(dict[str, Tensor]):
             HyperLoRAError: the LoRA is empty.
         """
         if not self:
-            raise HyperLoRAError("there is nothing to save: this LoRA is empty, for all its weights were 0")
+            raise HyperLoRAError(
+                "there is nothing to save: this LoRA is empty, for its weights were 0, or no photo with a face was left"
+            )
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {key: value.detach().contiguous().cpu() for key, value in self.items()}

@@ -5,6 +5,7 @@ insightface and onnxruntime are imported here alone, when a pack is loaded.
 
 import logging
 import warnings
+import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import files
 from .errors import HyperLoRAError, MissingPackageError
 
 PROVIDERS = ("auto", "CUDA", "ROCm", "CoreML", "DirectML", "CPU")
@@ -45,12 +47,14 @@ class FaceModels:
         landmarker: 106 landmarks of a face.
         embedder: the embedding of a face.
         provider: what runs them, one of ``PROVIDERS`` without "auto".
+        embedder_file: where the embedder was read from.
     """
 
     detector: Any
     landmarker: Any
     embedder: Any
     provider: str
+    embedder_file: Path
 
     def describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks ``(106, 2)`` and embedding ``(512,)`` of a face on a picture ``(height, width, BGR)``."""
@@ -73,25 +77,20 @@ def load(path: Path, provider: str = "auto") -> FaceModels:
     """
     if provider not in PROVIDERS:
         raise HyperLoRAError(f"the provider {provider!r} is unknown: one of {', '.join(PROVIDERS)} was expected")
-    folder = path / path.name if (path / path.name).is_dir() else path
-    files = sorted(file for file in folder.glob("*.onnx") if file.stem not in _UNUSED)
-    if not files:
-        raise HyperLoRAError(
-            f"there are no face models in {folder}: it needs {', '.join(_ROLES.values())}. "
-            "Unpack the whole antelopev2 there"
-        )
+    folder, models_found = _model_files(path)
     names = _provider_names(provider)
     models: dict[str, Any] = {}
-    for file in files:
+    read_from: dict[str, Path] = {}
+    for file in models_found:
         model = _load_model(file, names)
         task = getattr(model, "taskname", None)
-        if task in _ROLES:
-            models.setdefault(task, model)
+        if task in _ROLES and task not in models:
+            models[task], read_from[task] = model, file
     lacking = [role for task, role in _ROLES.items() if task not in models]
     if lacking:
         raise HyperLoRAError(
             f"the face models in {folder} lack {' and '.join(lacking)}; "
-            f"found: {', '.join(file.name for file in files)}. Unpack the whole antelopev2 there"
+            f"found: {', '.join(file.name for file in models_found)}. Unpack the whole antelopev2 there"
         )
     detector, landmarker, embedder = (models[task] for task in _ROLES)
     detector.prepare(0, det_thresh=0.5, input_size=(640, 640))
@@ -104,7 +103,36 @@ def load(path: Path, provider: str = "auto") -> FaceModels:
         )
     used = _provider_in_use(detector.session.get_providers()[0], provider)
     log.info("Faces are found with %s on %s", folder, used)
-    return FaceModels(detector, landmarker, embedder, used)
+    return FaceModels(detector, landmarker, embedder, used, read_from["recognition"])
+
+
+def find_embedder(path: Path) -> Path:
+    """The file of a folder's face embedder, by loading its models on the CPU.
+
+    Raises:
+        HyperLoRAError, MissingPackageError: as ``load``.
+    """
+    return load(path, "CPU").embedder_file
+
+
+def _model_files(path: Path) -> tuple[Path, list[Path]]:
+    """The folder that holds the models, and those of its files that may be needed."""
+    folder = path / path.name if (path / path.name).is_dir() else path
+    found = sorted(file for file in folder.glob("*.onnx") if file.stem not in _UNUSED)
+    if not found:
+        raise HyperLoRAError(f"there are no face models in {folder}: {_packed(folder)}")
+    return folder, found
+
+
+def _packed(folder: Path) -> str:
+    """What to do about a folder without models: unpack the zip that lies there, beside it or instead of it."""
+    beside = [folder, folder.with_name(f"{folder.name}.zip")] if folder.name else []
+    below = sorted(folder.glob("*.zip")) if folder.is_dir() else []
+    archive = next((file for file in [*below, *beside] if file.is_file() and zipfile.is_zipfile(file)), None)
+    if archive is not None:
+        target = folder.with_suffix("") if archive == folder else folder
+        return f"{archive} is still packed. Unpack it, so that its .onnx files lie in {target}"
+    return f"it needs {', '.join(_ROLES.values())}. Unpack the whole antelopev2 there"
 
 
 def _load_model(file: Path, providers: list[str]) -> Any:
@@ -118,8 +146,11 @@ def _load_model(file: Path, providers: list[str]) -> Any:
         log.info("%s is no model of pictures: passed over", file)
         return None
     except (DecodeError, errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail, errors.InvalidArgument) as error:
+        known = files.foreign(file)
         raise HyperLoRAError(
-            f"the face model {file} cannot be read ({type(error).__name__}): it is broken, download it again"
+            f"the face model {file} {known}"
+            if known
+            else f"the face model {file} cannot be read ({type(error).__name__}): it is broken, {files.DOWNLOAD_AGAIN}"
         ) from error
 
 

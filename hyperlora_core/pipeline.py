@@ -17,7 +17,7 @@ from .lora import LoRA, combine
 from .network.hyperlora import HyperLoRA
 
 TRIGGER_WORDS = "fcsks fxhks fhyks"
-ON_NO_FACE = ("error", "skip")
+ON_NO_FACE = ("error", "skip", "bypass")
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ def find_references(
     index: int = 0,
     match: Image.Image | None = None,
     on_no_face: str = "error",
+    embed: bool = True,
+    report: Callable[[str], None] = log.warning,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Reference]:
     """Find a person's face in each photo.
@@ -39,7 +41,11 @@ def find_references(
         order: how faces are ordered before ``index`` picks one; see ``faces.ORDERS``.
         index: which face in that order, from 0.
         match: for the order "best match" alone, a photo of the person; its largest face is compared with.
-        on_no_face: "error" raises for a photo without that face; "skip" leaves it out with a warning.
+        on_no_face: "error" raises for a photo without that face; "skip" leaves it out and reports it, and raises where
+            no photo is left; "bypass" reports that too, and gives an empty list.
+        embed: find the embedding that the network is conditioned on, which takes a second look at each face; not needed
+            where the network reads CLIP alone.
+        report: told of each photo that is left out, and why.
         progress: told of the number of photos done, after each.
 
     Returns:
@@ -64,22 +70,26 @@ def find_references(
         faces = tuple(sort_faces(analyzer.detect(photo), order, embedding))
         try:
             face = choose_face(faces, index)
-            references.append(Reference(photo, faces, face, analyzer.id_embedding(photo, face), f"photo {number}"))
+            id_embed = analyzer.id_embedding(photo, face) if embed else None
+            references.append(Reference(photo, faces, face, id_embed, number))
         except NoFaceError as error:
             problem = f"photo {number} of {len(photos)}: {error}"
             if on_no_face == "error":
                 raise NoFaceError(problem) from error
-            log.warning("Skipped %s", problem)
+            report(f"left out {problem}")
             problems.append(problem)
         progress(number)
     if not references:
-        raise NoFaceError(f"no face was found in any of the {len(photos)} photos, so none is left. " + problems[0])
+        nothing = f"no face was found in any of the {len(photos)} photos, so none is left"
+        if on_no_face == "skip":
+            raise NoFaceError(f"{nothing}. {problems[0]}")
+        report(f"{nothing}: the model stays as it is")
     return references
 
 
 def encode_id(
     network: HyperLoRA,
-    clip: ClipVision,
+    clip: ClipVision | None,
     references: Sequence[Reference],
     remove_background: bool = True,
     grayscale: bool = False,
@@ -88,25 +98,30 @@ def encode_id(
 
     Args:
         network: the HyperLoRA.
-        clip: the CLIP vision tower that it was trained with.
+        clip: the CLIP vision tower that it was trained with; None where it reads the face embedding alone.
         references: photos of one person.
         remove_background: show CLIP the face on grey only.
         grayscale: show CLIP the face without colour.
 
     Returns:
-        The identity, and the pictures that CLIP saw.
+        The identity, empty where there is no reference, and the pictures that CLIP sees, or would if it were read.
+
+    Raises:
+        HyperLoRAError: an encoder does not fit the network, or the rows are not finite.
     """
-    _need(references)
+    if not references:
+        return Identity(None, None, network.source), []
     pictures = [crops.id_image(ref.photo, ref.face.landmarks, remove_background, grayscale) for ref in references]
-    embeds = torch.stack([torch.from_numpy(ref.id_embed) for ref in references])
-    rows = network.id_rows(embeds, clip.tokens(clip.preprocess(pictures)))
+    embeds = [torch.from_numpy(ref.id_embed) for ref in references if ref.id_embed is not None]
+    tokens = clip.tokens(clip.preprocess(pictures)) if clip is not None and network.config.reads_clip else None
+    rows = _finite(network.id_rows(torch.stack(embeds) if embeds else None, tokens), "coefficients")
     photos = tuple(photo_hash(ref.photo) for ref in references)
     return Identity(rows.cpu(), None, network.source, photos), pictures
 
 
 def encode_base(
     network: HyperLoRA,
-    clip: ClipVision,
+    clip: ClipVision | None,
     references: Sequence[Reference],
     crop: bool = True,
     scale_lrtb: tuple[float, float, float, float] = (1, 1, 1, 1),
@@ -116,18 +131,24 @@ def encode_base(
 
     Args:
         network: a HyperLoRA with Base parts.
-        clip: the CLIP vision tower that it was trained with.
+        clip: the CLIP vision tower that it was trained with; may be None where the network has no Base parts either.
         references: photos, whose faces are known.
         crop: cut to the face's surroundings; else the whole photo.
         scale_lrtb: how far the cut reaches to the left, right, top and bottom, as factors.
         safe_crop: stay inside the photo.
 
     Returns:
-        An identity with the Base part alone, and the pictures that CLIP saw.
+        An identity with the Base part alone, empty where there is no reference, and the pictures that CLIP saw.
+
+    Raises:
+        HyperLoRAError: the network has no Base parts, CLIP does not fit it, or the rows are not finite.
     """
-    _need(references)
+    network.need_base()
+    if not references:
+        return Identity(None, None, network.source), []
     pictures = [crops.base_image(ref.photo, ref.face.landmarks, crop, scale_lrtb, safe_crop) for ref in references]
-    rows = network.base_rows(clip.tokens(clip.preprocess(pictures)))
+    tokens = clip.tokens(clip.preprocess(pictures)) if clip is not None else None
+    rows = _finite(network.base_rows(tokens), "coefficients")
     return Identity(None, rows.cpu(), network.source), pictures
 
 
@@ -144,7 +165,7 @@ def generate(network: HyperLoRA, identity: Identity, id_weight: float = 0.8, bas
         One LoRA on the CPU, with the ranks of both parts side by side; empty where every weight is 0.
 
     Raises:
-        HyperLoRAError: the identity is another checkpoint's.
+        HyperLoRAError: the identity is another checkpoint's, or a weight is not finite.
     """
     identity.check_checkpoint(network.source)
     parts = []
@@ -165,7 +186,7 @@ def generate(network: HyperLoRA, identity: Identity, id_weight: float = 0.8, bas
         "hyperlora.id_weight": f"{id_weight if identity.id_rows is not None else 0:g}",
         "hyperlora.base_weight": f"{base_weight if identity.base_rows is not None else 0:g}",
     }
-    return LoRA(((key, value.cpu()) for key, value in lora.items()), metadata)
+    return LoRA(((key, _finite(value.cpu(), "weights")) for key, value in lora.items()), metadata)
 
 
 def photo_hash(photo: Image.Image) -> str:
@@ -173,6 +194,10 @@ def photo_hash(photo: Image.Image) -> str:
     return hashlib.sha256(f"{photo.size}:".encode() + photo.tobytes()).hexdigest()
 
 
-def _need(references: Sequence[Reference]) -> None:
-    if not references:
-        raise HyperLoRAError("no photo with a face is left to encode")
+def _finite(numbers: torch.Tensor, what: str) -> torch.Tensor:
+    if not torch.isfinite(numbers).all():
+        raise HyperLoRAError(
+            f"the LoRA's {what} are not finite numbers: the checkpoint is broken, which `hyperlora inspect --full` "
+            "tells, or half precision is too small for it: choose the dtype fp32"
+        )
+    return numbers

@@ -2,15 +2,16 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import faces, identity, lora, models, portrait
+from . import faces, folders, identity, lora, models, neighbours, portrait, public_pack
 
 
 class HyperLoRAExtension(ComfyExtension):
     """What the pack brings to ComfyUI."""
 
     async def on_load(self) -> None:
-        """Register the model folders."""
-        models.register_folders()
+        """Register the model folders, and look out for the public pack."""
+        folders.register_folders()
+        neighbours.look_out()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack."""
@@ -23,4 +24,5 @@ class HyperLoRAExtension(ComfyExtension):
             lora.HyperLoRAGenerate,
             lora.HyperLoRAApply,
             lora.HyperLoRASave,
+            *public_pack.NODES,
         ]

@@ -1,11 +1,13 @@
 """The node that finds the person's face in each photo."""
 
 from comfy_api.latest import io, ui
+from PIL import Image
 
-from ..hyperlora_core.faces import ORDERS, draw_faces
+from ..hyperlora_core.faces import ORDERS, Reference, draw_faces
 from ..hyperlora_core.photos import to_images, to_photos
 from ..hyperlora_core.pipeline import find_references
-from .progress import photo_progress
+from .models import LoadedHyperLoRA
+from .progress import Remarks, photo_progress
 from .sockets import CATEGORY, Faces, hyper_lora_input, on_no_face_input, photos_input
 
 PREVIEW_SIZE = 512
@@ -14,6 +16,30 @@ PREVIEW_SIZE = 512
 def photos_of(images: dict) -> list:
     """The photos of an autogrowing input, in the order of its slots."""
     return [photo for batch in images.values() if batch is not None for photo in to_photos(batch)]
+
+
+def find_faces(
+    hyper_lora: LoadedHyperLoRA,
+    photos: list[Image.Image],
+    on_no_face: str = "error",
+    order: str = ORDERS[0],
+    index: int = 0,
+    match: Image.Image | None = None,
+) -> tuple[list[Reference], Remarks]:
+    """``find_references`` as a node calls it: with progress and interruption, and remarks on what is left out."""
+    remarks = Remarks()
+    references = find_references(
+        hyper_lora.analyzer(),
+        photos,
+        order,
+        index,
+        match,
+        on_no_face,
+        embed=hyper_lora.config.reads_faces,
+        report=remarks,
+        progress=photo_progress(len(photos)),
+    )
+    return references, remarks
 
 
 class HyperLoRADetectFaces(io.ComfyNode):
@@ -66,8 +92,8 @@ class HyperLoRADetectFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         photos = photos_of(images)
         match = to_photos(reference)[0] if reference is not None else None
-        references = find_references(
-            hyper_lora.analyzer(), photos, order, index, match, on_no_face, photo_progress(len(photos))
-        )
-        preview = to_images([draw_faces(ref.photo, ref.faces, ref.face) for ref in references], PREVIEW_SIZE)
-        return io.NodeOutput(references, preview, ui=ui.PreviewImage(preview, cls=cls))
+        references, remarks = find_faces(hyper_lora, photos, on_no_face, order, index, match)
+        drawn = {ref.number: draw_faces(ref.photo, ref.faces, ref.face) for ref in references}
+        preview = to_images([drawn.get(number, photo) for number, photo in enumerate(photos, start=1)], PREVIEW_SIZE)
+        shown = ui.PreviewImage(preview, cls=cls).as_dict()
+        return io.NodeOutput(references, preview, ui=remarks.ui(shown))

@@ -1,6 +1,11 @@
 """The nodes that encode photos: who the person is, and what is around them."""
 
+from collections.abc import Sequence
+
+import torch
 from comfy_api.latest import io, ui
+from comfy_execution.graph import ExecutionBlocker
+from PIL import Image
 
 from ..hyperlora_core.photos import to_images
 from ..hyperlora_core.pipeline import encode_base, encode_id
@@ -12,6 +17,16 @@ CROP_SIZE = 512
 def crops_output() -> io.Output:
     """What CLIP was shown."""
     return io.Image.Output(display_name="crops", tooltip="The pictures that CLIP was shown, one for each photo.")
+
+
+def crops_of(
+    cls: type[io.ComfyNode], pictures: Sequence[Image.Image], size: int | None = CROP_SIZE
+) -> tuple[torch.Tensor | ExecutionBlocker, dict]:
+    """What ``crops_output`` gives, and what the node shows; without a picture nothing runs that needs one."""
+    if not pictures:
+        return ExecutionBlocker(None), {}
+    images = to_images(pictures, size)
+    return images, ui.PreviewImage(images, cls=cls).as_dict()
 
 
 class HyperLoRAEncodeIdentity(io.ComfyNode):
@@ -41,8 +56,8 @@ class HyperLoRAEncodeIdentity(io.ComfyNode):
     @classmethod
     def execute(cls, hyper_lora, faces, remove_background: bool = True, grayscale: bool = False) -> io.NodeOutput:
         identity, pictures = encode_id(hyper_lora.network(), hyper_lora.clip(), faces, remove_background, grayscale)
-        crops = to_images(pictures, CROP_SIZE)
-        return io.NodeOutput(identity, crops, ui=ui.PreviewImage(crops, cls=cls))
+        crops, shown = crops_of(cls, pictures)
+        return io.NodeOutput(identity, crops, ui=shown)
 
 
 def _side_input(side: str) -> io.Input:
@@ -102,6 +117,6 @@ class HyperLoRAEncodeBase(io.ComfyNode):
     ) -> io.NodeOutput:
         scales = (scale_left, scale_right, scale_top, scale_bottom)
         base, pictures = encode_base(hyper_lora.network(), hyper_lora.clip(), faces, crop, scales, safe_crop)
-        crops = to_images(pictures, CROP_SIZE)
         whole = base if identity is None else identity.with_base(base)
-        return io.NodeOutput(whole, crops, ui=ui.PreviewImage(crops, cls=cls))
+        crops, shown = crops_of(cls, pictures)
+        return io.NodeOutput(whole, crops, ui=shown)

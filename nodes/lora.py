@@ -1,8 +1,11 @@
 """The nodes that make a LoRA, apply it and save it."""
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 
 import folder_paths
+import torch
 from comfy_api.latest import io, ui
 
 from ..hyperlora_core.doors.comfyui import apply_lora
@@ -104,9 +107,18 @@ class HyperLoRASave(io.ComfyNode):
 
     @classmethod
     def execute(cls, lora, filename_prefix: str = "person", dtype: str = "fp16") -> io.NodeOutput:
-        if not isinstance(lora, LoRA):
-            raise HyperLoRAError("this LoRA was not made by HyperLoRA: save it with ComfyUI's own Save LoRA Weights")
         root = os.path.join(folder_paths.get_output_directory(), "loras")
-        folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix.strip() or "person", root)
-        path = lora.to(DTYPES[dtype]).save(os.path.join(folder, f"{name}_{counter:05}_.safetensors"))
+        path = save_lora(lora, filename_prefix.strip() or "person", root, DTYPES[dtype])
         return io.NodeOutput(os.path.relpath(path, root), ui=ui.PreviewText(str(path)))
+
+
+def save_lora(lora: Mapping[str, torch.Tensor], filename_prefix: str, root: str, dtype: torch.dtype) -> Path:
+    """Save a LoRA below a folder, under the next free number.
+
+    Raises:
+        HyperLoRAError: it is not one of ours, or empty.
+    """
+    if not isinstance(lora, LoRA):
+        raise HyperLoRAError("this LoRA was not made by HyperLoRA: save it with ComfyUI's own Save LoRA Weights")
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, root)
+    return lora.to(dtype).save(os.path.join(folder, f"{name}_{counter:05}_.safetensors"))

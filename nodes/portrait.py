@@ -1,14 +1,12 @@
 """The whole way in one node: photos and a model in, the person's model out."""
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.photos import to_images
-from ..hyperlora_core.pipeline import TRIGGER_WORDS, encode_base, encode_id, find_references, generate
-from .faces import photos_of
-from .identity import CROP_SIZE, crops_output
-from .progress import photo_progress
+from ..hyperlora_core.pipeline import TRIGGER_WORDS, encode_base, encode_id, generate
+from .faces import find_faces, photos_of
+from .identity import crops_of, crops_output
 from .sockets import (
     CATEGORY,
     LoraSocket,
@@ -67,16 +65,11 @@ class HyperLoRAPortrait(io.ComfyNode):
                 f"base_weight is {base_weight:g}, but this HyperLoRA has no Base parts and makes an ID-LoRA only: "
                 "set it to 0"
             )
-        photos = photos_of(images)
-        references = find_references(
-            hyper_lora.analyzer(), photos, on_no_face=on_no_face, progress=photo_progress(len(photos))
-        )
+        references, remarks = find_faces(hyper_lora, photos_of(images), on_no_face)
         network, clip = hyper_lora.network(), hyper_lora.clip()
         identity, pictures = encode_id(network, clip, references)
         if base_weight != 0:
             identity = identity.with_base(encode_base(network, clip, references)[0])
         lora = generate(network, identity, id_weight, base_weight)
-        crops = to_images(pictures, CROP_SIZE)
-        return io.NodeOutput(
-            apply_lora(model, lora, 1.0), crops, TRIGGER_WORDS, lora, ui=ui.PreviewImage(crops, cls=cls)
-        )
+        crops, shown = crops_of(cls, pictures)
+        return io.NodeOutput(apply_lora(model, lora, 1.0), crops, TRIGGER_WORDS, lora, ui=remarks.ui(shown))

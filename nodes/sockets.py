@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..hyperlora_core.encoders import OTHER_ENCODERS
 from ..hyperlora_core.pipeline import ON_NO_FACE
 
 CATEGORY = "HyperLoRA"
@@ -37,8 +38,19 @@ def on_no_face_input() -> io.Input:
         "on_no_face",
         options=list(ON_NO_FACE),
         default="error",
-        tooltip="A photo in which no face is found: stop with an error that names it, or leave it out and go on with "
-        "the others.",
+        tooltip="A photo in which no face is found: stop with an error that names it; or skip it and go on with the "
+        "others; or bypass, which does the same, and lets the model through as it is where no photo is left.",
+    )
+
+
+def other_encoders_input() -> io.Input:
+    """What to do about encoders that the HyperLoRA was not trained with."""
+    return io.Combo.Input(
+        "other_encoders",
+        options=list(OTHER_ENCODERS),
+        default=OTHER_ENCODERS[0],
+        tooltip="A CLIP or face model other than this HyperLoRA was trained with, as buffalo_l in place of antelopev2: "
+        "refuse it, or allow it and accept another likeness.",
     )
 
 

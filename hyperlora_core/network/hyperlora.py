@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import read_checkpoint
+from ..encoders import UNKNOWN
 from ..errors import HyperLoRAError
 from ..lora import LoRA
 from . import ops
@@ -49,6 +50,7 @@ class HyperLoRA(nn.Module):
         compute_device: where inputs are moved to.
         compute_dtype: the type computed in.
         source: name and fingerprint of the checkpoint, once loaded.
+        encoders: what the checkpoint was trained with, as far as it says.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class HyperLoRA(nn.Module):
         self.compute_device = torch.device("cpu")
         self.compute_dtype = torch.float32
         self.source: dict[str, str] = {}
+        self.encoders = UNKNOWN
         size = config.basis_size
         if config.id_embed_dim is not None:
             self.id_projector = IDProjector(
@@ -78,10 +81,10 @@ class HyperLoRA(nn.Module):
         dtype: torch.dtype = torch.float32,
         operations: Any = ops,
     ) -> "HyperLoRA":
-        """Load a checkpoint in the released layout.
+        """Load a checkpoint.
 
         Args:
-            path: the checkpoint's folder.
+            path: the checkpoint's folder or file, see ``hyperlora_core.checkpoint``.
             device: where weights are put and computed with; on ``cpu`` they stay mapped from the file.
             dtype: the type computed in. Storage stays as it is in the file.
             operations: classes for the leaves with weights.
@@ -91,11 +94,15 @@ class HyperLoRA(nn.Module):
         """
         checkpoint = read_checkpoint(path)
         model = cls(checkpoint.config, operations, device="meta")
-        expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-        model.load_state_dict(checkpoint.state_dict(expected), assign=True)
-        model.source = {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint()}
+        model.load_state_dict(checkpoint.state_dict(model.shapes()), assign=True)
+        model.source = {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint}
+        model.encoders = checkpoint.encoders
         model.compute_device, model.compute_dtype = torch.device(device), dtype
         return model.requires_grad_(False).eval().to(device)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every tensor that it is made of."""
+        return {name: tuple(tensor.shape) for name, tensor in self.state_dict().items()}
 
     def id_rows(self, id_embeds: Tensor | None = None, clip_tokens: Tensor | None = None) -> Tensor:
         """Rows of the ID-LoRA for each photo, before the mean and the scaling.
@@ -114,7 +121,7 @@ class HyperLoRA(nn.Module):
         if self.config.id_embed_dim is not None:
             embeds = self._input("face embeddings", id_embeds, 2, self.config.id_embed_dim)
             conditions.append(self.id_projector(embeds))
-        if len(conditions) < len(self.config.id_resampler.condition_dims):
+        if self.config.reads_clip:
             conditions.append(self._input("CLIP tokens", clip_tokens, 3, self.config.id_resampler.condition_dims[-1]))
         if len({len(condition) for condition in conditions}) > 1:
             raise HyperLoRAError(
@@ -123,7 +130,7 @@ class HyperLoRA(nn.Module):
             )
         return self.resampler(conditions).float()
 
-    def base_rows(self, clip_tokens: Tensor) -> Tensor:
+    def base_rows(self, clip_tokens: Tensor | None) -> Tensor:
         """Rows of the Base-LoRA for each photo, before the mean and the scaling.
 
         Args:
@@ -135,7 +142,7 @@ class HyperLoRA(nn.Module):
         Raises:
             HyperLoRAError: the checkpoint has no Base parts, or the tokens do not fit it.
         """
-        base = self._base_config()
+        base = self.need_base()
         return self.base_resampler([self._input("CLIP tokens", clip_tokens, 3, base.condition_dims[0])]).float()
 
     @staticmethod
@@ -185,7 +192,7 @@ class HyperLoRA(nn.Module):
         Raises:
             HyperLoRAError: the checkpoint has no Base parts.
         """
-        self._base_config()
+        self.need_base()
         return self._lora(self.base_bases, coefficients)
 
     def _lora(self, bases: Bases, coefficients: Tensor) -> LoRA:
@@ -195,7 +202,12 @@ class HyperLoRA(nn.Module):
         mixed = bases(coefficients.to(self.compute_device, self.compute_dtype))
         return LoRA.from_matrices(((name, down, up) for name, down, up in mixed), alpha=bases.rank / 2)
 
-    def _base_config(self) -> ResamplerConfig:
+    def need_base(self) -> ResamplerConfig:
+        """The configuration of the Base resampler.
+
+        Raises:
+            HyperLoRAError: the checkpoint has no Base parts.
+        """
         if self.config.base_resampler is None:
             raise HyperLoRAError(
                 f"this HyperLoRA{' (' + self.source['name'] + ')' if self.source else ''} has no Base parts "

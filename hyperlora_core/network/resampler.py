@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import HEAD_DIM, ResamplerConfig
+from .config import ResamplerConfig
 
 CONDITIONS = ("x", "y")  # the files' suffixes: the first condition's norm is norm_attn2_x, the second's norm_attn3_y
 
@@ -19,10 +19,10 @@ CONDITIONS = ("x", "y")  # the files' suffixes: the first condition's norm is no
 class Attention(nn.Module):
     """Multi-head attention without biases: queries ``(B or 1, N, D)`` and context ``(B, T, D)`` -> ``(B, N, D)``."""
 
-    def __init__(self, dim: int, heads: int, operations: Any, device: torch.device | str | None) -> None:
+    def __init__(self, config: ResamplerConfig, operations: Any, device: torch.device | str | None) -> None:
         super().__init__()
-        inner = heads * HEAD_DIM
-        self.heads = heads
+        dim, inner = config.dim, config.heads * config.head_dim
+        self.heads = config.heads
         self.to_q = operations.Linear(dim, inner, bias=False, device=device)
         self.to_k = operations.Linear(dim, inner, bias=False, device=device)
         self.to_v = operations.Linear(dim, inner, bias=False, device=device)
@@ -30,7 +30,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         q, k, v = (
-            part.unflatten(-1, (self.heads, HEAD_DIM)).transpose(1, 2)  # (B, heads, N or T, HEAD_DIM)
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, N or T, head_dim)
             for part in (self.to_q(x), self.to_k(context), self.to_v(context))
         )
         out = F.scaled_dot_product_attention(q.expand(k.shape[0], -1, -1, -1), k, v)
@@ -70,7 +70,7 @@ class ResamplerBlock(nn.Module):
             return operations.LayerNorm(config.dim, device=device)
 
         def attention() -> Attention:
-            return Attention(config.dim, config.heads, operations, device)
+            return Attention(config, operations, device)
 
         self.norm_attn1, self.attn1 = norm(), attention()
         self.conditions = [

@@ -22,7 +22,7 @@ def refuse(folder, message):
 
 
 def test_a_missing_folder(tmp_path):
-    refuse(tmp_path / "nowhere", "nowhere is no HyperLoRA checkpoint")
+    refuse(tmp_path / "nowhere", "there is no HyperLoRA checkpoint .*nowhere")
 
 
 @pytest.mark.parametrize("name", ["hyper_lora_modules.json", "hyper_lora_modules.safetensors", "resampler.safetensors"])
@@ -47,7 +47,7 @@ def test_files_of_two_checkpoints(checkpoint_copy):
 
 def test_a_missing_tensor_is_named(checkpoint_copy):
     edit(checkpoint_copy / "resampler.safetensors", lambda tensors: tensors.pop("layers.1.norm_ff.weight"))
-    refuse(checkpoint_copy, r"resampler\.layers\.1\.norm_ff\.weight is missing")
+    refuse(checkpoint_copy, r"resampler: layers\.1\.norm_ff\.weight is missing")
 
 
 def test_a_misshapen_tensor_is_named(checkpoint_copy):
@@ -78,7 +78,7 @@ def test_a_truncated_file(checkpoint_copy):
 
 
 def test_the_fingerprint_follows_the_content(golden_checkpoint, checkpoint_copy):
-    before = read_checkpoint(golden_checkpoint).fingerprint()
-    assert read_checkpoint(checkpoint_copy).fingerprint() == before
+    before = read_checkpoint(golden_checkpoint).fingerprint
+    assert read_checkpoint(checkpoint_copy).fingerprint == before
     edit(checkpoint_copy / "id_projector.safetensors", lambda tensors: tensors["2.bias"].add_(1))
-    assert read_checkpoint(checkpoint_copy).fingerprint() != before
+    assert read_checkpoint(checkpoint_copy).fingerprint != before

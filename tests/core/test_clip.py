@@ -321,11 +321,14 @@ POSITIONS = "vision_model.embeddings.position_embedding.weight"
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (lambda: {"lora_unet_x.lora_down.weight": torch.zeros(2, 2)}, r"visual\.class_embedding.*lora_unet_x"),
+        (
+            lambda: {"lora_unet_x.lora_down.weight": torch.zeros(2, 2)},
+            "it is a LoRA in kohya's format: put it into models/loras",
+        ),
         (lambda: {}, "has nothing"),
         (
             lambda: {name: t for name, t in tensors(whole_clip(TINY)).items() if name.startswith("text_")},
-            "has a text encoder: text_model",
+            "it is a CLIP text encoder: the vision model of the same CLIP is needed",
         ),
         (lambda: broken(lambda s: s.pop(LAYER + "mlp.fc2.bias")), r"layers\.1\.mlp\.fc2\.bias is missing$"),
         (

@@ -10,13 +10,14 @@ from PIL import Image
 from hyperlora_core import HyperLoRAError, crops
 from hyperlora_core.clip import STD, ClipVision
 from hyperlora_core.clip_weights import TowerConfig
+from hyperlora_core.encoders import Encoder
 
 GOLDEN = Path(__file__).parent / "golden" / "preprocess"
 LANDMARKS = {name: np.array(points) for name, points in json.loads((GOLDEN / "landmarks.json").read_text()).items()}
 EXPECTED = sorted(path.stem for path in GOLDEN.glob("*.*.*.png"))
 
 # A tower of which only the picture's size matters here.
-CLIP = ClipVision(None, TowerConfig(64, 1, 1, 256, 32, 224, True, 1e-5))  # type: ignore[arg-type]
+CLIP = ClipVision(None, TowerConfig(64, 1, 1, 256, 32, 224, True, 1e-5), Encoder("none", ""))  # type: ignore[arg-type]
 
 
 def photo(name: str) -> Image.Image:

@@ -85,7 +85,7 @@ def test_a_header_of_640_bytes_is_no_pickle(path: Path) -> None:
         (with_header(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": []}}'), "broken safetensors"),
         (
             with_header(b'{"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}', bytes(8)),
-            "cannot be read as",
+            "broken safetensors",
         ),
         (
             with_header(b'{"a": {"dtype": "F31", "shape": [2], "data_offsets": [0, 8]}}', bytes(8)),

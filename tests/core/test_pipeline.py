@@ -139,14 +139,14 @@ def test_a_photo_without_a_face(analyzer, photos):
         find_references(analyzer, pictures)
     done = []
     left = find_references(analyzer, pictures, on_no_face="skip", progress=done.append)
-    assert [ref.name for ref in left] == ["photo 1", "photo 3"] and done == [1, 2, 3]
+    assert [ref.number for ref in left] == [1, 3] and done == [1, 2, 3]
     with pytest.raises(NoFaceError, match="no face was found in any of the 1 photos"):
         find_references(analyzer, pictures[1:2], on_no_face="skip")
     with pytest.raises(HyperLoRAError, match="no photo was given"):
         find_references(analyzer, [])
     with pytest.raises(NoFaceError, match="the reference photo for the best match: no face was found"):
         find_references(analyzer, pictures[:1], "best match", match=pictures[1], on_no_face="skip")
-    with pytest.raises(HyperLoRAError, match="on_no_face is 'ignore'; one of error, skip"):
+    with pytest.raises(HyperLoRAError, match="on_no_face is 'ignore'; one of error, skip, bypass"):
         find_references(analyzer, pictures, on_no_face="ignore")
 
 
@@ -196,7 +196,7 @@ def test_the_command_takes_several_photos_and_a_base_weight(command, photos, tmp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "nowhere"}, "nowhere is no HyperLoRA checkpoint"),
+        ({"model": "nowhere"}, "there is no HyperLoRA checkpoint nowhere"),
         ({"clip": "nowhere.safetensors"}, "there is no file nowhere.safetensors"),
         ({"faces": "nowhere"}, "there are no face models in"),
         ({"image": "nobody.jpg"}, "there is no photo nobody.jpg"),

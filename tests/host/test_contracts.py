@@ -9,7 +9,8 @@ NODES = {
         "model MODEL, crops IMAGE, trigger_words STRING, lora LORA,LORA_MODEL",
     ),
     "HyperLoRALoadModel": (
-        "model COMBO, clip_vision COMBO auto, face_model COMBO auto, provider COMBO auto, dtype COMBO auto",
+        "model COMBO, clip_vision COMBO auto, face_model COMBO auto, provider COMBO auto, dtype COMBO auto, "
+        "other_encoders COMBO refuse",
         "hyper_lora HYPER_LORA, trigger_words STRING",
     ),
     "HyperLoRADetectFaces": (
@@ -39,8 +40,8 @@ OPTIONS = {
     ("HyperLoRALoadModel", "provider"): ["auto", "CUDA", "ROCm", "CoreML", "DirectML", "CPU"],
     ("HyperLoRALoadModel", "dtype"): ["auto", "fp32", "bf16", "fp16"],
     ("HyperLoRADetectFaces", "order"): ["largest", "left to right", "detection order", "best match"],
-    ("HyperLoRADetectFaces", "on_no_face"): ["error", "skip"],
-    ("HyperLoRAPortrait", "on_no_face"): ["error", "skip"],
+    ("HyperLoRADetectFaces", "on_no_face"): ["error", "skip", "bypass"],
+    ("HyperLoRAPortrait", "on_no_face"): ["error", "skip", "bypass"],
     ("HyperLoRASave", "dtype"): ["fp16", "bf16", "fp32"],
 }
 

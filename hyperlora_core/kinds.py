@@ -1,0 +1,145 @@
+"""Recognising files: what a model file is, by the names in it, and what to do with it where another was needed.
+
+Nothing is unpickled: of a pickle the strings are read, which is enough to tell what it holds.
+"""
+
+import pickletools
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import files
+from .errors import HyperLoRAError
+
+FORMAT_KEY = "hyperlora.format"
+"""The metadata entry by which our single file is known."""
+
+_PICKLE_BYTES = 64 << 20  # of a zip's data.pkl or of a bare pickle: names, not tensors
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file is.
+
+    Attributes:
+        name: with its article, as "an IP-Adapter".
+        advice: what to do with it.
+    """
+
+    name: str
+    advice: str
+
+
+HYPERLORA = Kind("a HyperLoRA checkpoint in one file", "load it with Load HyperLoRA")
+_PART = "choose the folder that holds it, with hyper_lora_modules.json and the other files"
+_LORA = "put it into models/loras and load it with ComfyUI's Load LoRA; a HyperLoRA is what makes LoRAs"
+_OTHER_PACK = (
+    "it belongs to another identity pack; HyperLoRA's files are named hyper_lora_modules, resampler, id_projector"
+)
+
+PART_NAMES = {
+    "hyper_lora_modules": "the bases of a HyperLoRA",
+    "resampler": "the resampler of a HyperLoRA",
+    "id_projector": "the ID projector of a HyperLoRA",
+    "base_resampler": "the resampler of a HyperLoRA",
+}
+"""What each file of the released layout is."""
+
+Names = Mapping[str, tuple[int, ...]]
+"""Tensor name -> shape; () where only the name is known."""
+
+
+def _any(pattern: str) -> Callable[[Names], bool]:
+    regex = re.compile(pattern)
+    return lambda names: any(regex.search(name) for name in names)
+
+
+def _all(*patterns: str) -> Callable[[Names], bool]:
+    return lambda names: all(_any(pattern)(names) for pattern in patterns)
+
+
+def _instantid(names: Names) -> bool:
+    """A face embedding of 512 numbers goes in, where IP-Adapter Plus has CLIP's 1280."""
+    width = names.get("image_proj.proj_in.weight", (0,))[-1:]
+    return width == (512,) and "image_proj.latents" in names
+
+
+def _into(folder: str) -> str:
+    return f"it goes into models/{folder}"
+
+
+# The first that fits; the special before the general.
+_KINDS: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
+    (_any(r"^\d+\.to_(q|k|v|out)\.(id|base)_(down|up)_basis$"), PART_NAMES["hyper_lora_modules"], _PART),
+    (_all(r"^latents$", r"^layers\.0\.attn1\.to_q"), PART_NAMES["resampler"], _PART),
+    (lambda names: set(names) == {"0.weight", "0.bias", "2.weight", "2.bias"}, PART_NAMES["id_projector"], _PART),
+    (_any(r"id_adapter|\.id_to_k|pulid_(ca|encoder)"), "a PuLID", _OTHER_PACK),
+    (_instantid, "an InstantID", _OTHER_PACK),
+    (_any(r"^(ip_adapter|image_proj)\b"), "an IP-Adapter", _OTHER_PACK),
+    (_any(r"^id_encoder\b"), "a PhotoMaker", _OTHER_PACK),
+    (_any(r"^base_model\.model\..*\.lora_[AB]"), "a LoRA in PEFT's format", _LORA),
+    (_any(r"\.lora_[AB]\b|\.lora\.(down|up)\.|_lora\.(down|up)\."), "a LoRA in diffusers' format", _LORA),
+    (_any(r"\.lora_(down|up)\.weight$"), "a LoRA in kohya's format", _LORA),
+    (_any(r"\.(hada_w1_a|lokr_w1|oft_blocks)"), "a LyCORIS LoRA", _LORA),
+    (_any(r"^control_model\.|controlnet_cond_embedding|^input_hint_block"), "a ControlNet", _into("controlnet")),
+    (_any(r"^model\.diffusion_model\."), "a whole Stable Diffusion checkpoint", _into("checkpoints")),
+    (_any(r"^down_blocks\.\d+\.resnets\."), "a diffusers UNet", _into("diffusion_models")),
+    (_any(r"^(encoder|decoder|first_stage_model)\..*conv_in"), "a VAE", _into("vae")),
+    (_any(r"(^|\.)double_blocks\.\d+\."), "a Flux model", "HyperLoRA is made for SDXL"),
+    (_any(r"vision_model\.embeddings\.|(^|\.)visual\.class_embedding"), "a CLIP vision model", _into("clip_vision")),
+    (_any(r"token_embedding\.weight$"), "a CLIP text encoder", "the vision model of the same CLIP is needed"),
+    (lambda names: 0 < len(set(names)) == len({"clip_l", "clip_g"} & set(names)), "an embedding", _into("embeddings")),
+)
+
+
+def recognise_names(names: Names, metadata: Mapping[str, str] | None = None) -> Kind | None:
+    """Tell what tensors of these names and shapes are; None where nothing is known of them."""
+    metadata = metadata or {}
+    if FORMAT_KEY in metadata:
+        return HYPERLORA
+    kind = next((Kind(name, advice) for fits, name, advice in _KINDS if fits(names)), None)
+    if kind is not None and kind.advice == _LORA and "hyperlora.checkpoint" in metadata:
+        return Kind(f"a LoRA that the HyperLoRA '{metadata['hyperlora.checkpoint']}' made", _LORA)
+    return kind
+
+
+def recognise(path: str | Path) -> Kind | None:
+    """Tell what a file is; None for a whole model file of a kind that is not known.
+
+    Raises:
+        HyperLoRAError: it is no whole model file: a Git LFS pointer, a web page, cut short, ...
+    """
+    path = Path(path)
+    if path.is_file() and _is_pickle(path):
+        kind = recognise_names(dict.fromkeys(_pickled_strings(path), ()))
+        if kind is not None:
+            return Kind(f"{kind.name}, in a pickle", kind.advice)
+        raise HyperLoRAError(files.what_it_is(path))
+    shapes = {name: shape for name, (_, shape) in files.tensor_shapes(path).items()}
+    return recognise_names(shapes, files.metadata(path))
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] != b"{" and start.startswith(files.PICKLE_STARTS)
+
+
+def _pickled_strings(path: Path) -> Iterable[str]:
+    """The strings in a pickle, and in a zip's data.pkl; opcodes are read and never run."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+                if name is None:
+                    return []
+                with archive.open(name) as file:
+                    data = file.read(_PICKLE_BYTES)
+        else:
+            with path.open("rb") as file:
+                data = file.read(_PICKLE_BYTES)
+        return [argument for _, argument, _ in pickletools.genops(data) if isinstance(argument, str)]
+    except (ValueError, zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+        return []

@@ -1,0 +1,89 @@
+"""The folders that models are found in: ComfyUI's, the user's extra paths, and the public pack's places within them."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+
+from ..hyperlora_core.layout import MODULES_JSON, PARTS
+
+_CHECKPOINT_FILES = {MODULES_JSON, *(f"{part}.safetensors" for part in PARTS)}
+_MODEL_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+_ENCODERS = ("clip_vit/", "clip_processor/")  # of the public pack, beside its checkpoints
+
+
+def register_folders() -> None:
+    """Tell ComfyUI of the model folders that it does not know by itself."""
+    for key in ("hyper_lora", "insightface"):
+        folder_paths.add_model_folder_path(key, os.path.join(folder_paths.models_dir, key))
+
+
+def hyper_lora_models() -> dict[str, Path]:
+    """Name -> folder or file of each checkpoint under ``models/hyper_lora``, whole or broken: loading one says which.
+
+    A checkpoint has one name wherever it lies: in ``hyper_lora`` itself, one folder deeper as the public pack has it,
+    or nested in a folder of its own name.
+    """
+    found: dict[str, Path] = {}
+    for root, files in _searched_files("hyper_lora"):
+        folders = {os.path.dirname(file) for file in files if os.path.basename(file) in _CHECKPOINT_FILES} - {""}
+        others = [file for file in files if file.endswith(_MODEL_ENDINGS) and os.path.dirname(file) not in folders]
+        for name in sorted([*folders, *others], key=lambda name: (name.count(os.sep), name)):
+            if not _slashes(name).startswith(_ENCODERS):
+                found.setdefault(_without_nesting(_slashes(name).removeprefix("hyper_lora/")), Path(root, name))
+    return found
+
+
+def clip_files() -> dict[str, Path]:
+    """Name -> file of ``models/clip_vision``, or folder of the public pack's ``hyper_lora/clip_vit``."""
+    found = {}
+    for name in folder_paths.get_filename_list("clip_vision"):
+        path = folder_paths.get_full_path("clip_vision", name)
+        if path and name.endswith(".safetensors"):
+            found[name] = Path(path)
+    folders = _folders_holding("hyper_lora", "model.safetensors")
+    return found | {f"hyper_lora/{name}": path for name, path in folders.items()}
+
+
+def face_folders() -> dict[str, Path]:
+    """Name -> folder of each face pack under ``models/insightface``; files that lie loose there are other packs'."""
+    folders = _folders_holding("insightface", ".onnx")
+    return {_without_nesting(name.removeprefix("models/")): path for name, path in folders.items() if name != "."}
+
+
+def face_folder(name: str) -> Path | None:
+    """Where a face pack is, or where one of its name is that lacks its files, or lies there as a zip."""
+    found = face_folders().get(name)
+    roots = [Path(root, below) for root in folder_paths.get_folder_paths("insightface") for below in ("models", "")]
+    places = [root / name for root in roots]
+    return found or next((path for path in places if path.is_dir() or path.with_name(f"{name}.zip").is_file()), None)
+
+
+def searched(*keys: str) -> str:
+    """The folders that were looked in, for messages."""
+    return ", ".join(path for key in keys for path in folder_paths.get_folder_paths(key))
+
+
+def _without_nesting(name: str) -> str:
+    """``X/X`` as ``X``: a folder that was unpacked into one of its own name."""
+    head, _, last = name.rpartition("/")
+    return head if head.rpartition("/")[2] == last and head else name
+
+
+def _slashes(name: str) -> str:
+    return name.replace(os.sep, "/")
+
+
+def _searched_files(key: str) -> list[tuple[str, list[str]]]:
+    roots = folder_paths.get_folder_paths(key)
+    return [(root, sorted(folder_paths.recursive_search(root, excluded_dir_names=[".git"])[0])) for root in roots]
+
+
+def _folders_holding(key: str, ending: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for root, files in _searched_files(key):
+        for file in files:
+            if file.endswith(ending):
+                folder = os.path.dirname(file)
+                found.setdefault(_slashes(folder) or ".", Path(root, folder))
+    return found

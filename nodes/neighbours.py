@@ -1,0 +1,59 @@
+"""The public HyperLoRA pack, if it is installed beside this one: both answer to the same node ids."""
+
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from aiohttp import web
+from server import PromptServer
+
+import nodes
+
+from .public_pack import NODES
+
+PACK = Path(__file__).parent.parent
+
+log = logging.getLogger(__name__)
+
+
+def look_out() -> None:
+    """Once every pack is loaded, say in the log if the public pack is there; the editor asks for it by a route."""
+    server = PromptServer.instance
+
+    async def say(_: web.Application) -> None:
+        for notice in notices():
+            log.warning("%s", notice)
+
+    @server.routes.get("/hyperlora/notices")
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(notices())
+
+    server.app.on_startup.append(say)
+
+
+def notices() -> list[str]:
+    """What the user has to know about other packs; empty where all is well."""
+    ids = [node.define_schema().node_id for node in NODES]
+    others = [folder for module in list(sys.modules.values()) if (folder := _public_pack(module, ids)) is not None]
+    if not others:
+        return []
+    lost = [name for name in ids if name in nodes.NODE_CLASS_MAPPINGS and not _ours(nodes.NODE_CLASS_MAPPINGS[name])]
+    answers = f"{others[0].name} answers to {len(lost)} of" if lost else f"{PACK.name} answers to"
+    return [
+        f"Two packs have the HyperLoRA nodes of the public pack: {answers} the {len(ids)} node ids. Remove "
+        f"{others[0]}: {PACK.name} runs the same workflows, with the model files where they are."
+    ]
+
+
+def _public_pack(module: ModuleType, ids: list[str]) -> Path | None:
+    """The folder of another pack that brings the public pack's nodes, if this module is one."""
+    mappings = getattr(module, "NODE_CLASS_MAPPINGS", None)
+    if module is nodes or not isinstance(mappings, dict) or not set(ids) & mappings.keys():
+        return None
+    return Path(module.__file__).parent if getattr(module, "__file__", None) else None
+
+
+def _ours(node: type) -> bool:
+    file = getattr(sys.modules.get(node.__module__), "__file__", None)
+    return file is not None and PACK in Path(file).parents

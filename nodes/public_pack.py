@@ -1,0 +1,492 @@
+"""The node ids of the public pack (bytedance/ComfyUI-HyperLoRA), so that shared workflows load and run.
+
+Ids, sockets, widgets and their order are that pack's; what we add comes last. They are adapters on the same core as our
+own nodes, and deprecated, so that the editor's search offers ours.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..hyperlora_core.doors.comfyui import apply_lora
+from ..hyperlora_core.encoders import OTHER_ENCODERS
+from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.faces import Reference
+from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
+from ..hyperlora_core.photos import to_photos
+from ..hyperlora_core.pipeline import encode_base, encode_id, generate
+from .faces import find_faces
+from .folders import clip_files, face_folders, hyper_lora_models
+from .identity import CROP_SIZE, crops_of
+from .lora import save_lora
+from .models import AUTO, DTYPES, FACE_MODEL, LoadedHyperLoRA, load_hyper_lora
+from .progress import Remarks
+from .sockets import HyperLoraModel, on_no_face_input, other_encoders_input
+
+CATEGORY = "HyperLoRA/public pack"
+PROCESSOR, ENCODER = "clip_vit_large_14_processor", "clip_vit_large_14"
+ENCODER_TYPES = ("clip", "arcface", "clip + arcface")
+WEIGHT_LIMIT = 3.0
+
+ConfigSocket = io.Custom("HYPER_LORA_CONFIG")
+FaceAttrSocket = io.Custom("FACE_ATTR")
+IDCondSocket, BaseCondSocket = io.Custom("ID_COND"), io.Custom("BASE_COND")
+LoraSocket = io.Custom("LORA")
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The choices that Config and UniLoader share."""
+
+    image_encoder: str
+    encoder_types: str
+    face_analyzer: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """What HyperLoRAConfig's widgets say, by their names, which is compared with what the checkpoint is."""
+
+    encoders: Encoders
+    numbers: dict[str, int | bool]
+
+
+def _encoder_type(config: CheckpointConfig) -> str:
+    return " + ".join(["clip"] * config.reads_clip + ["arcface"] * config.reads_faces)
+
+
+def _numbers(config: CheckpointConfig) -> dict[str, int | bool]:
+    """What the widgets of HyperLoRAConfig have to say of a checkpoint."""
+    resampler = config.id_resampler
+    numbers: dict[str, int | bool] = {
+        "resampler.dim": resampler.dim,
+        "resampler.dim_head": resampler.head_dim,
+        "resampler.heads": resampler.heads,
+        "resampler.depth": resampler.depth,
+        "resampler.ff_mult": resampler.ff_mult,
+        "hyper_dim": config.basis_size,
+        "lora_rank": config.id_rank,
+        "has_base_lora": config.has_base,
+    }
+    if config.id_embed_dim is not None:
+        numbers |= {"id_embed_dim": config.id_embed_dim, "num_id_tokens": config.id_tokens}
+    return numbers
+
+
+def _load(model: str, dtype: str, other_encoders: str, encoders: Encoders) -> tuple[LoadedHyperLoRA, Remarks]:
+    """Load by the public pack's choices; what its folders lack and what the checkpoint does not fit is corrected."""
+    remarks = Remarks()
+    clip = f"hyper_lora/clip_vit/{encoders.image_encoder}"
+    if clip not in clip_files():
+        clip = AUTO  # models/clip_vision has one, or the error says what is missing
+    loaded = load_hyper_lora(model, clip, encoders.face_analyzer, dtype=dtype, other_encoders=other_encoders)
+    right = _encoder_type(loaded.config)
+    if encoders.encoder_types != right:
+        remarks(
+            f"encoder_types is '{encoders.encoder_types}', but {model} was made for '{right}', which is used instead. "
+            f"Set encoder_types to '{right}'"
+        )
+    return loaded, remarks
+
+
+def _encoder_inputs() -> tuple[io.Input, io.Input]:
+    below = [
+        name.removeprefix("hyper_lora/clip_vit/") for name in clip_files() if name.startswith("hyper_lora/clip_vit/")
+    ]
+    return (
+        io.Combo.Input(
+            "image_processor",
+            options=[PROCESSOR, *sorted(set(_processors()) - {PROCESSOR})],
+            tooltip="Not needed: CLIP's own preprocessing is built in.",
+        ),
+        io.Combo.Input(
+            "image_encoder",
+            options=[ENCODER, *sorted(set(below) - {ENCODER})],
+            tooltip="CLIP ViT-L/14, a folder of models/hyper_lora/clip_vit. If it is not there, the one in "
+            "models/clip_vision that fits is taken.",
+        ),
+    )
+
+
+def _processors() -> list[str]:
+    roots = [os.path.join(root, "clip_processor") for root in folder_paths.get_folder_paths("hyper_lora")]
+    return [entry.name for root in roots if os.path.isdir(root) for entry in os.scandir(root) if entry.is_dir()]
+
+
+def _encoder_types_input() -> io.Input:
+    return io.Combo.Input(
+        "encoder_types",
+        options=list(ENCODER_TYPES),
+        default=ENCODER_TYPES[2],
+        tooltip="What the checkpoint reads photos with; a wrong choice is corrected, and the node says so.",
+    )
+
+
+def _face_analyzer_input() -> io.Input:
+    return io.Combo.Input(
+        "face_analyzer",
+        options=[FACE_MODEL, *sorted(set(face_folders()) - {FACE_MODEL})],
+        tooltip="Face models under models/insightface/models; antelopev2 for the released weights.",
+    )
+
+
+def _model_inputs() -> tuple[io.Input, io.Input]:
+    return (
+        io.Combo.Input("model", options=sorted(hyper_lora_models()), tooltip="A checkpoint under models/hyper_lora."),
+        io.Combo.Input(
+            "dtype",
+            options=["fp16", "bf16", "fp32"],
+            tooltip="The type computed in, on a GPU; a CPU always computes in fp32.",
+        ),
+    )
+
+
+def _number_input(name: str, default: int, low: int, high: int, step: int, tooltip: str) -> io.Input:
+    return io.Int.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip)
+
+
+def _hyper_lora_input() -> io.Input:
+    return HyperLoraModel.Input("hyper_lora", tooltip="From a HyperLoRA loader.")
+
+
+def _images_input() -> io.Input:
+    return io.Image.Input("images", tooltip="Photos of one person, one or a batch.")
+
+
+def _face_attr_input() -> io.Input:
+    return FaceAttrSocket.Input("face_attr", tooltip="From HyperLoRA FaceAttr, of the same photos.")
+
+
+def _lora_output() -> io.Output:
+    return LoraSocket.Output(display_name="LORA")
+
+
+def _schema(
+    node_id: str, name: str, instead: str, inputs: Sequence[io.Input], outputs: Sequence[io.Output], **more: Any
+):
+    return io.Schema(
+        node_id=node_id,
+        display_name=f"{name} (public pack)",
+        category=CATEGORY,
+        description=f"As in the public HyperLoRA pack, for workflows made with it. In new ones use {instead}.",
+        inputs=list(inputs),
+        outputs=list(outputs),
+        is_deprecated=True,
+        **more,
+    )
+
+
+class HyperLoRAConfig(io.ComfyNode):
+    """Says by hand what the checkpoint is."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        width = "As in the checkpoint, which is compared: a wrong number is an error that says the right one."
+        inputs = [
+            *_encoder_inputs(),
+            _number_input("resampler.dim", 1024, 64, 2048, 32, width),
+            _number_input("resampler.dim_head", 64, 32, 512, 32, width),
+            _number_input("resampler.heads", 12, 4, 32, 4, width),
+            _number_input("resampler.depth", 4, 4, 16, 2, width),
+            _number_input("resampler.ff_mult", 4, 2, 8, 2, width),
+            _encoder_types_input(),
+            _face_analyzer_input(),
+            _number_input("id_embed_dim", 512, 128, 1024, 32, width),
+            _number_input("num_id_tokens", 16, 4, 128, 4, width),
+            _number_input("hyper_dim", 128, 32, 1024, 32, width),
+            _number_input("lora_rank", 8, 2, 32, 2, width),
+            io.Boolean.Input("has_base_lora", default=False, tooltip=width),
+        ]
+        outputs = [ConfigSocket.Output(display_name="HYPER_LORA_CONFIG")]
+        return _schema("HyperLoRAConfig", "HyperLoRA Config", "Load HyperLoRA", inputs, outputs)
+
+    @classmethod
+    def execute(
+        cls, image_processor: str, image_encoder: str, encoder_types: str, face_analyzer: str, **numbers: int | bool
+    ) -> io.NodeOutput:
+        return io.NodeOutput(Config(Encoders(image_encoder, encoder_types, face_analyzer), numbers))
+
+
+class HyperLoRALoader(io.ComfyNode):
+    """Loads a checkpoint, and compares it with its Config."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [
+            ConfigSocket.Input("config", tooltip="From HyperLoRA Config."),
+            *_model_inputs(),
+            other_encoders_input(),
+        ]
+        outputs = [HyperLoraModel.Output(display_name="HYPER_LORA")]
+        return _schema("HyperLoRALoader", "HyperLoRA Loader", "Load HyperLoRA", inputs, outputs)
+
+    @classmethod
+    def execute(cls, config: Config, model: str, dtype: str, other_encoders: str = OTHER_ENCODERS[0]) -> io.NodeOutput:
+        loaded, remarks = _load(model, dtype, other_encoders, config.encoders)
+        wrong = [
+            f"{name} {right} instead of {config.numbers[name]}"
+            for name, right in _numbers(loaded.config).items()
+            if config.numbers[name] != right
+        ]
+        if wrong:
+            raise HyperLoRAError(
+                f"HyperLoRA Config does not say what {model} is. Set there: {', '.join(wrong)}. Load HyperLoRA "
+                "needs no such numbers"
+            )
+        return io.NodeOutput(loaded, ui=remarks.ui())
+
+
+class HyperLoRAUniLoader(io.ComfyNode):
+    """Loads a checkpoint."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [
+            *_encoder_inputs(),
+            _encoder_types_input(),
+            _face_analyzer_input(),
+            *_model_inputs(),
+            other_encoders_input(),
+        ]
+        outputs = [HyperLoraModel.Output(display_name="HYPER_LORA")]
+        return _schema("HyperLoRAUniLoader", "HyperLoRA Uni Loader", "Load HyperLoRA", inputs, outputs)
+
+    @classmethod
+    def execute(
+        cls,
+        image_processor: str,
+        image_encoder: str,
+        encoder_types: str,
+        face_analyzer: str,
+        model: str,
+        dtype: str,
+        other_encoders: str = OTHER_ENCODERS[0],
+    ) -> io.NodeOutput:
+        encoders = Encoders(image_encoder, encoder_types, face_analyzer)
+        loaded, remarks = _load(model, dtype, other_encoders, encoders)
+        return io.NodeOutput(loaded, ui=remarks.ui())
+
+
+class HyperLoRAFaceAttr(io.ComfyNode):
+    """Finds the largest face of each photo."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [_hyper_lora_input(), _images_input(), on_no_face_input()]
+        outputs = [FaceAttrSocket.Output(display_name="FACE_ATTR")]
+        return _schema("HyperLoRAFaceAttr", "HyperLoRA Face Attr", "HyperLoRA Detect Faces", inputs, outputs)
+
+    @classmethod
+    def execute(cls, hyper_lora, images, on_no_face: str = "error") -> io.NodeOutput:
+        references, remarks = find_faces(hyper_lora, to_photos(images), on_no_face)
+        return io.NodeOutput(references, ui=remarks.ui())
+
+
+def _with_photos(hyper_lora: LoadedHyperLoRA, references: Sequence[Reference], images) -> list[Reference]:
+    """Faces that were found, on the photos that are given beside them: the same, or the same retouched."""
+    photos, paired = to_photos(images), []
+    for reference in references:
+        photo = photos[reference.number - 1] if reference.number <= len(photos) else None
+        if photo is None or photo.size != reference.photo.size:
+            found = "is absent" if photo is None else f"is {photo.width} x {photo.height}"
+            raise HyperLoRAError(
+                f"face_attr is of other photos than images: photo {reference.number} of face_attr is "
+                f"{reference.photo.width} x {reference.photo.height}, in images it {found}. Connect both to "
+                "the same photos"
+            )
+        if photo.tobytes() != reference.photo.tobytes():
+            embed = None
+            if reference.id_embed is not None:
+                embed = hyper_lora.analyzer().id_embedding(photo, reference.face)
+            reference = replace(reference, photo=photo, id_embed=embed)
+        paired.append(reference)
+    return paired
+
+
+def _background_inputs() -> tuple[io.Input, io.Input]:
+    return (
+        io.Boolean.Input("grayscale", default=False, tooltip="Show CLIP the face without colour."),
+        io.Boolean.Input("remove_background", default=True, tooltip="Show CLIP the face alone on grey."),
+    )
+
+
+class HyperLoRAIDCond(io.ComfyNode):
+    """Encodes who the person is."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [_hyper_lora_input(), _images_input(), _face_attr_input(), *_background_inputs()]
+        outputs = [IDCondSocket.Output(display_name="ID_COND"), io.Image.Output(display_name="IMAGE")]
+        return _schema("HyperLoRAIDCond", "HyperLoRA ID Cond", "HyperLoRA Encode Identity", inputs, outputs)
+
+    @classmethod
+    def execute(
+        cls, hyper_lora, images, face_attr, grayscale: bool = False, remove_background: bool = True
+    ) -> io.NodeOutput:
+        references = _with_photos(hyper_lora, face_attr, images)
+        identity, pictures = encode_id(
+            hyper_lora.network(), hyper_lora.clip(), references, remove_background, grayscale
+        )
+        return io.NodeOutput(identity, crops_of(cls, pictures)[0])
+
+
+class HyperLoRABaseCond(io.ComfyNode):
+    """Encodes what is around the person."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [
+            _hyper_lora_input(),
+            _images_input(),
+            _face_attr_input(),
+            io.Boolean.Input("crop", default=True, tooltip="Cut to the face's surroundings."),
+            io.String.Input(
+                "crop_scale_LRTB",
+                default="1,1,1,1",
+                tooltip="How far the cut reaches to the left, right, top and bottom: four numbers above 0.",
+            ),
+            io.Boolean.Input("safe_crop", default=True, tooltip="Stay inside the photo."),
+        ]
+        outputs = [BaseCondSocket.Output(display_name="BASE_COND"), io.Image.Output(display_name="IMAGE")]
+        return _schema("HyperLoRABaseCond", "HyperLoRA Base Cond", "HyperLoRA Encode Base", inputs, outputs)
+
+    @classmethod
+    def execute(
+        cls,
+        hyper_lora,
+        images,
+        face_attr,
+        crop: bool = True,
+        crop_scale_LRTB: str = "1,1,1,1",
+        safe_crop: bool = True,
+    ) -> io.NodeOutput:
+        references = _with_photos(hyper_lora, face_attr, images)
+        scales = _scales(crop_scale_LRTB)
+        identity, pictures = encode_base(hyper_lora.network(), hyper_lora.clip(), references, crop, scales, safe_crop)
+        size = None if len({picture.size for picture in pictures}) == 1 else CROP_SIZE
+        return io.NodeOutput(identity, crops_of(cls, pictures, size)[0])
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise HyperLoRAError(f"crop_scale_LRTB is {text!r}; four numbers such as '1,1,1.5,2' were expected") from error
+
+
+class HyperLoRAGenerateIDLoRA(io.ComfyNode):
+    """Makes the ID-LoRA."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [_hyper_lora_input(), IDCondSocket.Input("id_cond", tooltip="From HyperLoRA ID Cond.")]
+        name = "HyperLoRA Generate ID LoRA"
+        return _schema("HyperLoRAGenerateIDLoRA", name, "HyperLoRA Generate LoRA", inputs, [_lora_output()])
+
+    @classmethod
+    def execute(cls, hyper_lora, id_cond) -> io.NodeOutput:
+        return io.NodeOutput(generate(hyper_lora.network(), id_cond, id_weight=1.0))
+
+
+class HyperLoRAGenerateBaseLoRA(io.ComfyNode):
+    """Makes the Base-LoRA."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [_hyper_lora_input(), BaseCondSocket.Input("base_cond", tooltip="From HyperLoRA Base Cond.")]
+        name = "HyperLoRA Generate Base LoRA"
+        return _schema("HyperLoRAGenerateBaseLoRA", name, "HyperLoRA Generate LoRA", inputs, [_lora_output()])
+
+    @classmethod
+    def execute(cls, hyper_lora, base_cond) -> io.NodeOutput:
+        return io.NodeOutput(generate(hyper_lora.network(), base_cond, base_weight=1.0))
+
+
+class HyperLoRAUniGenerateIDLoRA(io.ComfyNode):
+    """Makes the ID-LoRA of photos."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [_hyper_lora_input(), _images_input(), *_background_inputs(), on_no_face_input()]
+        name = "HyperLoRA Uni Generate ID LoRA"
+        return _schema("HyperLoRAUniGenerateIDLoRA", name, "HyperLoRA Portrait", inputs, [_lora_output()])
+
+    @classmethod
+    def execute(
+        cls,
+        hyper_lora,
+        images,
+        grayscale: bool = False,
+        remove_background: bool = True,
+        on_no_face: str = "error",
+    ) -> io.NodeOutput:
+        references, remarks = find_faces(hyper_lora, to_photos(images), on_no_face)
+        network = hyper_lora.network()
+        identity, _ = encode_id(network, hyper_lora.clip(), references, remove_background, grayscale)
+        return io.NodeOutput(generate(network, identity, id_weight=1.0), ui=remarks.ui())
+
+
+class HyperLoRAApplyLoRA(io.ComfyNode):
+    """Applies a LoRA."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [
+            io.Model.Input("model", tooltip="An SDXL model."),
+            LoraSocket.Input("lora", tooltip="A LoRA that HyperLoRA generated."),
+            io.Float.Input(
+                "weight",
+                default=0.8,
+                min=-WEIGHT_LIMIT,
+                max=WEIGHT_LIMIT,
+                step=0.01,
+                tooltip="How strongly the LoRA is applied; 0 leaves the model as it is.",
+            ),
+        ]
+        outputs = [io.Model.Output(display_name="MODEL")]
+        return _schema("HyperLoRAApplyLoRA", "HyperLoRA Apply LoRA", "HyperLoRA Apply LoRA", inputs, outputs)
+
+    @classmethod
+    def execute(cls, model, lora, weight: float = 0.8) -> io.NodeOutput:
+        return io.NodeOutput(apply_lora(model, lora, weight))
+
+
+class HyperLoRASaveLoRA(io.ComfyNode):
+    """Saves a LoRA below the output folder."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [
+            io.String.Input(
+                "filename_prefix",
+                default="lora/id_lora",
+                tooltip="The file's name below the output folder; a number is added.",
+            ),
+            LoraSocket.Input("lora", tooltip="A LoRA that HyperLoRA generated."),
+        ]
+        name = "HyperLoRA Save LoRA"
+        return _schema("HyperLoRASaveLoRA", name, "HyperLoRA Save LoRA", inputs, [], is_output_node=True)
+
+    @classmethod
+    def execute(cls, filename_prefix: str, lora) -> io.NodeOutput:
+        path = save_lora(lora, filename_prefix, folder_paths.get_output_directory(), DTYPES["fp16"])
+        return io.NodeOutput(ui=ui.PreviewText(str(path)))
+
+
+NODES: tuple[type[io.ComfyNode], ...] = (
+    HyperLoRAConfig,
+    HyperLoRALoader,
+    HyperLoRAUniLoader,
+    HyperLoRAFaceAttr,
+    HyperLoRAIDCond,
+    HyperLoRABaseCond,
+    HyperLoRAGenerateIDLoRA,
+    HyperLoRAGenerateBaseLoRA,
+    HyperLoRAUniGenerateIDLoRA,
+    HyperLoRAApplyLoRA,
+    HyperLoRASaveLoRA,
+)
