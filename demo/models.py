@@ -81,6 +81,7 @@ class Shape:
         depth: layers.
         reads: what the ID-LoRA is conditioned on: "face", "clip" or both.
         base: with Base parts.
+        attentions: how many of the UNet's it is for.
     """
 
     bases: int = 16
@@ -89,6 +90,7 @@ class Shape:
     depth: int = 2
     reads: tuple[str, ...] = ("face", "clip")
     base: bool = True
+    attentions: int = len(ATTENTIONS)
 
 
 def make_hyper_lora(
@@ -101,7 +103,7 @@ def make_hyper_lora(
             "hidden_size": _WIDTH,
             "cross_attention_dim": _TEXT if name.endswith("attn2") else None,
         }
-        for name in ATTENTIONS
+        for name in ATTENTIONS[: shape.attentions]
     }
     (folder / MODULES_JSON).write_text(json.dumps(modules, indent=1))
     bases = {}

@@ -115,7 +115,9 @@ class Checkpoint:
                 wrong.append(f"{label} has shape {tensor.shape} instead of {expected[key]}")
             elif tensor.dtype not in DTYPES:
                 wrong.append(f"{label} is of type {tensor.dtype}; {', '.join(DTYPES)} can be used")
-        wrong = wrong or [f"{label} holds NaN or infinite numbers" for label in self._samples.not_finite]
+        wrong = wrong or [
+            f"{name.replace('.', ': ', 1)} holds NaN or infinite numbers" for name in self._samples.not_finite
+        ]
         if wrong:
             more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
             raise HyperLoRAError(
@@ -272,7 +274,10 @@ def _read_file(path: Path) -> _Read:
         raise HyperLoRAError(
             f"{path} is no whole HyperLoRA checkpoint, it lacks {', '.join(missing)}: convert it again"
         )
-    own = _json(metadata, PARTS_KEY)
+    try:
+        own = _json(metadata, PARTS_KEY)
+    except HyperLoRAError as error:
+        raise HyperLoRAError(f"the HyperLoRA checkpoint {path} cannot be used: {error}") from error
     ours = {key: value for key, value in metadata.items() if key.startswith("hyperlora.")}
     ordered = {part: parts[part] for part in PARTS if part in parts}
     return metadata.get(MODULES_KEY, ""), ordered, {part: own.get(part, {}) for part in ordered}, ours

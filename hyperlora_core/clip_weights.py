@@ -66,7 +66,8 @@ class TowerConfig:
     @property
     def name(self) -> str:
         """As people call it: "ViT-L/14"."""
-        return tower_name(self.width, self.patch_size)
+        letter = _LETTERS.get(self.width)
+        return f"ViT-{letter}/{self.patch_size}" if letter else f"ViT {self.width} wide, patch {self.patch_size}"
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,6 @@ class TowerFile:
             raise HyperLoRAError(f"{self.path} cannot be used as a CLIP image encoder: {'; '.join(wrong[:4])}{more}")
 
 
-def tower_name(width: int, patch_size: int = 14) -> str:
-    """What people call a tower of this width: "ViT-L/14"."""
-    letter = _LETTERS.get(width)
-    return f"ViT-{letter}/{patch_size}" if letter else f"ViT {width} wide, patch {patch_size}"
-
-
 def find_tower(path: str | Path, width: int | None = None) -> TowerFile:
     """Look at the tower that a folder or a file holds, without reading its weights.
 
@@ -200,8 +195,8 @@ def find_tower(path: str | Path, width: int | None = None) -> TowerFile:
         raise HyperLoRAError(f"{file} cannot be used as a CLIP image encoder: {error}") from error
     if width not in (None, tower.config.width):
         raise HyperLoRAError(
-            f"{file} is CLIP {tower.config.name}, whose tokens are {tower.config.width} wide; this HyperLoRA takes "
-            f"{tower_name(width)}, {width} wide"
+            f"{file} is CLIP {tower.config.name}, whose tokens are {tower.config.width} wide; this HyperLoRA reads "
+            f"tokens {width} wide{', as CLIP ViT-L/14 makes them' if width == 1024 else ''}"
         )
     return tower
 

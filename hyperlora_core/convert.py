@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,8 +97,6 @@ def _write_folder(checkpoint: Checkpoint, folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        for file in path.iterdir():
-            file.unlink()
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(path)
+    elif path.exists():
+        path.unlink()

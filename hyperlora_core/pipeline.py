@@ -1,6 +1,7 @@
 """The way from photos to a LoRA, in the four steps that the nodes and the command share."""
 
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from .lora import LoRA, combine
 from .network.hyperlora import HyperLoRA
 
 TRIGGER_WORDS = "fcsks fxhks fhyks"
+_SOMEONE_ELSE = 0.2  # cosine of two ID embeddings; two photos of one person have .3 and more
+
 ON_NO_FACE = ("error", "skip", "bypass")
 
 log = logging.getLogger(__name__)
@@ -45,7 +48,7 @@ def find_references(
             no photo is left; "bypass" reports that too, and gives an empty list.
         embed: find the embedding that the network is conditioned on, which takes a second look at each face; not needed
             where the network reads CLIP alone.
-        report: told of each photo that is left out, and why.
+        report: told of each photo that is left out, and why, and of photos that hardly look like one person.
         progress: told of the number of photos done, after each.
 
     Returns:
@@ -79,6 +82,7 @@ def find_references(
             report(f"left out {problem}")
             problems.append(problem)
         progress(number)
+    _compare(references, report)
     if not references:
         nothing = f"no face was found in any of the {len(photos)} photos, so none is left"
         if on_no_face == "skip":
@@ -192,6 +196,15 @@ def generate(network: HyperLoRA, identity: Identity, id_weight: float = 0.8, bas
 def photo_hash(photo: Image.Image) -> str:
     """sha256 of a photo's size and pixels."""
     return hashlib.sha256(f"{photo.size}:".encode() + photo.tobytes()).hexdigest()
+
+
+def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> None:
+    """Report the two photos that are least like one person, if they hardly are."""
+    known = [(ref.number, ref.id_embed) for ref in references if ref.id_embed is not None]
+    pairs = [(float(a @ b), one, other) for (one, a), (other, b) in itertools.combinations(known, 2)]
+    likeness, one, other = min(pairs, default=(1.0, 0, 0))
+    if likeness < _SOMEONE_ELSE:
+        report(f"photo {one} and photo {other} may show two people: their likeness is {likeness:.2f}, of at most 1")
 
 
 def _finite(numbers: torch.Tensor, what: str) -> torch.Tensor:

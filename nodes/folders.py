@@ -46,8 +46,15 @@ def clip_files() -> dict[str, Path]:
 
 
 def face_folders() -> dict[str, Path]:
-    """Name -> folder of each face pack under ``models/insightface``; files that lie loose there are other packs'."""
+    """Name -> folder of each face pack under ``models/insightface``, packed ones too: loading one says so.
+
+    Files that lie loose there are other packs'.
+    """
     folders = _folders_holding("insightface", ".onnx")
+    for root, files in _searched_files("insightface"):
+        for file in files:
+            if file.endswith(".zip"):
+                folders.setdefault(_slashes(file.removesuffix(".zip")), Path(root, file.removesuffix(".zip")))
     return {_without_nesting(name.removeprefix("models/")): path for name, path in folders.items() if name != "."}
 
 

@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..hyperlora_core.clip import ClipVision
-from ..hyperlora_core.clip_weights import TowerFile, find_tower, tower_name
+from ..hyperlora_core.clip_weights import TowerFile, find_tower
 from ..hyperlora_core.doors.comfyui import Operations
 from ..hyperlora_core.encoders import OTHER_ENCODERS, Encoder, check_clip, check_face
 from ..hyperlora_core.errors import HyperLoRAError
@@ -127,7 +127,7 @@ def _tower(path: Path) -> TowerFile | None:
 
 def _described(name: str) -> str:
     tower = _tower(clip_files()[name])
-    return f"{name} ({tower_name(tower.config.width, tower.config.patch_size) if tower else 'no CLIP vision model'})"
+    return f"{name} ({tower.config.name if tower else 'no CLIP vision model'})"
 
 
 def _choose_faces(choice: str) -> Path:

@@ -276,7 +276,7 @@ class HyperLoRAFaceAttr(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        inputs = [_hyper_lora_input(), _images_input(), on_no_face_input()]
+        inputs = [_hyper_lora_input(), _images_input(), on_no_face_input(optional=True)]
         outputs = [FaceAttrSocket.Output(display_name="FACE_ATTR")]
         return _schema("HyperLoRAFaceAttr", "HyperLoRA Face Attr", "HyperLoRA Detect Faces", inputs, outputs)
 
@@ -411,7 +411,7 @@ class HyperLoRAUniGenerateIDLoRA(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        inputs = [_hyper_lora_input(), _images_input(), *_background_inputs(), on_no_face_input()]
+        inputs = [_hyper_lora_input(), _images_input(), *_background_inputs(), on_no_face_input(optional=True)]
         name = "HyperLoRA Uni Generate ID LoRA"
         return _schema("HyperLoRAUniGenerateIDLoRA", name, "HyperLoRA Portrait", inputs, [_lora_output()])
 

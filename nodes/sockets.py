@@ -32,23 +32,25 @@ def photos_input() -> io.Input:
     )
 
 
-def on_no_face_input() -> io.Input:
-    """What to do about a photo without a face."""
+def on_no_face_input(optional: bool = False) -> io.Input:
+    """What to do about a photo without a face; optional where API prompts may lack it."""
     return io.Combo.Input(
         "on_no_face",
         options=list(ON_NO_FACE),
         default="error",
+        optional=optional,
         tooltip="A photo in which no face is found: stop with an error that names it; or skip it and go on with the "
         "others; or bypass, which does the same, and lets the model through as it is where no photo is left.",
     )
 
 
 def other_encoders_input() -> io.Input:
-    """What to do about encoders that the HyperLoRA was not trained with."""
+    """What to do about encoders that the HyperLoRA was not trained with; optional, as API prompts may lack it."""
     return io.Combo.Input(
         "other_encoders",
         options=list(OTHER_ENCODERS),
         default=OTHER_ENCODERS[0],
+        optional=True,
         tooltip="A CLIP or face model other than this HyperLoRA was trained with, as buffalo_l in place of antelopev2: "
         "refuse it, or allow it and accept another likeness.",
     )

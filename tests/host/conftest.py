@@ -9,36 +9,52 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from demo import models as demo
 from demo import sdxl, workflows
 from demo.server import ComfyServer, Result
+from hyperlora_core.convert import convert
+from hyperlora_core.encoders import UNKNOWN
+from hyperlora_core.layout import MODULES_JSON
+from tests import wrong_files
 
 
 @pytest.fixture(scope="session")
 def models_with_faults(models, golden_checkpoint, face_pack, tmp_path_factory) -> Path:
-    """The demo models, and beside them a HyperLoRA for another base model and face packs that are broken."""
+    """The demo models, and beside them everything that is wrong, and checkpoints of every kind."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(models, folder, copy_function=os.symlink, dirs_exist_ok=True)
-    other = Path(shutil.copytree(golden_checkpoint, folder / "hyper_lora" / "for_another_base"))
-    names = json.loads((other / "hyper_lora_modules.json").read_text())
-    renamed = {name.replace("down_blocks_1_attentions_1", "down_blocks_1_attentions_7"): v for name, v in names.items()}
-    (other / "hyper_lora_modules.json").write_text(json.dumps(renamed))
-    no_base = Path(shutil.copytree(golden_checkpoint, folder / "hyper_lora" / "without_base"))
-    from safetensors.torch import load_file, save_file
+    checkpoints, packs = folder / "hyper_lora", folder / "insightface" / "models"
+    wrong_files.make_all(wrong_files.CHECKPOINTS, checkpoints, golden_checkpoint)
+    wrong_files.make_all(wrong_files.CLIPS, folder / "clip_vision", golden_checkpoint)
+    wrong_files.make_all(wrong_files.FACES, packs, face_pack)
 
-    bases = load_file(no_base / "hyper_lora_modules.safetensors")
-    save_file({k: v for k, v in bases.items() if ".id_" in k}, no_base / "id_only.safetensors")
-    (no_base / "id_only.safetensors").replace(no_base / "hyper_lora_modules.safetensors")
-    (no_base / "base_resampler.safetensors").unlink()
-    packs = folder / "insightface" / "models"
-    shutil.copytree(face_pack, packs / "corrupt")
-    whole = (packs / "corrupt" / "glintr100.onnx").read_bytes()
-    (packs / "corrupt" / "glintr100.onnx").write_bytes(whole[: len(whole) // 2])
-    shutil.copytree(face_pack, packs / "incomplete")
-    (packs / "incomplete" / "2d106det.onnx").unlink()
+    names = json.loads((golden_checkpoint / MODULES_JSON).read_text())
+    renamed = {name.replace("down_blocks_1_attentions_1", "down_blocks_1_attentions_7"): v for name, v in names.items()}
+    other = wrong_files.linked(checkpoints / "for_another_base", golden_checkpoint, {MODULES_JSON})
+    (other / MODULES_JSON).write_text(json.dumps(renamed))
+    wrong_files.linked(checkpoints / "self_nested" / "self_nested", models / "hyper_lora" / demo.HYPER_LORA)
+
+    noted = demo.demo_encoders(models)
+    for name, shape, encoders in (
+        ("without_base", demo.Shape(base=False), noted),
+        ("face_alone", demo.Shape(base=False, reads=("face",)), noted),
+        ("clip_alone", demo.Shape(base=False, reads=("clip",)), noted),
+        ("says_nothing", demo.Shape(base=False), UNKNOWN),
+        ("config_sized", demo.Shape(bases=32, heads=4, depth=4), noted),
+    ):
+        demo.make_hyper_lora(checkpoints / name, torch.Generator().manual_seed(5), shape, encoders)
+    convert(models / "hyper_lora" / demo.HYPER_LORA, checkpoints / "one_file.safetensors")
+
+    clip = load_file(models / "clip_vision" / demo.CLIP_VISION)
+    another = {name: tensor + 0.01 for name, tensor in clip.items()}
+    save_file(another, folder / "clip_vision" / "another_of_that_size.safetensors")
     shutil.copytree(face_pack, packs / "nested" / "nested")
+    buffalo = wrong_files.linked(packs / "buffalo_l", face_pack, {"glintr100.onnx"})
+    (buffalo / "w600k_r50.onnx").symlink_to(face_pack / "glintr100.onnx")
     (folder / "insightface" / "inswapper_128.onnx").touch()  # another pack's model
     return folder
 
@@ -51,6 +67,24 @@ def server(models_with_faults, tmp_path_factory) -> Iterator[ComfyServer]:
     (base / "custom_nodes" / "fault_nodes").symlink_to(Path(__file__).parent / "fault_nodes")
     with ComfyServer(base, models_with_faults) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def bare_server(models, models_with_faults, photos, tmp_path_factory) -> Iterator[tuple[ComfyServer, Path]]:
+    """A ComfyUI without insightface, CLIP and face models, and its user's home folder."""
+    base, home = tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("home")
+    folder = base / "models"
+    (folder / "clip_vision").mkdir(parents=True)
+    (folder / "clip_vision" / "somebodys_clip.safetensors").write_bytes(wrong_files.HTML)
+    (folder / "checkpoints").symlink_to(models / "checkpoints")
+    (folder / "insightface").symlink_to(models / "insightface")
+    for name, source in ((demo.HYPER_LORA, models), ("face_alone", models_with_faults)):
+        wrong_files.linked(folder / "hyper_lora" / name, source / "hyper_lora" / name)
+    blocker = tmp_path_factory.mktemp("blocker")
+    (blocker / "sitecustomize.py").write_text("import sys\nsys.modules['insightface'] = None\n")
+    with ComfyServer(base, environment={"PYTHONPATH": str(blocker), "HOME": str(home)}) as server:
+        server.upload(photos["obama"])
+        yield server, home
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Nodes for the tests: pictures that no healthy node makes, and a look at a LoRA from inside the server."""
 
+import comfy.model_management
 import torch
 from comfy_api.latest import ComfyExtension, io
 
@@ -24,9 +25,25 @@ class FaultyImage(io.ComfyNode):
         return io.NodeOutput(torch.zeros(shapes[fault]) if fault in shapes else picture)
 
 
+class LoadedModels(io.ComfyNode):
+    """Which models ComfyUI holds on its device."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestLoadedModels", inputs=[io.Int.Input("nonce")], outputs=[io.Int.Output()], is_output_node=True
+        )
+
+    @classmethod
+    def execute(cls, nonce: int) -> io.NodeOutput:
+        loaded = comfy.model_management.current_loaded_models
+        names = [type(entry.model.model).__name__ for entry in loaded if entry.model is not None]
+        return io.NodeOutput(nonce, ui={"text": names})
+
+
 class FaultExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [FaultyImage]
+        return [FaultyImage, LoadedModels]
 
 
 async def comfy_entrypoint() -> ComfyExtension:
