@@ -45,6 +45,7 @@ def models_with_faults(models, golden_checkpoint, face_pack, tmp_path_factory) -
         ("clip_alone", demo.Shape(base=False, reads=("clip",)), noted),
         ("says_nothing", demo.Shape(base=False), UNKNOWN),
         ("config_sized", demo.Shape(bases=32, heads=4, depth=4), noted),
+        ("config_sized_clip_alone", demo.Shape(bases=32, heads=4, depth=4, base=False, reads=("clip",)), noted),
     ):
         demo.make_hyper_lora(checkpoints / name, torch.Generator().manual_seed(5), shape, encoders)
     convert(models / "hyper_lora" / demo.HYPER_LORA, checkpoints / "one_file.safetensors")

@@ -33,10 +33,66 @@ NODES = {
         "lora LORA,LORA_MODEL",
     ),
     "HyperLoRAApply": ("model MODEL, lora LORA,LORA_MODEL, strength FLOAT 1.0", "model MODEL"),
+    "HyperLoRAConfig": (
+        "image_processor COMBO, image_encoder COMBO, resampler.dim INT 1024, resampler.dim_head INT 64, "
+        "resampler.heads INT 12, resampler.depth INT 4, resampler.ff_mult INT 4, encoder_types COMBO clip + arcface, "
+        "face_analyzer COMBO, id_embed_dim INT 512, num_id_tokens INT 16, hyper_dim INT 128, lora_rank INT 8, "
+        "has_base_lora BOOLEAN False",
+        "HYPER_LORA_CONFIG HYPER_LORA_CONFIG",
+    ),
+    "HyperLoRALoader": (
+        "config HYPER_LORA_CONFIG, model COMBO, dtype COMBO, other_encoders COMBO refuse",
+        "HYPER_LORA HYPER_LORA",
+    ),
+    "HyperLoRAUniLoader": (
+        "image_processor COMBO, image_encoder COMBO, encoder_types COMBO clip + arcface, face_analyzer COMBO, "
+        "model COMBO, dtype COMBO, other_encoders COMBO refuse",
+        "HYPER_LORA HYPER_LORA",
+    ),
+    "HyperLoRAFaceAttr": ("hyper_lora HYPER_LORA, images IMAGE, on_no_face COMBO error", "FACE_ATTR FACE_ATTR"),
+    "HyperLoRAIDCond": (
+        "hyper_lora HYPER_LORA, images IMAGE, face_attr FACE_ATTR, grayscale BOOLEAN False, "
+        "remove_background BOOLEAN True",
+        "ID_COND ID_COND, IMAGE IMAGE",
+    ),
+    "HyperLoRABaseCond": (
+        "hyper_lora HYPER_LORA, images IMAGE, face_attr FACE_ATTR, crop BOOLEAN True, crop_scale_LRTB STRING 1,1,1,1, "
+        "safe_crop BOOLEAN True",
+        "BASE_COND BASE_COND, IMAGE IMAGE",
+    ),
+    "HyperLoRAGenerateIDLoRA": ("hyper_lora HYPER_LORA, id_cond ID_COND", "LORA LORA"),
+    "HyperLoRAGenerateBaseLoRA": ("hyper_lora HYPER_LORA, base_cond BASE_COND", "LORA LORA"),
+    "HyperLoRAUniGenerateIDLoRA": (
+        "hyper_lora HYPER_LORA, images IMAGE, grayscale BOOLEAN False, remove_background BOOLEAN True, "
+        "on_no_face COMBO error",
+        "LORA LORA",
+    ),
+    "HyperLoRAApplyLoRA": ("model MODEL, lora LORA, weight FLOAT 0.8", "MODEL MODEL"),
+    "HyperLoRASaveLoRA": ("filename_prefix STRING lora/id_lora, lora LORA", ""),
     "HyperLoRASave": ("lora LORA,LORA_MODEL, filename_prefix STRING person, dtype COMBO fp16", "lora_name STRING"),
 }
 
+# Node -> number widget -> least, most, step; of the public pack but for the weight, which is wider here.
+RANGES = {
+    "HyperLoRAConfig": {
+        "resampler.dim": (64, 2048, 32),
+        "resampler.dim_head": (32, 512, 32),
+        "resampler.heads": (4, 32, 4),
+        "resampler.depth": (4, 16, 2),
+        "resampler.ff_mult": (2, 8, 2),
+        "id_embed_dim": (128, 1024, 32),
+        "num_id_tokens": (4, 128, 4),
+        "hyper_dim": (32, 1024, 32),
+        "lora_rank": (2, 32, 2),
+    },
+    "HyperLoRAApplyLoRA": {"weight": (-3.0, 3.0, 0.01)},
+}
+
 OPTIONS = {
+    ("HyperLoRAConfig", "encoder_types"): ["clip", "arcface", "clip + arcface"],
+    ("HyperLoRAUniLoader", "encoder_types"): ["clip", "arcface", "clip + arcface"],
+    ("HyperLoRAUniLoader", "dtype"): ["fp16", "bf16", "fp32"],
+    ("HyperLoRALoader", "dtype"): ["fp16", "bf16", "fp32"],
     ("HyperLoRALoadModel", "provider"): ["auto", "CUDA", "ROCm", "CoreML", "DirectML", "CPU"],
     ("HyperLoRALoadModel", "dtype"): ["auto", "fp32", "bf16", "fp16"],
     ("HyperLoRADetectFaces", "order"): ["largest", "left to right", "detection order", "best match"],
@@ -65,6 +121,13 @@ def test_sockets_and_widgets_are_as_shared_workflows_know_them(server, node):
 @pytest.mark.parametrize(("node", "name"), OPTIONS)
 def test_choices_are_as_shared_workflows_know_them(server, node, name):
     assert inputs(server.object_info(node)[node])[name][1]["options"] == OPTIONS[node, name]
+
+
+@pytest.mark.parametrize("node", RANGES)
+def test_ranges_are_as_shared_workflows_need_them(server, node):
+    widgets = inputs(server.object_info(node)[node])
+    found = {name: tuple(widgets[name][1][key] for key in ("min", "max", "step")) for name in RANGES[node]}
+    assert found == RANGES[node]
 
 
 def test_photos_are_named_as_api_prompts_name_them(server):

@@ -1,0 +1,112 @@
+"""Workflows shared by users of the public pack, in the real editor: they load, mean what they meant, and run."""
+
+import pytest
+import torch
+
+from demo import models as demo
+from demo import workflows
+from demo.browser import front_end
+from demo.server import ComfyServer
+from tests.browser import public_workflows
+from tests.host.test_public_pack import PUBLIC_PACK
+
+RELEASED, CHECKPOINT = "sdxl_hyper_id_lora_v1_fidelity", "RealVisXL_V4.0.safetensors"
+
+
+@pytest.fixture(scope="module")
+def shared(server, models) -> dict[str, dict]:
+    """The workflows, and a checkpoint whose sizes the widgets of Config can say."""
+    shape, generator = demo.Shape(bases=32, heads=4, depth=4), torch.Generator().manual_seed(5)
+    demo.make_hyper_lora(server.models / "hyper_lora" / "config_sized", generator, shape, demo.demo_encoders(models))
+    return {
+        "simple": public_workflows.workflow(public_workflows.simple("photo.png", CHECKPOINT, RELEASED)),
+        "advanced": public_workflows.workflow(public_workflows.advanced("photo.png", CHECKPOINT, "config_sized")),
+    }
+
+
+@pytest.mark.parametrize("name", ["simple", "advanced"])
+def test_a_shared_workflow_loads_and_means_what_it_meant(either_page, shared, name):
+    page = either_page
+    page.load(shared[name])
+    assert page.missing() == {"nodes": [], "models": [], "media": []}
+    assert page.errors == []
+    prompt = page.prompt()
+    found = {node["class_type"]: node["inputs"] for node in prompt.values()}
+    if name == "simple":
+        assert found["HyperLoRAUniLoader"] == {
+            "image_processor": "clip_vit_large_14_processor",
+            "image_encoder": "clip_vit_large_14",
+            "encoder_types": "clip + arcface",
+            "face_analyzer": "antelopev2",
+            "model": RELEASED,
+            "dtype": "fp32",
+            "other_encoders": "refuse",
+        }
+        generate = found["HyperLoRAUniGenerateIDLoRA"]
+        assert (generate["grayscale"], generate["remove_background"], generate["on_no_face"]) == (True, False, "error")
+        assert found["HyperLoRAApplyLoRA"]["weight"] == 0.9
+        assert found["HyperLoRASaveLoRA"]["filename_prefix"] == "lora/shared"
+    else:
+        config = found["HyperLoRAConfig"]
+        resampler = [config[f"resampler.{key}"] for key in ("dim", "dim_head", "heads", "depth", "ff_mult")]
+        assert resampler == [192, 64, 4, 4, 4]
+        rest = ("encoder_types", "face_analyzer", "id_embed_dim", "num_id_tokens", "hyper_dim", "lora_rank")
+        assert [config[key] for key in rest] == ["clip + arcface", "antelopev2", 512, 16, 32, 8]
+        assert config["has_base_lora"] is True
+        assert found["HyperLoRALoader"]["model"] == "config_sized" and found["HyperLoRALoader"]["dtype"] == "fp32"
+        base = found["HyperLoRABaseCond"]
+        assert (base["crop"], base["crop_scale_LRTB"], base["safe_crop"]) == (False, "1,1,2,1.5", False)
+        weights = [node["inputs"]["weight"] for node in prompt.values() if node["class_type"] == "HyperLoRAApplyLoRA"]
+        assert sorted(weights) == [-1.25, 0.4]
+
+
+@pytest.mark.parametrize("name", ["simple", "advanced"])
+def test_a_shared_workflow_runs_unchanged(page, shared, name):
+    page.load(shared[name])
+    end = page.queue(timeout=90)
+    assert end["type"] == "execution_success", end
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("name", ["simple", "advanced"])
+def test_a_shared_workflow_survives_a_round_trip(page, shared, name):
+    page.load(shared[name])
+    before = page.prompt()
+    saved = page.workflow()
+    page.load(workflows.template("saved_lora"))
+    page.load(saved)
+    assert page.prompt() == before
+
+
+def test_search_offers_ours_and_not_the_deprecated(page):
+    """The editor hides deprecated nodes unless the user asks for them."""
+    deprecated = page.page.evaluate(
+        """() => Object.fromEntries(Object.entries(window.LiteGraph.registered_node_types)
+            .filter(([name]) => name.startsWith("HyperLoRA"))
+            .map(([name, type]) => [name, Boolean(type.nodeData?.deprecated)]))"""
+    )
+    assert sum(deprecated.values()) == 11 and len(deprecated) == 19
+    page.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
+    box = page.page.get_by_role("combobox").or_(page.page.get_by_placeholder("Search for nodes")).first
+    box.fill("hyperlora")
+    page.page.wait_for_timeout(1000)
+    shown = page.page.locator("body").inner_text()
+    page.page.keyboard.press("Escape")
+    assert "HyperLoRA Portrait" in shown
+    assert "(public pack)" not in shown
+
+
+def test_the_public_pack_beside_ours_is_said_in_the_editor(models, tmp_path):
+    pack = tmp_path / "custom_nodes" / "the_public_pack"
+    pack.mkdir(parents=True)
+    (pack / "__init__.py").write_text(PUBLIC_PACK)
+    with ComfyServer(tmp_path, models) as server, front_end(server) as page:
+        toast = page.page.get_by_role("alert").filter(has_text="Two packs have the HyperLoRA nodes")
+        toast.wait_for(timeout=10_000)
+        assert f"Remove {pack}" in toast.inner_text()
+        assert page.errors == []
+
+
+def test_alone_nothing_is_said(page):
+    page.page.wait_for_timeout(1500)
+    assert page.page.get_by_role("alert").filter(has_text="HyperLoRA").count() == 0

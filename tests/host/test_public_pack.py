@@ -1,0 +1,326 @@
+"""The public pack's node ids: shared workflows run as they are, and its defects are gone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+from safetensors import safe_open
+
+from demo import models as demo
+from demo import workflows
+from demo.server import PACK_NAME, ComfyServer, ExecutionError, PromptRejectedError
+from tests.host.conftest import saved_picture
+
+ENCODERS = {
+    "image_processor": "clip_vit_large_14_processor",
+    "image_encoder": "clip_vit_large_14",
+    "encoder_types": "clip + arcface",
+    "face_analyzer": "antelopev2",
+}
+RIGHT = {
+    "resampler.dim": 192,
+    "resampler.dim_head": 64,
+    "resampler.heads": 4,
+    "resampler.depth": 4,
+    "resampler.ff_mult": 4,
+    "id_embed_dim": 512,
+    "num_id_tokens": 16,
+    "hyper_dim": 32,
+    "lora_rank": 8,
+    "has_base_lora": True,
+}
+
+
+@pytest.fixture
+def plain(small):
+    """Text to picture, without any person: the frame that the public nodes are put into."""
+    workflow = small("portrait_simple")
+    portrait = workflows.node(workflow, "HyperLoRAPortrait")
+    model = workflow[portrait]["inputs"]["model"]
+    for node in ("HyperLoRAPortrait", "HyperLoRALoadModel"):
+        del workflow[workflows.node(workflow, node)]
+    sampler = workflow[workflows.node(workflow, "KSampler")]["inputs"]
+    sampler["model"] = model
+    return workflow
+
+
+def uni(plain, model=demo.HYPER_LORA, weight=0.8, **encoders) -> workflows.Workflow:
+    """UniLoader, UniGenerate, Apply, as an API prompt of the public pack has them."""
+    photo = [workflows.node(plain, "LoadImage"), 0]
+    base = plain[workflows.node(plain, "KSampler")]["inputs"]
+    nodes = {
+        "101": ("HyperLoRAUniLoader", ENCODERS | {"model": model, "dtype": "fp16"} | encoders),
+        "102": (
+            "HyperLoRAUniGenerateIDLoRA",
+            {"hyper_lora": ["101", 0], "images": photo, "grayscale": False, "remove_background": True},
+        ),
+        "103": ("HyperLoRAApplyLoRA", {"model": base["model"], "lora": ["102", 0], "weight": weight}),
+    }
+    made = json.loads(json.dumps(plain))
+    made[workflows.node(made, "KSampler")]["inputs"]["model"] = ["103", 0]
+    return made | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
+
+
+def steps(plain, **config) -> workflows.Workflow:
+    """Config, Loader, FaceAttr, both Conds, both Generates, two Applies, Save."""
+    photo = [workflows.node(plain, "LoadImage"), 0]
+    base = plain[workflows.node(plain, "KSampler")]["inputs"]
+    seen = {"hyper_lora": ["102", 0], "images": photo, "face_attr": ["103", 0]}
+    nodes = {
+        "101": ("HyperLoRAConfig", ENCODERS | RIGHT | config),
+        "102": ("HyperLoRALoader", {"config": ["101", 0], "model": "config_sized", "dtype": "fp32"}),
+        "103": ("HyperLoRAFaceAttr", {"hyper_lora": ["102", 0], "images": photo}),
+        "104": ("HyperLoRAIDCond", seen | {"grayscale": False, "remove_background": True}),
+        "105": ("HyperLoRABaseCond", seen | {"crop": True, "crop_scale_LRTB": "1,1,1,1", "safe_crop": True}),
+        "106": ("HyperLoRAGenerateIDLoRA", {"hyper_lora": ["102", 0], "id_cond": ["104", 0]}),
+        "107": ("HyperLoRAGenerateBaseLoRA", {"hyper_lora": ["102", 0], "base_cond": ["105", 0]}),
+        "108": ("HyperLoRAApplyLoRA", {"model": base["model"], "lora": ["106", 0], "weight": 0.8}),
+        "109": ("HyperLoRAApplyLoRA", {"model": ["108", 0], "lora": ["107", 0], "weight": 0.4}),
+        "110": ("HyperLoRASaveLoRA", {"filename_prefix": "lora/id_lora", "lora": ["106", 0]}),
+        "111": ("PreviewImage", {"images": ["104", 1]}),
+        "112": ("PreviewImage", {"images": ["105", 1]}),
+    }
+    made = json.loads(json.dumps(plain))
+    made[workflows.node(made, "KSampler")]["inputs"]["model"] = ["109", 0]
+    return made | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
+
+
+def failure(server: ComfyServer, workflow: workflows.Workflow) -> ExecutionError:
+    with pytest.raises(ExecutionError) as caught:
+        server.run(workflow)
+    return caught.value
+
+
+def difference(one, other) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+def test_a_shared_prompt_gives_the_portrait_that_ours_gives(plain, small, picture):
+    """Equal but for where the weight is multiplied in."""
+    assert difference(picture(uni(plain)), picture(small("portrait_simple"))) <= 1
+    assert difference(picture(uni(plain, weight=0.0)), picture(plain)) == 0
+
+
+def test_the_weight_goes_from_minus_3_to_3(plain, server, picture):
+    pictures = [picture(uni(plain, weight=weight)) for weight in (-3.0, 0.0, 3.0)]
+    assert difference(pictures[0], pictures[1]) > 5 and difference(pictures[2], pictures[1]) > 5
+    with pytest.raises(PromptRejectedError, match="bigger than max"):
+        server.run(uni(plain, weight=3.01))
+
+
+def test_every_step_runs_and_equals_our_own_steps(plain, small, server):
+    workflow = steps(plain)
+    result = server.run(workflow)
+    shown = saved_picture(server, workflow, result)
+    ours = small(
+        "portrait_steps_base",
+        HyperLoRALoadModel={"model": "config_sized"},
+        HyperLoRAGenerate={"id_weight": 0.8, "base_weight": 0.4},
+    )
+    expected = server.run(ours)
+    assert difference(shown, saved_picture(server, ours, expected)) <= 1
+    crop = workflows.node(ours, "HyperLoRAEncodeIdentity")
+    pixels = [
+        np.asarray(Image.open(_bytes(server, result.outputs["111"]["images"][0]))),
+        np.asarray(Image.open(_bytes(server, expected.outputs[crop]["images"][0]))),
+    ]
+    assert np.array_equal(*pixels) and pixels[0].shape == (512, 512, 3)
+    base = Image.open(_bytes(server, result.outputs["112"]["images"][0]))
+    assert base.size != (512, 512), "the Base crop keeps the size it has in the photo"
+
+
+def _bytes(server, image):
+    import io
+
+    return io.BytesIO(server.view(image))
+
+
+def test_the_lora_is_saved_where_the_public_pack_saves_it(plain, server):
+    result = server.run(steps(plain))
+    (path,) = result.outputs["110"]["text"]
+    assert Path(path).parent == server.output / "lora" and Path(path).name.startswith("id_lora_0")
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["hyperlora.checkpoint"] == "config_sized"
+        assert file.metadata()["ss_network_dim"] == "8"
+
+
+@pytest.mark.parametrize("choice", ["clip", "arcface", "clip + arcface"])
+@pytest.mark.parametrize(
+    ("model", "right"), [("clip_alone", "clip"), ("face_alone", "arcface"), (demo.HYPER_LORA, "clip + arcface")]
+)
+def test_all_three_encoder_types_run_and_a_wrong_one_is_corrected(plain, server, model, right, choice):
+    """The public pack knows one; the other two fail in it."""
+    workflow = uni(plain, model, encoder_types=choice)
+    workflow["101"]["inputs"]["dtype"] = "fp32"
+    result = server.run(workflow)
+    shown = saved_picture(server, workflow, result)
+    if choice == right:
+        assert "text" not in result.outputs.get("101", {})
+    else:
+        assert result.outputs["101"]["text"] == [
+            f"encoder_types is '{choice}', but {model} was made for '{right}', which is used instead. Set "
+            f"encoder_types to '{right}'"
+        ]
+    assert difference(shown, saved_picture(server, plain, server.run(plain))) > 0
+
+
+def test_one_encoder_alone_runs_without_the_other(bare_server, small, server, plain):
+    """Without CLIP, a checkpoint of face embeddings loads; what fails is insightface, which is not installed there."""
+    bare, _ = bare_server
+    error = failure(bare, uni(plain, "face_alone", encoder_types="arcface"))
+    assert error.node_type == "HyperLoRAUniGenerateIDLoRA" and "needs insightface" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("resampler.dim", 1024),
+        ("resampler.dim_head", 32),
+        ("resampler.heads", 12),
+        ("resampler.depth", 6),
+        ("resampler.ff_mult", 8),
+        ("id_embed_dim", 128),
+        ("num_id_tokens", 4),
+        ("hyper_dim", 128),
+        ("lora_rank", 4),
+        ("has_base_lora", False),
+    ],
+)
+def test_a_config_that_contradicts_the_file_says_the_right_value(plain, server, name, wrong):
+    error = failure(server, steps(plain, **{name: wrong}))
+    assert error.node_type == "HyperLoRALoader"
+    assert error.message == (
+        f"HyperLoRA Config does not say what config_sized is. Set there: {name} {RIGHT[name]} instead of {wrong}. Load "
+        "HyperLoRA needs no such numbers"
+    )
+
+
+def test_everything_wrong_in_a_config_is_said_at_once(plain, server):
+    error = failure(server, steps(plain, num_id_tokens=4, lora_rank=4, hyper_dim=64))
+    for part in ("num_id_tokens 16 instead of 4", "lora_rank 8 instead of 4", "hyper_dim 32 instead of 64"):
+        assert part in error.message
+
+
+def test_a_configs_encoder_types_are_corrected_too(plain, server):
+    workflow = steps(plain, encoder_types="clip")
+    assert "which is used instead" in server.run(workflow).outputs["102"]["text"][0]
+
+
+def test_a_checkpoint_of_clip_alone_is_not_asked_for_face_numbers(plain, server):
+    workflow = steps(plain, encoder_types="clip", id_embed_dim=128, num_id_tokens=4, has_base_lora=False)
+    workflow["102"]["inputs"]["model"] = "config_sized_clip_alone"
+    workflow[workflows.node(workflow, "KSampler")]["inputs"]["model"] = ["108", 0]
+    for number in ("105", "107", "109", "112"):
+        del workflow[number]
+    assert saved_picture(server, workflow, server.run(workflow)).any()
+
+
+@pytest.mark.parametrize("scales", ["1,1,1", "1,1,1,x", "", "1,1,1,0", "nan,1,1,1"])
+def test_crop_scales_that_are_none(plain, server, scales):
+    workflow = steps(plain)
+    workflow["105"]["inputs"]["crop_scale_LRTB"] = scales
+    error = failure(server, workflow)
+    assert error.node_type == "HyperLoRABaseCond" and "four numbers" in error.message
+
+
+def test_crop_scales_reach_the_crop(plain, server):
+    sizes = []
+    for scales in ("1,1,1,1", "0.5, 0.5, 0.5, 0.5"):
+        workflow = steps(plain)
+        workflow["105"]["inputs"]["crop_scale_LRTB"] = scales
+        sizes.append(Image.open(_bytes(server, server.run(workflow).outputs["112"]["images"][0])).size)
+    assert abs(sizes[0][0] / 2 - sizes[1][0]) <= 1
+
+
+def test_faces_of_other_photos_are_refused(plain, server, uploaded):
+    workflow = steps(plain)
+    workflow["90"] = {"class_type": "LoadImage", "inputs": {"image": uploaded["astronaut"]}}
+    workflow["104"]["inputs"]["images"] = ["90", 0]
+    error = failure(server, workflow)
+    assert (
+        error.node_type == "HyperLoRAIDCond" and "face_attr is of other photos than images: photo 1 of" in error.message
+    )
+
+
+def test_a_retouched_photo_of_the_same_size_is_taken(plain, server):
+    workflow = steps(plain)
+    workflow["90"] = {"class_type": "ImageInvert", "inputs": {"image": workflow["104"]["inputs"]["images"]}}
+    workflow["105"]["inputs"]["images"] = ["90", 0]
+    before = server.view(server.run(steps(plain)).outputs["112"]["images"][0])
+    assert server.view(server.run(workflow).outputs["112"]["images"][0]) != before
+
+
+def test_a_photo_without_a_face_is_named_and_may_be_skipped(plain, server, tmp_path, photos):
+    with Image.open(photos["obama"]) as photo:
+        photo.resize((300, 400)).save(tmp_path / "face.png")
+    Image.new("RGB", (300, 400)).save(tmp_path / "black.png")
+    for workflow, node in ((uni(plain), "102"), (steps(plain), "103")):
+        for number, path in (("90", "black.png"), ("91", "face.png")):
+            image = server.upload(tmp_path / path)
+            workflow[number] = {"class_type": "LoadImage", "inputs": {"image": image}}
+        workflow["92"] = {"class_type": "ImageBatch", "inputs": {"image1": ["90", 0], "image2": ["91", 0]}}
+        for other in workflow.values():
+            if "images" in other["inputs"] and other["class_type"].startswith("HyperLoRA"):
+                other["inputs"]["images"] = ["92", 0]
+        error = failure(server, workflow)
+        assert error.message.startswith("photo 1 of 2: no face was found.")
+        workflow[node]["inputs"]["on_no_face"] = "skip"
+        assert server.run(workflow).outputs[node]["text"][0].startswith("left out photo 1 of 2: no face was found.")
+
+
+def test_the_released_names_are_offered_even_where_the_folders_are_not(server):
+    inputs = server.object_info("HyperLoRAUniLoader")["HyperLoRAUniLoader"]["input"]["required"]
+    assert inputs["image_processor"][1]["options"] == ["clip_vit_large_14_processor"]
+    assert inputs["image_encoder"][1]["options"] == ["clip_vit_large_14"]
+    assert inputs["face_analyzer"][1]["options"][0] == "antelopev2"
+
+
+def test_they_are_deprecated_and_ours_are_not(server):
+    ours = {n: i for n, i in server.object_info().items() if i["python_module"].endswith(PACK_NAME)}
+    deprecated = {name for name, info in ours.items() if info.get("deprecated")}
+    assert len(deprecated) == 11 and len(ours) == 19
+    assert {ours[name]["category"] for name in deprecated} == {"HyperLoRA/public pack"}
+    assert not any(ours[name].get("search_aliases") for name in deprecated)
+
+
+PUBLIC_PACK = """
+class Loader:
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+    RETURN_TYPES = ("HYPER_LORA",)
+    FUNCTION = "run"
+    CATEGORY = "HyperLoRA"
+    def run(self):
+        raise RuntimeError("the public pack")
+
+NODE_CLASS_MAPPINGS = {"HyperLoRAUniLoader": Loader, "HyperLoRALoader": Loader}
+"""
+
+
+@pytest.fixture(scope="module", params=["aaa_first", "zzz_last"])
+def beside(request, models, tmp_path_factory):
+    """A server with another pack of those ids beside ours."""
+    base = tmp_path_factory.mktemp("beside")
+    pack = base / "custom_nodes" / request.param
+    pack.mkdir(parents=True)
+    (pack / "__init__.py").write_text(PUBLIC_PACK)
+    with ComfyServer(base, models) as server:
+        yield server, pack
+
+
+def test_the_public_pack_beside_ours_is_said(beside):
+    server, pack = beside
+    (notice,) = requests.get(f"{server.url}/hyperlora/notices", timeout=30).json()
+    theirs = server.object_info("HyperLoRAUniLoader")["HyperLoRAUniLoader"]["python_module"].endswith(pack.name)
+    answers = f"{pack.name} answers to 2 of the 11" if theirs else f"{PACK_NAME} answers to the 11"
+    assert f"Two packs have the HyperLoRA nodes of the public pack: {answers} node ids. Remove {pack}: " in notice
+    assert server.log.read_text().count(notice) == 1
+
+
+def test_alone_there_is_no_notice(server):
+    assert requests.get(f"{server.url}/hyperlora/notices", timeout=30).json() == []
+    assert "Two packs have" not in server.log.read_text()
