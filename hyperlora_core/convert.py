@@ -52,15 +52,16 @@ def convert(source: str | Path, target: str | Path, encoders: Encoders = UNKNOWN
         checkpoint,
         encoders=Encoders(encoders.clip_vision or own.clip_vision, encoders.face or own.face),
     )
+    sha256 = checkpoint.sha256()
     partial = target.with_name(f".{target.name}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".safetensors":
-            _write_file(checkpoint, partial)
+            _write_file(checkpoint, partial, sha256)
         else:
             _write_folder(checkpoint, partial)
         written = read_checkpoint(partial)
-        if written.fingerprint != checkpoint.fingerprint or written.sha256() != checkpoint.sha256():
+        if written.fingerprint != checkpoint.fingerprint or written.sha256() != sha256:
             raise HyperLoRAError(f"{target} was not written as it should be: the disk or the memory is at fault")
         partial.rename(target)
     except OSError as error:
@@ -70,14 +71,14 @@ def convert(source: str | Path, target: str | Path, encoders: Encoders = UNKNOWN
     return target
 
 
-def _write_file(checkpoint: Checkpoint, path: Path) -> None:
+def _write_file(checkpoint: Checkpoint, path: Path, sha256: str) -> None:
     metadata = {
         kinds.FORMAT_KEY: FORMAT,
         MODULES_KEY: checkpoint.modules,
         CONFIG_KEY: json.dumps({"head_dim": checkpoint.config.head_dim}),
         ENCODERS_KEY: json.dumps(checkpoint.encoders.to_json()),
         PARTS_KEY: json.dumps(checkpoint.metadata),
-        SHA256_KEY: checkpoint.sha256(),
+        SHA256_KEY: sha256,
     }
     files.write(path, single_file_tensors(checkpoint), metadata | {CHECKSUM_KEY: checksum(checkpoint, metadata)})
 

@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 
 def look_out() -> None:
     """Once every pack is loaded, say in the log if the public pack is there; the editor asks for it by a route."""
-    server = PromptServer.instance
+    server = getattr(PromptServer, "instance", None)
+    if server is None:  # a tool that lists nodes, without a server
+        return
 
     async def say(_: web.Application) -> None:
         for notice in notices():

@@ -29,11 +29,9 @@ class Remarks(list[str]):
         """Say one more."""
         self.append(remark)
         log.warning("HyperLoRA: %s", remark)
-        context = get_executing_context()
-        if context is not None and PromptServer.instance.client_id is not None:
-            PromptServer.instance.send_progress_text(
-                "\n\n".join(self), context.node_id, PromptServer.instance.client_id
-            )
+        context, server = get_executing_context(), PromptServer.instance
+        if context is not None and server.client_id is not None:
+            server.send_progress_text("\n\n".join(self), context.node_id, server.client_id)
 
     def ui(self, ui: dict | None = None) -> dict:
         """A node's UI output with the remarks in it."""
