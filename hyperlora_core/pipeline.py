@@ -79,7 +79,7 @@ def find_references(
             problem = f"photo {number} of {len(photos)}: {error}"
             if on_no_face == "error":
                 raise NoFaceError(problem) from error
-            report(f"left out {problem}")
+            report(f"left out {problem.partition('. ')[0]}")
             problems.append(problem)
         progress(number)
     _compare(references, report)

@@ -50,10 +50,11 @@ def notices() -> list[str]:
 
 def _public_pack(module: ModuleType, ids: list[str]) -> Path | None:
     """The folder of another pack that brings the public pack's nodes, if this module is one."""
-    mappings = getattr(module, "NODE_CLASS_MAPPINGS", None)
-    if module is nodes or not isinstance(mappings, dict) or not set(ids) & mappings.keys():
+    names = getattr(module, "__dict__", {})  # not the attribute: modules that load themselves late would wake up
+    mappings, file = names.get("NODE_CLASS_MAPPINGS"), names.get("__file__")
+    if module is nodes or file is None or not isinstance(mappings, dict) or not set(ids) & mappings.keys():
         return None
-    return Path(module.__file__).parent if getattr(module, "__file__", None) else None
+    return Path(file).parent
 
 
 def _ours(node: type) -> bool:

@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 import comfy.model_management
 from comfy.utils import ProgressBar
-from comfy_execution.utils import get_executing_context
-from server import PromptServer
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +21,13 @@ def photo_progress(photos: int) -> Callable[[int], None]:
 
 
 class Remarks(list[str]):
-    """What a node has to say that is no error: in the log, on the node, and, as its ``text``, in the history."""
+    """What a node has to say that is no error: in the log, the history and, by ``web/notices.js``, the editor."""
 
     def __call__(self, remark: str) -> None:
         """Say one more."""
         self.append(remark)
         log.warning("HyperLoRA: %s", remark)
-        context, server = get_executing_context(), PromptServer.instance
-        if context is not None and server.client_id is not None:
-            server.send_progress_text("\n\n".join(self), context.node_id, server.client_id)
 
     def ui(self, ui: dict | None = None) -> dict:
         """A node's UI output with the remarks in it."""
-        return {**(ui or {}), **({"text": list(self)} if self else {})}
+        return {**(ui or {}), **({"remarks": list(self)} if self else {})}

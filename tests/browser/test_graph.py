@@ -99,6 +99,17 @@ def test_a_failure_is_shown_with_our_sentence(page, server, tmp_path):
     page.page.get_by_text("HyperLoRA Portrait failed").first.wait_for(timeout=10_000)
 
 
+def test_a_photo_that_was_left_out_is_said(page, server, tmp_path):
+    Image.new("RGB", (64, 64), "gray").save(tmp_path / "blank.png")
+    server.upload(tmp_path / "blank.png")
+    small(page, "portrait_simple")
+    page.set_widgets({"LoadImage": {"image": "blank.png"}, "HyperLoRAPortrait": {"on_no_face": "bypass"}})
+    assert page.queue()["type"] == "execution_success"
+    for remark in ("left out photo 1 of 1: no face was found", "none is left: the model stays as it is"):
+        page.page.get_by_role("alert").filter(has_text=remark).wait_for(timeout=10_000)
+    assert page.errors == []
+
+
 def test_every_node_has_a_help_page(server):
     for node, info in server.object_info().items():
         if info["python_module"].endswith(PACK_NAME):

@@ -125,6 +125,19 @@ def picture(server) -> Callable[[workflows.Workflow], np.ndarray]:
     return run
 
 
+@pytest.fixture
+def plain(small):
+    """Text to picture, without any person: the frame that the public nodes are put into."""
+    workflow = small("portrait_simple")
+    portrait = workflows.node(workflow, "HyperLoRAPortrait")
+    model = workflow[portrait]["inputs"]["model"]
+    for node in ("HyperLoRAPortrait", "HyperLoRALoadModel"):
+        del workflow[workflows.node(workflow, node)]
+    sampler = workflow[workflows.node(workflow, "KSampler")]["inputs"]
+    sampler["model"] = model
+    return workflow
+
+
 def saved_picture(server: ComfyServer, workflow: workflows.Workflow, result: Result) -> np.ndarray:
     """The first picture that a run saved."""
     (image, *_) = result.outputs[workflows.node(workflow, "SaveImage")]["images"]

@@ -10,6 +10,7 @@ from demo import models as demo
 from demo import sdxl
 from demo.server import ComfyServer
 from tests.host.conftest import saved_picture
+from tests.host.test_public_pack import uni
 
 RELEASED = "sdxl_hyper_id_lora_v1_fidelity"
 
@@ -44,6 +45,17 @@ def test_models_in_the_public_packs_places_are_found_and_work(public_pack_server
     assert options(server, "face_model") == ["auto", "antelopev2"]
     workflow = small("portrait_simple", HyperLoRALoadModel={"model": RELEASED})
     assert np.array_equal(saved_picture(server, workflow, server.run(workflow)), portrait_picture)
+
+
+def test_a_shared_workflow_runs_with_the_files_in_the_public_packs_places(public_pack_server, plain, portrait_picture):
+    server = public_pack_server
+    inputs = server.object_info("HyperLoRAUniLoader")["HyperLoRAUniLoader"]["input"]["required"]
+    assert inputs["image_processor"][1]["options"] == ["clip_vit_large_14_processor"]
+    assert inputs["image_encoder"][1]["options"] == ["clip_vit_large_14"]
+    assert inputs["model"][1]["options"] == [RELEASED]
+    workflow = uni(plain, RELEASED)
+    picture = saved_picture(server, workflow, server.run(workflow))
+    assert np.abs(picture.astype(int) - portrait_picture).max() <= 1
 
 
 @pytest.fixture

@@ -34,19 +34,6 @@ RIGHT = {
 }
 
 
-@pytest.fixture
-def plain(small):
-    """Text to picture, without any person: the frame that the public nodes are put into."""
-    workflow = small("portrait_simple")
-    portrait = workflows.node(workflow, "HyperLoRAPortrait")
-    model = workflow[portrait]["inputs"]["model"]
-    for node in ("HyperLoRAPortrait", "HyperLoRALoadModel"):
-        del workflow[workflows.node(workflow, node)]
-    sampler = workflow[workflows.node(workflow, "KSampler")]["inputs"]
-    sampler["model"] = model
-    return workflow
-
-
 def uni(plain, model=demo.HYPER_LORA, weight=0.8, **encoders) -> workflows.Workflow:
     """UniLoader, UniGenerate, Apply, as an API prompt of the public pack has them."""
     photo = [workflows.node(plain, "LoadImage"), 0]
@@ -158,9 +145,9 @@ def test_all_three_encoder_types_run_and_a_wrong_one_is_corrected(plain, server,
     result = server.run(workflow)
     shown = saved_picture(server, workflow, result)
     if choice == right:
-        assert "text" not in result.outputs.get("101", {})
+        assert "remarks" not in result.outputs.get("101", {})
     else:
-        assert result.outputs["101"]["text"] == [
+        assert result.outputs["101"]["remarks"] == [
             f"encoder_types is '{choice}', but {model} was made for '{right}', which is used instead. Set "
             f"encoder_types to '{right}'"
         ]
@@ -206,7 +193,7 @@ def test_everything_wrong_in_a_config_is_said_at_once(plain, server):
 
 def test_a_configs_encoder_types_are_corrected_too(plain, server):
     workflow = steps(plain, encoder_types="clip")
-    assert "which is used instead" in server.run(workflow).outputs["102"]["text"][0]
+    assert "which is used instead" in server.run(workflow).outputs["102"]["remarks"][0]
 
 
 def test_a_checkpoint_of_clip_alone_is_not_asked_for_face_numbers(plain, server):
@@ -268,7 +255,7 @@ def test_a_photo_without_a_face_is_named_and_may_be_skipped(plain, server, tmp_p
         error = failure(server, workflow)
         assert error.message.startswith("photo 1 of 2: no face was found.")
         workflow[node]["inputs"]["on_no_face"] = "skip"
-        assert server.run(workflow).outputs[node]["text"][0].startswith("left out photo 1 of 2: no face was found.")
+        assert server.run(workflow).outputs[node]["remarks"] == ["left out photo 1 of 2: no face was found"]
 
 
 def test_the_released_names_are_offered_even_where_the_folders_are_not(server):
