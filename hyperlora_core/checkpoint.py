@@ -218,7 +218,7 @@ def _read_folder(folder: Path) -> _Read:
     ours = {key: value for key, value in metadata["hyper_lora_modules"].items() if key.startswith("hyperlora.")}
     kept = {part: {k: v for k, v in entries.items() if k not in ours} for part, entries in metadata.items()}
     try:
-        modules = (folder / MODULES_JSON).read_text(encoding="utf-8")
+        modules = (folder / MODULES_JSON).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise HyperLoRAError(f"{folder / MODULES_JSON} cannot be read as text: {files.DOWNLOAD_AGAIN}") from error
     return modules, parts, kept, ours

@@ -85,7 +85,7 @@ def _write_file(checkpoint: Checkpoint, path: Path, sha256: str) -> None:
 
 def _write_folder(checkpoint: Checkpoint, folder: Path) -> None:
     folder.mkdir()
-    (folder / MODULES_JSON).write_text(checkpoint.modules, encoding="utf-8")
+    (folder / MODULES_JSON).write_bytes(checkpoint.modules.encode("utf-8"))
     ours = {}
     if checkpoint.encoders != UNKNOWN:
         ours[ENCODERS_KEY] = json.dumps(checkpoint.encoders.to_json())

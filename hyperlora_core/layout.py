@@ -35,7 +35,7 @@ PARTS_KEY, SHA256_KEY, CHECKSUM_KEY = "hyperlora.parts", "hyperlora.sha256", "hy
 def parse_modules(text: str) -> tuple[AttentionModule, ...]:
     """The modules that the text of a hyper_lora_modules.json lists, in its order."""
     try:
-        pairs = json.loads(text, object_pairs_hook=list)
+        pairs = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=list)
         entries = {name: dict(entry) for name, entry in pairs}
         modules = tuple(
             AttentionModule(canonical_attention_name(name), entry["hidden_size"], entry["cross_attention_dim"])

@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from PIL import Image
@@ -89,6 +90,36 @@ def find_references(
             raise NoFaceError(f"{nothing}. {problems[0]}")
         report(f"{nothing}: the model stays as it is")
     return references
+
+
+def on_photos(
+    analyzer: FaceAnalyzer, references: Sequence[Reference], photos: Sequence[Image.Image]
+) -> list[Reference]:
+    """Put faces that were found on the photos that are given now: the same ones, or the same retouched.
+
+    Args:
+        analyzer: describes the face anew where a photo was retouched.
+        references: from ``find_references``.
+        photos: all that were given to it, in that order.
+
+    Raises:
+        HyperLoRAError: the photos are others: fewer, or of other sizes.
+        NoFaceError: the face is not found again where it was.
+    """
+    placed = []
+    for ref in references:
+        photo = photos[ref.number - 1] if ref.number <= len(photos) else None
+        if photo is None or photo.size != ref.photo.size:
+            found = "is absent" if photo is None else f"is {photo.width} x {photo.height}"
+            raise HyperLoRAError(
+                f"the faces are of other photos: photo {ref.number} was {ref.photo.width} x {ref.photo.height} when "
+                f"its face was found, and now {found}. Connect the same photos to both"
+            )
+        if photo.tobytes() != ref.photo.tobytes():
+            embed = None if ref.id_embed is None else analyzer.id_embedding(photo, ref.face)
+            ref = replace(ref, photo=photo, id_embed=embed)
+        placed.append(ref)
+    return placed
 
 
 def encode_id(

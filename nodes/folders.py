@@ -26,12 +26,24 @@ def hyper_lora_models() -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for root, files in _searched_files("hyper_lora"):
-        folders = {os.path.dirname(file) for file in files if os.path.basename(file) in _CHECKPOINT_FILES} - {""}
-        others = [file for file in files if file.endswith(_MODEL_ENDINGS) and os.path.dirname(file) not in folders]
-        for name in sorted([*folders, *others], key=lambda name: (name.count(os.sep), name)):
+        parts = [file for file in files if os.path.basename(file) in _CHECKPOINT_FILES]
+        folders = {os.path.dirname(file) for file in parts}
+        inside = folders - {""}
+        others = {file for file in files if file.endswith(_MODEL_ENDINGS) and os.path.dirname(file) not in inside}
+        for name in sorted([*folders, *others.difference(parts)], key=lambda name: (name.count(os.sep), name)):
             if not _slashes(name).startswith(_ENCODERS):
-                found.setdefault(_without_nesting(_slashes(name).removeprefix("hyper_lora/")), Path(root, name))
+                shown = _without_nesting(_slashes(name).removeprefix("hyper_lora/")) or "."
+                found.setdefault(shown, Path(root, name))
     return found
+
+
+def stamp(model: str | None) -> tuple[tuple[str, int, int], ...]:
+    """Sizes and times of a checkpoint's files: ComfyUI loads it again when they change."""
+    path = hyper_lora_models().get(model or "")
+    if path is None:
+        return ()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def clip_files() -> dict[str, Path]:

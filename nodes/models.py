@@ -17,7 +17,7 @@ from ..hyperlora_core.faces import FaceAnalyzer
 from ..hyperlora_core.network.hyperlora import HyperLoRA
 from ..hyperlora_core.onnx_models import PROVIDERS
 from ..hyperlora_core.pipeline import TRIGGER_WORDS
-from .folders import clip_files, face_folder, face_folders, hyper_lora_models, searched
+from .folders import clip_files, face_folder, face_folders, hyper_lora_models, searched, stamp
 from .sockets import CATEGORY, HyperLoraModel, other_encoders_input
 
 AUTO = "auto"
@@ -220,6 +220,10 @@ class HyperLoRALoadModel(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str | None = None, **_: object) -> object:
+        return stamp(model)
 
     @classmethod
     def execute(

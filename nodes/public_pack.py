@@ -6,7 +6,7 @@ own nodes, and deprecated, so that the editor's search offers ours.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import folder_paths
@@ -15,12 +15,11 @@ from comfy_api.latest import io, ui
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.encoders import OTHER_ENCODERS
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.faces import Reference
 from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
 from ..hyperlora_core.photos import to_photos
-from ..hyperlora_core.pipeline import encode_base, encode_id, generate
+from ..hyperlora_core.pipeline import encode_base, encode_id, generate, on_photos
 from .faces import find_faces
-from .folders import clip_files, face_folders, hyper_lora_models
+from .folders import clip_files, face_folders, hyper_lora_models, stamp
 from .identity import CROP_SIZE, crops_of
 from .lora import save_lora
 from .models import AUTO, DTYPES, FACE_MODEL, LoadedHyperLoRA, load_hyper_lora
@@ -39,7 +38,7 @@ LoraSocket = io.Custom("LORA")
 
 
 @dataclass(frozen=True)
-class Encoders:
+class Choices:
     """The choices that Config and UniLoader share."""
 
     image_encoder: str
@@ -51,7 +50,7 @@ class Encoders:
 class Config:
     """What HyperLoRAConfig's widgets say, by their names, which is compared with what the checkpoint is."""
 
-    encoders: Encoders
+    choices: Choices
     numbers: dict[str, int | bool]
 
 
@@ -77,17 +76,17 @@ def _numbers(config: CheckpointConfig) -> dict[str, int | bool]:
     return numbers
 
 
-def _load(model: str, dtype: str, other_encoders: str, encoders: Encoders) -> tuple[LoadedHyperLoRA, Remarks]:
+def _load(model: str, dtype: str, other_encoders: str, choices: Choices) -> tuple[LoadedHyperLoRA, Remarks]:
     """Load by the public pack's choices; what its folders lack and what the checkpoint does not fit is corrected."""
     remarks = Remarks()
-    clip = f"hyper_lora/clip_vit/{encoders.image_encoder}"
+    clip = f"hyper_lora/clip_vit/{choices.image_encoder}"
     if clip not in clip_files():
         clip = AUTO  # models/clip_vision has one, or the error says what is missing
-    loaded = load_hyper_lora(model, clip, encoders.face_analyzer, dtype=dtype, other_encoders=other_encoders)
+    loaded = load_hyper_lora(model, clip, choices.face_analyzer, dtype=dtype, other_encoders=other_encoders)
     right = _encoder_type(loaded.config)
-    if encoders.encoder_types != right:
+    if choices.encoder_types != right:
         remarks(
-            f"encoder_types is '{encoders.encoder_types}', but {model} was made for '{right}', which is used instead. "
+            f"encoder_types is '{choices.encoder_types}', but {model} was made for '{right}', which is used instead. "
             f"Set encoder_types to '{right}'"
         )
     return loaded, remarks
@@ -208,7 +207,7 @@ class HyperLoRAConfig(io.ComfyNode):
     def execute(
         cls, image_processor: str, image_encoder: str, encoder_types: str, face_analyzer: str, **numbers: int | bool
     ) -> io.NodeOutput:
-        return io.NodeOutput(Config(Encoders(image_encoder, encoder_types, face_analyzer), numbers))
+        return io.NodeOutput(Config(Choices(image_encoder, encoder_types, face_analyzer), numbers))
 
 
 class HyperLoRALoader(io.ComfyNode):
@@ -225,8 +224,12 @@ class HyperLoRALoader(io.ComfyNode):
         return _schema("HyperLoRALoader", "HyperLoRA Loader", "Load HyperLoRA", inputs, outputs)
 
     @classmethod
+    def fingerprint_inputs(cls, model: str | None = None, **_: object) -> object:
+        return stamp(model)
+
+    @classmethod
     def execute(cls, config: Config, model: str, dtype: str, other_encoders: str = OTHER_ENCODERS[0]) -> io.NodeOutput:
-        loaded, remarks = _load(model, dtype, other_encoders, config.encoders)
+        loaded, remarks = _load(model, dtype, other_encoders, config.choices)
         wrong = [
             f"{name} {right} instead of {config.numbers[name]}"
             for name, right in _numbers(loaded.config).items()
@@ -256,6 +259,10 @@ class HyperLoRAUniLoader(io.ComfyNode):
         return _schema("HyperLoRAUniLoader", "HyperLoRA Uni Loader", "Load HyperLoRA", inputs, outputs)
 
     @classmethod
+    def fingerprint_inputs(cls, model: str | None = None, **_: object) -> object:
+        return stamp(model)
+
+    @classmethod
     def execute(
         cls,
         image_processor: str,
@@ -266,8 +273,8 @@ class HyperLoRAUniLoader(io.ComfyNode):
         dtype: str,
         other_encoders: str = OTHER_ENCODERS[0],
     ) -> io.NodeOutput:
-        encoders = Encoders(image_encoder, encoder_types, face_analyzer)
-        loaded, remarks = _load(model, dtype, other_encoders, encoders)
+        choices = Choices(image_encoder, encoder_types, face_analyzer)
+        loaded, remarks = _load(model, dtype, other_encoders, choices)
         return io.NodeOutput(loaded, ui=remarks.ui())
 
 
@@ -284,27 +291,6 @@ class HyperLoRAFaceAttr(io.ComfyNode):
     def execute(cls, hyper_lora, images, on_no_face: str = "error") -> io.NodeOutput:
         references, remarks = find_faces(hyper_lora, to_photos(images), on_no_face)
         return io.NodeOutput(references, ui=remarks.ui())
-
-
-def _with_photos(hyper_lora: LoadedHyperLoRA, references: Sequence[Reference], images) -> list[Reference]:
-    """Faces that were found, on the photos that are given beside them: the same, or the same retouched."""
-    photos, paired = to_photos(images), []
-    for reference in references:
-        photo = photos[reference.number - 1] if reference.number <= len(photos) else None
-        if photo is None or photo.size != reference.photo.size:
-            found = "is absent" if photo is None else f"is {photo.width} x {photo.height}"
-            raise HyperLoRAError(
-                f"face_attr is of other photos than images: photo {reference.number} of face_attr is "
-                f"{reference.photo.width} x {reference.photo.height}, in images it {found}. Connect both to "
-                "the same photos"
-            )
-        if photo.tobytes() != reference.photo.tobytes():
-            embed = None
-            if reference.id_embed is not None:
-                embed = hyper_lora.analyzer().id_embedding(photo, reference.face)
-            reference = replace(reference, photo=photo, id_embed=embed)
-        paired.append(reference)
-    return paired
 
 
 def _background_inputs() -> tuple[io.Input, io.Input]:
@@ -327,7 +313,7 @@ class HyperLoRAIDCond(io.ComfyNode):
     def execute(
         cls, hyper_lora, images, face_attr, grayscale: bool = False, remove_background: bool = True
     ) -> io.NodeOutput:
-        references = _with_photos(hyper_lora, face_attr, images)
+        references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images))
         identity, pictures = encode_id(
             hyper_lora.network(), hyper_lora.clip(), references, remove_background, grayscale
         )
@@ -364,7 +350,7 @@ class HyperLoRABaseCond(io.ComfyNode):
         crop_scale_LRTB: str = "1,1,1,1",
         safe_crop: bool = True,
     ) -> io.NodeOutput:
-        references = _with_photos(hyper_lora, face_attr, images)
+        references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images))
         scales = _scales(crop_scale_LRTB)
         identity, pictures = encode_base(hyper_lora.network(), hyper_lora.clip(), references, crop, scales, safe_crop)
         size = None if len({picture.size for picture in pictures}) == 1 else CROP_SIZE

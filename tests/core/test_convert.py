@@ -36,6 +36,14 @@ def test_there_and_back_is_the_same_to_the_byte(golden_checkpoint, one_file, tmp
     assert filecmp.cmp(one_file, again, shallow=False)
 
 
+def test_a_json_that_went_through_windows_stays_as_it_is(checkpoint_copy, golden_checkpoint, tmp_path):
+    path = checkpoint_copy / "hyper_lora_modules.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    back = convert(convert(checkpoint_copy, tmp_path / "one.safetensors"), tmp_path / "back")
+    assert filecmp.cmp(back / path.name, path, shallow=False)
+    assert equal(HyperLoRA.load(back), HyperLoRA.load(golden_checkpoint))
+
+
 def test_both_layouts_are_one_checkpoint(golden_checkpoint, one_file):
     folder, file = HyperLoRA.load(golden_checkpoint), HyperLoRA.load(one_file)
     assert equal(folder, file) and folder.config == file.config

@@ -85,6 +85,39 @@ def test_a_checkpoint_that_arrives_is_listed_without_a_restart(server, models_wi
     shutil.rmtree(late)
 
 
+def test_a_checkpoint_that_was_replaced_is_loaded_again(server, models_with_faults, models, small, picture):
+    """Under the same name, without a restart, though nothing in the prompt changed."""
+    folder = models_with_faults / "hyper_lora" / "replaced"
+    shutil.copytree(models / "hyper_lora" / demo.HYPER_LORA, folder)
+    workflow = small("portrait_simple", HyperLoRALoadModel={"model": "replaced"})
+    first = picture(workflow)
+    shutil.rmtree(folder)
+    shutil.copytree(models_with_faults / "hyper_lora" / "without_base", folder)
+    assert not np.array_equal(picture(workflow), first)
+    assert np.array_equal(
+        picture(workflow), picture(small("portrait_simple", HyperLoRALoadModel={"model": "without_base"}))
+    )
+    shutil.rmtree(folder)
+
+
+def test_files_that_lie_loose_in_the_models_folder_are_a_checkpoint(server, models_with_faults, models, small, picture):
+    root = models_with_faults / "hyper_lora"
+    links = [root / file.name for file in (models / "hyper_lora" / demo.HYPER_LORA).iterdir()]
+    for link in links:
+        link.symlink_to(models / "hyper_lora" / demo.HYPER_LORA / link.name)
+    assert "." in options(server, "model") and "one_file.safetensors" in options(server, "model")
+    assert "resampler.safetensors" not in options(server, "model")
+    loose = picture(small("portrait_simple", HyperLoRALoadModel={"model": "."}))
+    assert np.array_equal(loose, picture(small("portrait_simple")))
+    for link in links:
+        link.unlink()
+
+
+def test_the_one_file_gives_the_portrait_that_the_folder_gives(small, picture):
+    one = picture(small("portrait_simple", HyperLoRALoadModel={"model": "one_file.safetensors"}))
+    assert np.array_equal(one, picture(small("portrait_simple")))
+
+
 def test_the_log_says_which_models_and_which_provider_are_in_use(server, small, picture):
     picture(small("portrait_simple"))
     log = server.log.read_text()
