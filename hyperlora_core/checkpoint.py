@@ -172,9 +172,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise HyperLoRAError(f"there is no HyperLoRA checkpoint {path}")
     modules, parts, metadata, ours = _read_folder(path) if path.is_dir() else _read_file(path)
     try:
-        head_dim = _json(ours, CONFIG_KEY).get("head_dim", HEAD_DIM)
+        noted = _json(ours, CONFIG_KEY)
         shapes = {part: {key: tensor.shape for key, tensor in tensors.items()} for part, tensors in parts.items()}
-        config = HyperLoRAConfig.from_shapes(parse_modules(modules), shapes, head_dim)
+        config = HyperLoRAConfig.from_shapes(parse_modules(modules), shapes, noted.get("head_dim", HEAD_DIM))
+        wrong = [f"{key} {value!r}" for key, value in noted.items() if config.to_json().get(key) != value]
+        if wrong:
+            raise HyperLoRAError(f"its tensors are not of the config that it notes: {', '.join(wrong)}")
         encoders = Encoders.from_json(_json(ours, ENCODERS_KEY))
     except HyperLoRAError as error:
         raise HyperLoRAError(f"the HyperLoRA checkpoint {path} cannot be used: {error}") from error

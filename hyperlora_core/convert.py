@@ -75,7 +75,7 @@ def _write_file(checkpoint: Checkpoint, path: Path, sha256: str) -> None:
     metadata = {
         kinds.FORMAT_KEY: FORMAT,
         MODULES_KEY: checkpoint.modules,
-        CONFIG_KEY: json.dumps({"head_dim": checkpoint.config.head_dim}),
+        CONFIG_KEY: json.dumps(checkpoint.config.to_json()),
         ENCODERS_KEY: json.dumps(checkpoint.encoders.to_json()),
         PARTS_KEY: json.dumps(checkpoint.metadata),
         SHA256_KEY: sha256,
@@ -90,7 +90,7 @@ def _write_folder(checkpoint: Checkpoint, folder: Path) -> None:
     if checkpoint.encoders != UNKNOWN:
         ours[ENCODERS_KEY] = json.dumps(checkpoint.encoders.to_json())
     if checkpoint.config.head_dim != HEAD_DIM:
-        ours[CONFIG_KEY] = json.dumps({"head_dim": checkpoint.config.head_dim})
+        ours[CONFIG_KEY] = json.dumps(checkpoint.config.to_json())
     for part, tensors in checkpoint.parts.items():
         metadata = {**checkpoint.metadata[part], **(ours if part == "hyper_lora_modules" else {})}
         files.write(folder / f"{part}.safetensors", tensors, metadata)

@@ -9,7 +9,7 @@ A folder, as released:
 One file, ours: the same tensors as "<part>.<name in the part>", and in the header's metadata
 
     hyperlora.format     "1"                       hyperlora.modules   the text of hyper_lora_modules.json
-    hyperlora.config     what shapes do not tell   hyperlora.encoders  what it was trained with, where that is known
+    hyperlora.config     HyperLoRAConfig.to_json   hyperlora.encoders  what it was trained with, where that is known
     hyperlora.parts      the parts' own metadata   hyperlora.sha256    of all tensors' bytes, in the file's order
     hyperlora.checksum   of the rest of this metadata and of samples of the tensors; compared whenever it is opened
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import folder_paths
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
+from comfy_execution.graph import ExecutionBlocker
 
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.lora import LoRA
 from ..hyperlora_core.pipeline import generate
 from .models import DTYPES
+from .progress import Remarks
 from .sockets import CATEGORY, IdentitySocket, LoraSocket, hyper_lora_input, id_weight_input, weight_input
 
 
@@ -108,17 +110,27 @@ class HyperLoRASave(io.ComfyNode):
     @classmethod
     def execute(cls, lora, filename_prefix: str = "person", dtype: str = "fp16") -> io.NodeOutput:
         root = os.path.join(folder_paths.get_output_directory(), "loras")
-        path = save_lora(lora, filename_prefix.strip() or "person", root, DTYPES[dtype])
-        return io.NodeOutput(os.path.relpath(path, root), ui=ui.PreviewText(str(path)))
+        path, shown = save_lora(lora, filename_prefix.strip() or "person", root, DTYPES[dtype])
+        return io.NodeOutput(os.path.relpath(path, root) if path else ExecutionBlocker(None), ui=shown)
 
 
-def save_lora(lora: Mapping[str, torch.Tensor], filename_prefix: str, root: str, dtype: torch.dtype) -> Path:
-    """Save a LoRA below a folder, under the next free number.
+def save_lora(
+    lora: Mapping[str, torch.Tensor], filename_prefix: str, root: str, dtype: torch.dtype
+) -> tuple[Path | None, dict]:
+    """Save a LoRA below a folder, under the next free number; an empty one is remarked upon, and the queue goes on.
+
+    Returns:
+        Its path, or None, and what the node shows.
 
     Raises:
-        HyperLoRAError: it is not one of ours, or empty.
+        HyperLoRAError: it is not one of ours.
     """
+    if not lora:
+        remarks = Remarks()
+        remarks("nothing was saved: this LoRA is empty, for its weights are 0 or no photo with a face was left")
+        return None, remarks.ui()
     if not isinstance(lora, LoRA):
         raise HyperLoRAError("this LoRA was not made by HyperLoRA: save it with ComfyUI's own Save LoRA Weights")
     folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, root)
-    return lora.to(dtype).save(os.path.join(folder, f"{name}_{counter:05}_.safetensors"))
+    path = lora.to(dtype).save(os.path.join(folder, f"{name}_{counter:05}_.safetensors"))
+    return path, {"text": [str(path)]}

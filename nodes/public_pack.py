@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import folder_paths
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.encoders import OTHER_ENCODERS
@@ -459,8 +459,8 @@ class HyperLoRASaveLoRA(io.ComfyNode):
 
     @classmethod
     def execute(cls, filename_prefix: str, lora) -> io.NodeOutput:
-        path = save_lora(lora, filename_prefix, folder_paths.get_output_directory(), DTYPES["fp16"])
-        return io.NodeOutput(ui=ui.PreviewText(str(path)))
+        _, shown = save_lora(lora, filename_prefix, folder_paths.get_output_directory(), DTYPES["fp16"])
+        return io.NodeOutput(ui=shown)
 
 
 NODES: tuple[type[io.ComfyNode], ...] = (

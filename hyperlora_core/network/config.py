@@ -127,6 +127,24 @@ class HyperLoRAConfig:
         """K: the number of matrices in each basis."""
         return self.id_resampler.out_dim
 
+    def to_json(self) -> dict[str, int | None]:
+        """What a checkpoint file notes of itself."""
+        resampler = self.id_resampler
+        return {
+            "dim": resampler.dim,
+            "heads": resampler.heads,
+            "head_dim": resampler.head_dim,
+            "depth": resampler.depth,
+            "ff_mult": resampler.ff_mult,
+            "id_embed_dim": self.id_embed_dim,
+            "id_tokens": self.id_tokens,
+            "clip_width": self.clip_width,
+            "bases": self.basis_size,
+            "id_rank": self.id_rank,
+            "base_rank": self.base_rank,
+            "attentions": len(self.modules),
+        }
+
     @property
     def head_dim(self) -> int:
         """Width of the resamplers' attention heads."""

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from demo import models as demo
-from hyperlora_core import HyperLoRA, HyperLoRAError
+from hyperlora_core import HyperLoRA, HyperLoRAError, files
 from hyperlora_core.checkpoint import read_checkpoint
 from hyperlora_core.cli import main
 from hyperlora_core.convert import convert
@@ -103,6 +103,17 @@ def test_heads_of_another_width_are_noted_and_stay(golden_checkpoint, golden, ch
     inputs = golden["input.id_embed"][:, 0], golden["input.clip_hidden"]
     usual = HyperLoRA.load(golden_checkpoint)
     assert (narrow.id_coefficients(*inputs) - usual.id_coefficients(*inputs)).abs().max() > 1e-3
+
+
+def test_the_config_is_noted_and_compared(golden_checkpoint, one_file, checkpoint_copy):
+    noted = json.loads(files.metadata(one_file)["hyperlora.config"])
+    assert noted == HyperLoRA.load(golden_checkpoint).config.to_json()
+    assert (noted["dim"], noted["heads"], noted["id_tokens"], noted["id_rank"], noted["base_rank"]) == (192, 2, 4, 8, 4)
+    bases = load_file(checkpoint_copy / "hyper_lora_modules.safetensors")
+    wrong = {"hyperlora.config": json.dumps(noted | {"id_rank": 4, "bases": 128})}
+    save_file(bases, checkpoint_copy / "hyper_lora_modules.safetensors", wrong)
+    with pytest.raises(HyperLoRAError, match="not of the config that it notes: bases 128, id_rank 4"):
+        HyperLoRA.load(checkpoint_copy)
 
 
 def test_nothing_is_overwritten_and_nothing_is_left_behind(golden_checkpoint, one_file, checkpoint_copy, tmp_path):
