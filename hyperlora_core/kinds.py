@@ -6,7 +6,7 @@ Nothing is unpickled: of a pickle the strings are read, which is enough to tell 
 import pickletools
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from .errors import HyperLoRAError
 FORMAT_KEY = "hyperlora.format"
 """The metadata entry by which our single file is known."""
 
+_NUMBERS = 8  # that may follow a tensor's name in a pickle: its storage's size and offset, its shape and strides
+_STORAGE = re.compile(r"\d+|(cpu|cuda|mps)(:\d+)?")  # what a pickle calls the place of a tensor's numbers
 _PICKLE_BYTES = 64 << 20  # of a zip's data.pkl or of a bare pickle: names, not tensors
 
 
@@ -48,7 +50,7 @@ PART_NAMES = {
 """What each file of the released layout is."""
 
 Names = Mapping[str, tuple[int, ...]]
-"""Tensor name -> shape; () where only the name is known."""
+"""Tensor name -> shape; of a pickle, string -> the numbers that follow it, the shape among them."""
 
 
 def _any(pattern: str) -> Callable[[Names], bool]:
@@ -62,8 +64,7 @@ def _all(*patterns: str) -> Callable[[Names], bool]:
 
 def _instantid(names: Names) -> bool:
     """A face embedding of 512 numbers goes in, where IP-Adapter Plus has CLIP's 1280."""
-    width = names.get("image_proj.proj_in.weight", (0,))[-1:]
-    return width == (512,) and "image_proj.latents" in names
+    return any(512 in names.get(f"{prefix}proj_in.weight", ()) for prefix in ("image_proj.", ""))
 
 
 def _into(folder: str) -> str:
@@ -113,7 +114,7 @@ def recognise(path: str | Path) -> Kind | None:
     """
     path = Path(path)
     if path.is_file() and _is_pickle(path):
-        kind = recognise_names(dict.fromkeys(_pickled_strings(path), ()))
+        kind = recognise_names(_pickled_names(path))
         if kind is not None:
             return Kind(f"{kind.name}, in a pickle", kind.advice)
         raise HyperLoRAError(files.what_it_is(path))
@@ -127,19 +128,27 @@ def _is_pickle(path: Path) -> bool:
     return start[8:] != b"{" and start.startswith(files.PICKLE_STARTS)
 
 
-def _pickled_strings(path: Path) -> Iterable[str]:
-    """The strings in a pickle, and in a zip's data.pkl; opcodes are read and never run."""
+def _pickled_names(path: Path) -> Names:
+    """What a pickle, or a zip's data.pkl, says of its tensors; opcodes are read and never run."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
                 if name is None:
-                    return []
+                    return {}
                 with archive.open(name) as file:
                     data = file.read(_PICKLE_BYTES)
         else:
             with path.open("rb") as file:
                 data = file.read(_PICKLE_BYTES)
-        return [argument for _, argument, _ in pickletools.genops(data) if isinstance(argument, str)]
+        names: dict[str, tuple[int, ...]] = {}
+        last = ""
+        for operation, argument, _ in pickletools.genops(data):
+            if isinstance(argument, str) and "UNICODE" in operation.name and not _STORAGE.fullmatch(argument):
+                last = argument
+                names.setdefault(last, ())
+            elif isinstance(argument, int) and operation.name.startswith("BININT"):
+                names[last] = (*names.get(last, ()), argument)[:_NUMBERS]
     except (ValueError, zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
-        return []
+        return {}
+    return names

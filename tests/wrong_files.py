@@ -120,6 +120,8 @@ def made_lora() -> bytes:
 
 
 IP_ADAPTER = {"image_proj": {"proj.weight": torch.ones(4, 4)}, "ip_adapter": {"1.to_k_ip.weight": torch.ones(4, 4)}}
+INSTANT_ID = {"image_proj": {"latents": torch.ones(1, 2, 8), "proj_in.weight": torch.ones(8, 512)}, "ip_adapter": {}}
+IP_ADAPTER_PLUS = {"image_proj": {"latents": torch.ones(1, 2, 8), "proj_in.weight": torch.ones(8, 1280)}}
 RESAMPLER, BASES, PROJECTOR = "resampler.safetensors", "hyper_lora_modules.safetensors", "id_projector.safetensors"
 
 CHECKPOINTS = (
@@ -157,6 +159,8 @@ CHECKPOINTS = (
     WrongFile("ip-adapter.safetensors", writes(tensors("image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight")), "It is an IP-Adapter: it belongs to another identity pack"),
     WrongFile("ip-adapter.bin", writes(pickled(IP_ADAPTER)), "It is an IP-Adapter, in a pickle: it belongs to another identity pack"),
     WrongFile("instantid.safetensors", writes(tensors("image_proj.latents", "image_proj.proj_in.weight", "ip_adapter.1.to_k_ip.weight", shape=(8, 512))), "It is an InstantID: it belongs to another identity pack"),
+    WrongFile("instantid.bin", writes(pickled(INSTANT_ID)), "It is an InstantID, in a pickle: it belongs to another identity pack"),
+    WrongFile("ip-adapter-plus.bin", writes(pickled(IP_ADAPTER_PLUS)), "It is an IP-Adapter, in a pickle: it belongs to another identity pack"),
     WrongFile("pulid.safetensors", writes(tensors("id_adapter.latents", "id_adapter_attn_layers.1.id_to_k.weight")), "It is a PuLID: it belongs to another identity pack"),
     WrongFile("photomaker.bin", writes(pickled({"id_encoder.visual_projection.weight": torch.ones(2), "lora_weights": {}})), "It is a PhotoMaker, in a pickle: it belongs to another identity pack"),
     WrongFile("sdxl.safetensors", writes(tensors("model.diffusion_model.input_blocks.0.0.weight")), "It is a whole Stable Diffusion checkpoint: it goes into models/checkpoints"),
