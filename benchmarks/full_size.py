@@ -1,0 +1,97 @@
+"""HyperLoRA checkpoints of full size in the released layout, full of random numbers, for measuring."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from demo.cache import build_once, recipe_hash
+from hyperlora_core.layout import MODULES_JSON, file_key
+from hyperlora_core.lora import kohya_name
+from hyperlora_core.network.config import AttentionModule, HyperLoRAConfig, ResamplerConfig
+from hyperlora_core.network.hyperlora import HyperLoRA
+
+_BLOCK = 1 << 22  # random numbers, of which the bases are written again and again
+
+# Of SDXL's UNet: place, attentions, transformer blocks each, width.
+_PLACES = (
+    ("down_blocks.1", 2, 2, 640),
+    ("down_blocks.2", 2, 10, 1280),
+    ("mid_block", 1, 10, 1280),
+    ("up_blocks.0", 3, 10, 1280),
+    ("up_blocks.1", 3, 2, 640),
+)
+_TEXT = 2048
+
+
+def sdxl_config(bases: int = 128, rank: int = 8, attentions: int = 140) -> HyperLoRAConfig:
+    """The released sizes, or some of them changed.
+
+    Args:
+        bases: K.
+        rank: of the ID-LoRA.
+        attentions: how many of the UNet's.
+    """
+    modules = tuple(
+        AttentionModule(
+            f"{place}.attentions.{i}.transformer_blocks.{block}.{kind}", width, _TEXT if kind == "attn2" else None
+        )
+        for place, count, blocks, width in _PLACES
+        for i in range(count)
+        for block in range(blocks)
+        for kind in ("attn1", "attn2")
+    )[:attentions]
+    resampler = ResamplerConfig(8 * len(modules), 1024, 4, 12, 4, (1024, 1024), bases)
+    return HyperLoRAConfig(modules, resampler, None, rank, None, 512, 16, 1024, 1024)
+
+
+def checkpoint(config: HyperLoRAConfig) -> Path:
+    """The folder of a random checkpoint of these sizes, made once: 3.1 GB for the released ones."""
+    sizes = f"{config.basis_size}-{config.id_rank}-{len(config.modules)}"
+    return (
+        build_once(f"full-size-{sizes}-{recipe_hash(__file__)}", lambda folder: _write(folder / "sdxl", config))
+        / "sdxl"
+    )
+
+
+def _write(folder: Path, config: HyperLoRAConfig) -> None:
+    folder.mkdir()
+    names = {
+        kohya_name(module.name): {"hidden_size": module.hidden_size, "cross_attention_dim": module.cross_attention_dim}
+        for module in config.modules
+    }
+    (folder / MODULES_JSON).write_text(json.dumps(names))
+    parts: dict[str, dict[str, tuple[int, ...]]] = {}
+    for key, shape in HyperLoRA(config, device="meta").shapes().items():
+        part, name = file_key(key).split(": ")
+        parts.setdefault(part, {})[name] = shape
+    random = np.random.default_rng(0)
+    block = random.standard_normal(_BLOCK, dtype=np.float32)
+    for part, shapes in parts.items():
+        header, end = {}, 0
+        for name, shape in shapes.items():
+            length = 2 * int(np.prod(shape))
+            header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + length]}
+            end += length
+        text = json.dumps(header).encode()
+        with (folder / f"{part}.safetensors").open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for name, shape in shapes.items():
+                for numbers in _numbers(name, shape, block, random):
+                    file.write(numbers.astype(np.float16).tobytes())
+
+
+def _numbers(name: str, shape: tuple[int, ...], block: np.ndarray, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Numbers of a size that keeps activations near one."""
+    count = int(np.prod(shape))
+    if name.endswith("bias"):
+        yield np.zeros(count, np.float32)
+    elif len(shape) == 1:
+        yield np.ones(count, np.float32)
+    elif name.endswith("_basis"):
+        for begin in range(0, count, _BLOCK):
+            start = int(random.integers(_BLOCK))
+            yield np.roll(block, start)[: min(_BLOCK, count - begin)] * 0.02
+    else:
+        yield random.standard_normal(count, dtype=np.float32) * (0.5 if name == "latents" else shape[-1] ** -0.5)
