@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import HyperLoRAError
 from ..lora import LoRA
-from ..network.ops import mix_basis
+from ..network import ops
 
 BASE_MODEL_NAMES = {
     "SD15": "SD 1.5",
@@ -25,8 +25,20 @@ BASE_MODEL_NAMES = {
 }
 
 
+def _on_cpu(module: Any, input: Tensor) -> bool:
+    """Whether nothing has to be moved or patched, and the plain leaf's way of casting is the fastest."""
+    places = {module.weight.device.type, input.device.type}
+    return places == {"cpu"} and not module.weight_function and not module.bias_function
+
+
 class Operations(comfy.ops.manual_cast):
     """Leaves for ``HyperLoRA``: ComfyUI loads, offloads and casts their weights."""
+
+    class Linear(comfy.ops.manual_cast.Linear):
+        """See ``hyperlora_core.network.ops.Linear``."""
+
+        def forward(self, input: Tensor) -> Tensor:
+            return ops.Linear.forward(self, input) if _on_cpu(self, input) else super().forward(input)
 
     class Queries(nn.Module, comfy.ops.CastWeightBiasOp):
         """See ``hyperlora_core.network.ops.Queries``."""
@@ -55,8 +67,10 @@ class Operations(comfy.ops.manual_cast):
             self.weight = nn.Parameter(torch.empty(size, rows, columns, device=device), requires_grad=False)
 
         def forward(self, coefficients: Tensor) -> Tensor:
+            if _on_cpu(self, coefficients):
+                return ops.Basis.forward(self, coefficients)
             weight, bias, stream = comfy.ops.cast_bias_weight(self, coefficients, offloadable=True)
-            mixed = mix_basis(coefficients, weight)
+            mixed = ops.mix_basis(coefficients, weight)
             comfy.ops.uncast_bias_weight(self, weight, bias, stream)
             return mixed
 

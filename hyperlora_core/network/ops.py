@@ -3,9 +3,38 @@
 Every leaf computes in its input's type and casts its weight on use, so a half-precision file stays as it is in memory.
 """
 
+import threading
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class _Scratch(threading.local):
+    """Memory that casts go to: fresh memory for each would cost three times the cast itself, in page faults."""
+
+    buffer: Tensor | None = None
+
+    def get(self, size: int, dtype: torch.dtype) -> Tensor:
+        if self.buffer is None or self.buffer.dtype != dtype or len(self.buffer) < size:
+            with torch.inference_mode(False):
+                self.buffer = torch.empty(size, dtype=dtype)
+        return self.buffer[:size]
+
+
+_scratch = _Scratch()
+
+
+def cast(weight: Tensor, like: Tensor) -> Tensor:
+    """A weight in the type and on the device of ``like``.
+
+    On a CPU, where no gradient is wanted, it lies in memory that the thread's next cast writes over: use it at once.
+    """
+    if weight.dtype == like.dtype and weight.device == like.device:
+        return weight
+    if torch.is_grad_enabled() or weight.device.type != "cpu" or like.device.type != "cpu":
+        return weight.to(like)
+    return _scratch.get(weight.numel(), like.dtype).view(weight.shape).copy_(weight)
 
 
 class Linear(nn.Linear):
@@ -13,7 +42,7 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias.to(input.dtype)
-        return F.linear(input, self.weight.to(input.dtype), bias)
+        return F.linear(input, cast(self.weight, input), bias)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -43,7 +72,7 @@ class Basis(nn.Module):
         self.weight = nn.Parameter(torch.empty(size, rows, columns, device=device))
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        return mix_basis(coefficients, self.weight.to(coefficients.dtype))
+        return mix_basis(coefficients, cast(self.weight, coefficients))
 
 
 def mix_basis(coefficients: Tensor, basis: Tensor) -> Tensor:

@@ -84,9 +84,13 @@ class ResamplerBlock(nn.Module):
         self.norm_ff = norm()
         self.ff = FeedForward(config.dim, config.ff_mult, operations, device)
 
-    def forward(self, latents: Tensor, contexts: Sequence[Tensor]) -> Tensor:
+    def look_at_queries(self, latents: Tensor) -> Tensor:
+        """The self-attention of the queries."""
         normed = self.norm_attn1(latents)
-        latents = latents + self.attn1(normed, normed)
+        return latents + self.attn1(normed, normed)
+
+    def look_at_conditions(self, latents: Tensor, contexts: Sequence[Tensor]) -> Tensor:
+        """The rest of the block."""
         for (norm_queries, norm_tokens, name), context in zip(self.conditions, contexts, strict=True):
             queries, tokens = getattr(self, norm_queries)(latents), getattr(self, norm_tokens)(context)
             latents = latents + getattr(self, name)(queries, tokens)
@@ -96,8 +100,8 @@ class ResamplerBlock(nn.Module):
 class Resampler(nn.Module):
     """Conditions, a list of ``(B, T, condition_dim)`` -> rows ``(B, N, K)``.
 
-    The queries stay one for all photos up to the first attention to a condition, so what does not depend on the photo
-    is computed once a batch.
+    The queries stay one for all photos up to the first attention to a condition. What they are by then does not depend
+    on the photos: it is computed once for as long as the weights stay where they are.
     """
 
     def __init__(self, config: ResamplerConfig, operations: Any, device: torch.device | str | None = None) -> None:
@@ -108,10 +112,25 @@ class Resampler(nn.Module):
             self.add_module(name, operations.Linear(width, config.dim, device=device))
         self.layers = nn.ModuleList(ResamplerBlock(config, operations, device) for _ in range(config.depth))
         self.proj_out = operations.Linear(config.dim, config.out_dim, device=device)
+        self._start: tuple[tuple, Tensor] | None = None
 
     def forward(self, conditions: Sequence[Tensor]) -> Tensor:
         contexts = [getattr(self, name)(tokens) for name, tokens in zip(self.condition_names, conditions, strict=True)]
-        latents = self.latents(contexts[0])
-        for layer in self.layers:
-            latents = layer(latents, contexts)
+        first, *others = self._blocks()
+        latents = first.look_at_conditions(self._queries(first, contexts[0]), contexts)
+        for block in others:
+            latents = block.look_at_conditions(block.look_at_queries(latents), contexts)
         return self.proj_out(latents)
+
+    def _blocks(self) -> list[ResamplerBlock]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def _queries(self, first: ResamplerBlock, like: Tensor) -> Tensor:
+        """The queries after the first block's self-attention, ``(1, N, D)``."""
+        if torch.is_grad_enabled():
+            return first.look_at_queries(self.latents(like))
+        weights = [self.latents.weight, *first.norm_attn1.parameters(), *first.attn1.parameters()]
+        key = (like.dtype, like.device, *((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights))
+        if self._start is None or self._start[0] != key:
+            self._start = (key, first.look_at_queries(self.latents(like)).clone())
+        return self._start[1]

@@ -1,5 +1,7 @@
 """The network against the public implementation's numbers, and its contracts."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -164,3 +166,73 @@ def test_leaves_with_weights_are_made_by_the_classes_given(golden_checkpoint, go
         if list(module.parameters(recurse=False)):
             assert isinstance(module, leaves), name
             assert not list(module.children()), f"{name} has weights and children"
+
+
+def test_what_does_not_depend_on_the_photo_is_computed_once(golden_checkpoint, golden):
+    network = HyperLoRA.load(golden_checkpoint)
+    ran = []
+    network.resampler.layers[0].attn1.register_forward_hook(lambda *_: ran.append(1))
+    with torch.no_grad():
+        first = network.id_coefficients(*id_inputs(golden))
+        again = network.id_coefficients(*id_inputs(golden))
+        assert len(ran) == 1 and torch.equal(first, again)
+        network.compute_dtype = torch.bfloat16
+        network.id_coefficients(*id_inputs(golden))
+        network.compute_dtype = torch.float32
+        assert torch.equal(network.id_coefficients(*id_inputs(golden)), first) and len(ran) == 3
+        network.resampler.latents.weight.mul_(1.5)
+        changed = network.id_coefficients(*id_inputs(golden))
+        assert len(ran) == 4
+    fresh = HyperLoRA.load(golden_checkpoint)
+    fresh.resampler.latents.weight.data.mul_(1.5)
+    torch.testing.assert_close(changed, fresh.id_coefficients(*id_inputs(golden)), rtol=0, atol=1e-6)
+    network.id_coefficients(*id_inputs(golden))
+    network.id_coefficients(*id_inputs(golden))
+    assert len(ran) == 6, "with gradients nothing is kept"
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_golden_numbers_in_every_mode(golden_checkpoint, golden, mode):
+    network = HyperLoRA.load(golden_checkpoint)
+    for _ in range(2):
+        with mode():
+            found = network.id_coefficients(*id_inputs(golden))
+        torch.testing.assert_close(found, golden["expect.id_coefficients"][0], rtol=0, atol=1e-5)
+
+
+def test_casts_of_several_threads_do_not_meet():
+    weights = [torch.full((64, 512), float(i), dtype=torch.float16) for i in range(4)]
+    like, wrong = torch.zeros(1), []
+
+    def work(i):
+        with torch.inference_mode():
+            for _ in range(200):
+                cast = ops.cast(weights[i], like)
+                if cast.dtype != torch.float32 or not (cast == i).all():
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_where_gradients_are_wanted_a_cast_is_kept():
+    weights = [torch.full((3, 4), float(i), dtype=torch.float16) for i in (1, 2)]
+    kept = [ops.cast(weight, torch.zeros(1)) for weight in weights]
+    assert [float(tensor.mean()) for tensor in kept] == [1, 2]
+    with torch.no_grad():
+        assert ops.cast(kept[0], torch.zeros(1)) is kept[0], "nothing to cast"
+
+
+def test_a_network_trains_through_half_precision_weights(golden_checkpoint, golden):
+    """The scratch memory of inference must not get into a gradient."""
+    network = HyperLoRA.load(golden_checkpoint)
+    embeds = golden["input.id_embed"][:, 0].clone().requires_grad_()
+    network.id_coefficients(embeds, golden["input.clip_hidden"]).square().sum().backward()
+    wide = HyperLoRA.load(golden_checkpoint).float()
+    other = golden["input.id_embed"][:, 0].clone().requires_grad_()
+    wide.id_coefficients(other, golden["input.clip_hidden"]).square().sum().backward()
+    torch.testing.assert_close(embeds.grad, other.grad, rtol=1e-4, atol=1e-7)
