@@ -195,12 +195,34 @@ class HyperLoRA(nn.Module):
         self.need_base()
         return self._lora(self.base_bases, coefficients)
 
+    def id_loras(self, coefficients: Tensor) -> list[LoRA]:
+        """The ID-LoRAs of several people, of coefficients ``(people, 8 M, K)``; the bases are read once for all."""
+        return self._loras(self.id_bases, coefficients)
+
+    def base_loras(self, coefficients: Tensor) -> list[LoRA]:
+        """The Base-LoRAs of several people, see ``id_loras``.
+
+        Raises:
+            HyperLoRAError: the checkpoint has no Base parts.
+        """
+        self.need_base()
+        return self._loras(self.base_bases, coefficients)
+
     def _lora(self, bases: Bases, coefficients: Tensor) -> LoRA:
+        (lora,) = self._loras(bases, coefficients[None])
+        return lora
+
+    def _loras(self, bases: Bases, coefficients: Tensor) -> list[LoRA]:
         expected = (ROWS_PER_MODULE * len(bases.attentions), bases.size)
-        if tuple(coefficients.shape) != expected:
-            raise HyperLoRAError(f"coefficients of shape {expected} were expected, got {tuple(coefficients.shape)}")
-        mixed = bases(coefficients.to(self.compute_device, self.compute_dtype))
-        return LoRA.from_matrices(((name, down, up) for name, down, up in mixed), alpha=bases.rank / 2)
+        if coefficients.ndim != 3 or tuple(coefficients.shape[1:]) != expected:
+            raise HyperLoRAError(
+                f"coefficients of shape {expected} a person were expected, got {tuple(coefficients.shape)}"
+            )
+        people: list[list[tuple[str, Tensor, Tensor]]] = [[] for _ in coefficients]
+        for name, down, up in bases(coefficients.to(self.compute_device, self.compute_dtype)):
+            for matrices, one_down, one_up in zip(people, down.unbind(), up.unbind(), strict=True):
+                matrices.append((name, one_down, one_up))
+        return [LoRA.from_matrices(matrices, alpha=bases.rank / 2) for matrices in people]
 
     def need_base(self) -> ResamplerConfig:
         """The configuration of the Base resampler.

@@ -236,3 +236,25 @@ def test_a_network_trains_through_half_precision_weights(golden_checkpoint, gold
     other = golden["input.id_embed"][:, 0].clone().requires_grad_()
     wide.id_coefficients(other, golden["input.clip_hidden"]).square().sum().backward()
     torch.testing.assert_close(embeds.grad, other.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["id", "base"])
+def test_several_people_at_once_are_each_alone(network, kind):
+    generator = torch.Generator().manual_seed(0)
+    coefficients = network.mix(torch.randn(3, 1, 240, 4, generator=generator))
+    with torch.no_grad():
+        together = getattr(network, f"{kind}_loras")(coefficients)
+        alone = [getattr(network, f"{kind}_lora")(one) for one in coefficients]
+    assert len(together) == 3
+    for one, other in zip(together, alone, strict=True):
+        assert one.keys() == other.keys() and one.rank == other.rank
+        for name, tensor in one.items():
+            assert tensor.is_contiguous()
+            torch.testing.assert_close(tensor, other[name], rtol=0, atol=1e-5)
+
+
+def test_coefficients_that_do_not_fit(network):
+    with pytest.raises(HyperLoRAError, match=r"of shape \(240, 4\) a person were expected, got \(1, 240, 5\)"):
+        network.id_lora(torch.zeros(240, 5))
+    with pytest.raises(HyperLoRAError, match=r"of shape \(240, 4\) a person were expected, got \(240, 4\)"):
+        network.id_loras(torch.zeros(240, 4))
