@@ -1,6 +1,7 @@
 # make portrait   the whole way once: photo in; portrait, crops and LoRA file out, on the real ComfyUI
 #                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
 # make test       every check and every test
+# make bench      speed and memory at full size against a plain reference and the machine's floor: 10 minutes, 10 GB free
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
 # make templates  the graph editor's example workflows, anew from example_workflows/api
@@ -25,7 +26,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait test lint browser templates lock
+.PHONY: help env portrait test bench lint browser templates lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -57,6 +58,9 @@ lint: $(ENV)/.ready
 
 test: lint browser
 	@$(PY) -m pytest
+
+bench: $(ENV)/.ready
+	@$(PY) -m benchmarks.run
 
 # Chromium for the browser tests: $$CHROMIUM, else one on PATH, else Debian's where the user is root.
 browser:

@@ -1,6 +1,8 @@
 """ComfyUI's side: LoRAs patched into its UNet, and leaves whose weights it moves and casts itself."""
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import comfy.lora
@@ -100,7 +102,7 @@ def apply_lora(
 
 
 def _adapters(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, LoRAAdapter]:
-    targets = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
+    targets = _targets(json.dumps(model.model.model_config.unet_config, default=str, sort_keys=True))
     patches, wrong = {}, []
     for name, factors in lora.factors():
         key = f"diffusion_model.{targets.get(f'{name}.weight')}"
@@ -118,6 +120,12 @@ def _adapters(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, 
             f"{lora.metadata.get('ss_base_model_version', 'SDXL')}"
         )
     return patches
+
+
+@lru_cache(maxsize=8)
+def _targets(unet_config: str) -> dict[str, str]:
+    """Canonical name of a weight -> ComfyUI's, for a UNet's configuration as JSON."""
+    return comfy.utils.unet_to_diffusers(json.loads(unet_config))
 
 
 def _foreign_patches(model: comfy.model_patcher.ModelPatcher, lora: Mapping[str, Tensor]) -> dict[str, Any]:

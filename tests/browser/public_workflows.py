@@ -33,8 +33,36 @@ SOCKETS: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
     "SaveImage": ([("images", "IMAGE")], []),
 }
 
+# Class -> its widgets, which files of a newer front end also list among the sockets.
+WIDGETS = {
+    "HyperLoRAConfig": (
+        "image_processor image_encoder resampler.dim resampler.dim_head resampler.heads resampler.depth "
+        "resampler.ff_mult encoder_types face_analyzer id_embed_dim num_id_tokens hyper_dim lora_rank has_base_lora"
+    ),
+    "HyperLoRALoader": "model dtype",
+    "HyperLoRAUniLoader": "image_processor image_encoder encoder_types face_analyzer model dtype",
+    "HyperLoRAIDCond": "grayscale remove_background",
+    "HyperLoRABaseCond": "crop crop_scale_LRTB safe_crop",
+    "HyperLoRAUniGenerateIDLoRA": "grayscale remove_background",
+    "HyperLoRAApplyLoRA": "weight",
+    "HyperLoRASaveLoRA": "filename_prefix",
+}
+
 Step = tuple[str, list[Any], dict[str, tuple[int, int]]]
 """Class, widget values by position, socket -> (number of the step before, its output)."""
+
+
+def with_widget_sockets(workflow: dict[str, Any]) -> dict[str, Any]:
+    """The same file as a newer front end writes it: every widget is a socket too, and names are localised."""
+    for node in workflow["nodes"]:
+        kinds = {bool: "BOOLEAN", str: "STRING", int: "INT", float: "FLOAT"}
+        names = WIDGETS.get(node["type"], "").split()
+        for name, value in zip(names, node["widgets_values"] if names else [], strict=True):
+            socket = {"name": name, "type": kinds[type(value)], "widget": {"name": name}, "link": None}
+            node["inputs"].append(socket)
+        for socket in node["inputs"] + node["outputs"]:
+            socket["localized_name"] = socket["name"]
+    return workflow
 
 
 def workflow(steps: list[Step]) -> dict[str, Any]:

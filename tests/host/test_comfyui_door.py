@@ -145,6 +145,16 @@ def test_strength_zero_and_an_empty_lora_are_an_exact_passthrough(vega, lora):
     assert apply(vega, LoRA(), 1.0) is vega
 
 
+def test_the_map_of_names_is_made_once_for_each_kind_of_unet(comfy, vega, lora):
+    from hyperlora_core.doors import comfyui
+
+    comfyui._targets.cache_clear()
+    for _ in range(3):
+        comfyui.apply_lora(vega, lora, 0.5)
+        comfyui.apply_lora(patcher(comfy, "Segmind_Vega", VEGA), lora, 0.5)
+    assert comfyui._targets.cache_info().misses == 1
+
+
 def test_the_given_model_is_left_as_it_was(vega, plain, lora):
     before = vega.patches_uuid
     patched_weights(apply(vega, lora, 1.0))
@@ -306,9 +316,14 @@ def loras_of(network, golden):
         return network.id_lora(coefficients)
 
 
-def test_comfyuis_leaves_compute_the_same_however_little_of_them_is_loaded(comfy, golden_checkpoint, golden):
+@pytest.mark.parametrize("way", ["as on a GPU", "as on a CPU"])
+def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden_checkpoint, golden, way, monkeypatch):
+    """On a CPU the plain leaves' casts are faster; on a GPU ComfyUI's own are needed, which run here too."""
+    from hyperlora_core.doors import comfyui
     from hyperlora_core.doors.comfyui import Operations
 
+    if way == "as on a GPU":
+        monkeypatch.setattr(comfyui, "_on_cpu", lambda module, input: False)
     expected = loras_of(HyperLoRA.load(golden_checkpoint), golden)
     network = HyperLoRA.load(golden_checkpoint, operations=Operations)
     cpu = torch.device("cpu")
