@@ -61,8 +61,10 @@ def _lines(path: Path, full: bool) -> list[str]:
 
 
 def _holds_faces(folder: Path) -> bool:
-    nested = folder / folder.name
-    return any(any(place.glob(pattern)) for place in (folder, nested) for pattern in ("*.onnx", "*.zip"))
+    places = (folder, folder / folder.name)
+    if any((place / MODULES_JSON).exists() for place in places):
+        return False
+    return any(any(place.glob(pattern)) for place in places for pattern in ("*.onnx", "*.zip"))
 
 
 def _some(names: Iterable[str]) -> str:

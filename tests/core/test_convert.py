@@ -179,6 +179,11 @@ def test_inspect_names_clip_face_models_and_loras(models, face_pack, tmp_path):
     assert not inspect(tmp_path)[1]
 
 
+def test_a_zip_left_in_a_checkpoints_folder_makes_it_no_face_pack(checkpoint_copy):
+    (checkpoint_copy / "downloaded.zip").write_bytes(b"PK")
+    assert inspect(checkpoint_copy)[0][0] == f"{checkpoint_copy} is a HyperLoRA checkpoint"
+
+
 def test_the_commands(golden_checkpoint, models, face_pack, tmp_path, capsys, caplog):
     file = tmp_path / "noted.safetensors"
     clip = models / "clip_vision" / demo.CLIP_VISION
