@@ -164,6 +164,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             one another.
     """
     path = Path(path)
+    files.need_readable(path)
     nested = path / path.name
     if not (path / MODULES_JSON).exists() and (nested / MODULES_JSON).exists():
         log.info("%s is nested in itself: its files are read from %s", path, nested)

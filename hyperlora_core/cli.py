@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from . import __version__
+from .checkpoint import read_checkpoint
 from .clip import ClipVision
 from .clip_weights import find_tower
 from .convert import convert
-from .encoders import OTHER_ENCODERS, Encoders, check_clip, check_face, face_encoder
+from .encoders import OTHER_ENCODERS, Encoders, check_clip, check_face
 from .errors import HyperLoRAError
 from .faces import ORDERS, FaceAnalyzer
 from .inspection import inspect
@@ -134,7 +135,14 @@ def _add_convert(command: argparse.ArgumentParser) -> None:
 def _generate(options: argparse.Namespace) -> int:
     if options.out.suffix != ".safetensors":
         raise HyperLoRAError(f"--out {options.out} must end in .safetensors: no other kind of file is written")
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise HyperLoRAError(f"--device {options.device} cannot be used here ({reason}): give cpu") from error
     network = HyperLoRA.load(options.model, device=options.device)
+    if options.base_weight != 0:
+        network.need_base()
     reads_clip = network.config.reads_clip or options.base_weight != 0
     if reads_clip and options.clip is None:
         raise HyperLoRAError("this HyperLoRA reads CLIP: name it with --clip")
@@ -173,9 +181,14 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    config = read_checkpoint(options.source).config
+    if options.clip and config.clip_width is None:
+        raise HyperLoRAError("--clip was given, but this HyperLoRA reads no CLIP")
+    if options.faces and not config.reads_faces:
+        raise HyperLoRAError("--faces was given, but this HyperLoRA reads no face embedding")
     encoders = Encoders(
-        clip_vision=find_tower(options.clip).encoder() if options.clip else None,
-        face=face_encoder(find_embedder(options.faces)) if options.faces else None,
+        clip_vision=find_tower(options.clip, config.clip_width).encoder() if options.clip else None,
+        face=find_embedder(options.faces) if options.faces else None,
     )
     log.info("%s", convert(options.source, options.target, encoders))
     return 0

@@ -40,7 +40,7 @@ def convert(source: str | Path, target: str | Path, encoders: Encoders = UNKNOWN
         ``target``.
 
     Raises:
-        HyperLoRAError: the source cannot be used, or the target exists or cannot be written.
+        HyperLoRAError: the source cannot be used or notes other encoders, or the target exists or cannot be written.
     """
     target = Path(target)
     if target.exists():
@@ -48,6 +48,14 @@ def convert(source: str | Path, target: str | Path, encoders: Encoders = UNKNOWN
     checkpoint = read_checkpoint(source)
     checkpoint.check(HyperLoRA(checkpoint.config, device="meta").shapes())
     own = checkpoint.encoders
+    for what, noted, given in (
+        ("CLIP", own.clip_vision, encoders.clip_vision),
+        ("face embedder", own.face, encoders.face),
+    ):
+        if noted and given and noted.sha256 != given.sha256:
+            raise HyperLoRAError(
+                f"{source} notes the {what} {noted.name} already, and {given.name} is another: leave it"
+            )
     checkpoint = replace(
         checkpoint,
         encoders=Encoders(encoders.clip_vision or own.clip_vision, encoders.face or own.face),
@@ -89,7 +97,8 @@ def _write_folder(checkpoint: Checkpoint, folder: Path) -> None:
     ours = {}
     if checkpoint.encoders != UNKNOWN:
         ours[ENCODERS_KEY] = json.dumps(checkpoint.encoders.to_json())
-    if checkpoint.config.head_dim != HEAD_DIM:
+    config = checkpoint.config
+    if config.head_dim != HEAD_DIM or not (config.reads_faces and config.reads_clip):  # what its files do not tell
         ours[CONFIG_KEY] = json.dumps(checkpoint.config.to_json())
     for part, tensors in checkpoint.parts.items():
         metadata = {**checkpoint.metadata[part], **(ours if part == "hyper_lora_modules" else {})}

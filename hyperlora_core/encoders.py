@@ -88,7 +88,7 @@ def face_encoder(path: Path) -> Encoder:
     return known or Encoder(f"{path.parent.name}/{path.name}", digest)
 
 
-def check_face(trained_with: Encoder | None, path: Path, other: str = "refuse") -> None:
+def check_face(trained_with: Encoder | None, found: Encoder, other: str = "refuse") -> None:
     """Compare a face embedder with the one that a checkpoint was trained with.
 
     A checkpoint that does not say it is taken for one of antelopev2, as the released ones are: embedders known to be
@@ -96,13 +96,13 @@ def check_face(trained_with: Encoder | None, path: Path, other: str = "refuse") 
 
     Args:
         trained_with: as the checkpoint says.
-        path: the embedder's file.
+        found: what is there, see ``face_encoder``.
         other: "refuse" or "allow" another embedder.
 
     Raises:
         HyperLoRAError: it is another, and that is refused.
     """
-    found, expected = face_encoder(path), trained_with or ANTELOPEV2
+    expected = trained_with or ANTELOPEV2
     if found.sha256 == expected.sha256:
         return
     foreign = found in _KNOWN or any(name in found.name.lower() for name in _FOREIGN_NAMES)

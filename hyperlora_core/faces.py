@@ -73,21 +73,23 @@ class FaceAnalyzer:
     Attributes:
         provider: what computes, as the user chose it or as ``auto`` found it.
         path: the folder of its models.
-        embedder: the file of its face embedder.
+        embedder: which face embedder it has.
     """
 
-    _loaded: dict[tuple[Path, str], "FaceAnalyzer"] = {}  # noqa: RUF012 - one cache for the process
+    _loaded: dict[tuple[Path, str], tuple[object, "FaceAnalyzer"]] = {}  # noqa: RUF012 - one cache for the process
     _lock = threading.Lock()
 
     def __init__(self, models: onnx_models.FaceModels, path: Path) -> None:
         self._models = models
         self.provider = models.provider
         self.path = path
-        self.embedder = models.embedder_file
+        self.embedder = models.encoder
 
     @classmethod
     def load(cls, path: str | Path, provider: str = "auto") -> "FaceAnalyzer":
-        """Load a face pack, once a process for each folder and provider. Nothing is ever downloaded.
+        """Load a face pack, once a process for each folder and provider, and again when its files were replaced.
+
+        Nothing is ever downloaded.
 
         Args:
             path: the folder of the .onnx files, e.g. ``models/insightface/models/antelopev2``.
@@ -99,9 +101,10 @@ class FaceAnalyzer:
         """
         with cls._lock:
             key = (Path(path).resolve(), provider)
-            if key not in cls._loaded:
-                cls._loaded[key] = cls(onnx_models.load(key[0], provider), key[0])
-            return cls._loaded[key]
+            stamp = onnx_models.stamp(key[0])
+            if key not in cls._loaded or cls._loaded[key][0] != stamp:
+                cls._loaded[key] = (stamp, cls(onnx_models.load(key[0], provider), key[0]))
+            return cls._loaded[key][1]
 
     def detect(self, photo: Image.Image) -> list[Face]:
         """Find all faces.

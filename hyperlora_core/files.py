@@ -228,6 +228,21 @@ def load(path: str | Path) -> dict[str, Tensor]:
         return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
 
 
+def need_readable(path: Path) -> None:
+    """Raise the error that names a path which may not be read; one that is absent is somebody else's to name.
+
+    Raises:
+        HyperLoRAError: it is there, and cannot be read.
+    """
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+        elif path.exists():
+            path.open("rb").close()
+    except OSError as error:
+        raise HyperLoRAError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def what_it_is(path: Path) -> str:
     """What messages say of a file that is no safetensors file."""
     known = foreign(path)

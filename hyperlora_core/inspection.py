@@ -7,7 +7,7 @@ from pathlib import Path
 from . import files, kinds
 from .checkpoint import Checkpoint, read_checkpoint
 from .clip_weights import find_tower
-from .encoders import ANTELOPEV2, Encoder, face_encoder
+from .encoders import ANTELOPEV2, Encoder
 from .errors import HyperLoRAError
 from .layout import MODULES_JSON, PARTS, SHA256_KEY
 from .lora import LoRA
@@ -160,7 +160,7 @@ def _clip(path: Path) -> list[str]:
 
 
 def _faces(path: Path) -> list[str]:
-    encoder = face_encoder(find_embedder(path))
+    encoder = find_embedder(path)
     return [
         f"{path} holds face models",
         f"embedder      {encoder.name}",

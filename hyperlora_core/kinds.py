@@ -6,6 +6,7 @@ Nothing is unpickled: of a pickle the strings are read, which is enough to tell 
 import pickletools
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,7 @@ def recognise(path: str | Path) -> Kind | None:
         HyperLoRAError: it is no whole model file: a Git LFS pointer, a web page, cut short, ...
     """
     path = Path(path)
+    files.need_readable(path)
     if path.is_file() and _is_pickle(path):
         kind = recognise_names(_pickled_names(path))
         if kind is not None:
@@ -149,6 +151,6 @@ def _pickled_names(path: Path) -> Names:
                 names.setdefault(last, ())
             elif isinstance(argument, int) and operation.name.startswith("BININT"):
                 names[last] = (*names.get(last, ()), argument)[:_NUMBERS]
-    except (ValueError, zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
         return {}
     return names

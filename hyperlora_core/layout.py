@@ -28,6 +28,7 @@ PARTS = ("hyper_lora_modules", "resampler", "id_projector", "base_resampler")
 REQUIRED_PARTS = ("hyper_lora_modules", "resampler")
 
 FORMAT = "1"
+_WIDEST = 1 << 16  # of an attention
 CONFIG_KEY, ENCODERS_KEY, MODULES_KEY = "hyperlora.config", "hyperlora.encoders", "hyperlora.modules"
 PARTS_KEY, SHA256_KEY, CHECKSUM_KEY = "hyperlora.parts", "hyperlora.sha256", "hyperlora.checksum"
 
@@ -54,7 +55,10 @@ def parse_modules(text: str) -> tuple[AttentionModule, ...]:
         raise HyperLoRAError(f"{MODULES_JSON} lists a module twice: {files.DOWNLOAD_AGAIN}")
     for module in modules:
         widths = (module.hidden_size, module.cross_attention_dim)
-        if any(type(width) is not int or width < 1 for width in widths if width is not None) or widths[0] is None:
+        if (
+            any(type(width) is not int or not 1 <= width <= _WIDEST for width in widths if width is not None)
+            or widths[0] is None
+        ):
             raise HyperLoRAError(f"{MODULES_JSON}: {module.name} has the widths {widths}, where numbers were expected")
         if module.name.endswith("attn2") != (module.cross_attention_dim is not None):
             raise HyperLoRAError(

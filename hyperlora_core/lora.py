@@ -4,6 +4,7 @@ It is a dict of kohya key -> tensor, so that everything that takes a LoRA state 
 them. Canonical names (diffusers paths) are what the rest of the project speaks; the two meet here.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,22 +128,25 @@ class LoRA(dict[str, Tensor]):
             The path written.
 
         Raises:
-            HyperLoRAError: the LoRA is empty.
+            HyperLoRAError: the LoRA is empty, or the file cannot be written.
         """
         if not self:
             raise HyperLoRAError(
                 "there is nothing to save: this LoRA is empty, for its weights were 0, or no photo with a face was left"
             )
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {key: value.detach().contiguous().cpu() for key, value in self.items()}
         partial = path.with_name(f".{path.name}.part")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             # not save_file, whose files other users cannot read
             partial.write_bytes(safetensors.torch.save(tensors, metadata=self.file_metadata()))
             partial.replace(path)
+        except OSError as error:
+            raise HyperLoRAError(f"{path} cannot be written: {error.strerror or error}") from error
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
         return path
 
     @classmethod
@@ -158,6 +162,8 @@ class LoRA(dict[str, Tensor]):
             found = list(lora.factors())
         except HyperLoRAError as error:
             raise HyperLoRAError(f"{path}: {error}") from error
+        except (KeyError, ValueError, IndexError, RuntimeError) as error:
+            raise HyperLoRAError(f"{path} is no whole LoRA: {error} is missing or misshapen") from error
         unknown = [key for key in tensors if not key.endswith(SUFFIXES)]
         if not found or unknown:
             example = (unknown or list(tensors) or ["nothing"])[0]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import files
+from .encoders import Encoder, face_encoder
 from .errors import HyperLoRAError, MissingPackageError
 
 PROVIDERS = ("auto", "CUDA", "ROCm", "CoreML", "DirectML", "CPU")
@@ -47,14 +48,14 @@ class FaceModels:
         landmarker: 106 landmarks of a face.
         embedder: the embedding of a face.
         provider: what runs them, one of ``PROVIDERS`` without "auto".
-        embedder_file: where the embedder was read from.
+        encoder: which embedder it is.
     """
 
     detector: Any
     landmarker: Any
     embedder: Any
     provider: str
-    embedder_file: Path
+    encoder: Encoder
 
     def describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks ``(106, 2)`` and embedding ``(512,)`` of a face on a picture ``(height, width, BGR)``."""
@@ -103,22 +104,29 @@ def load(path: Path, provider: str = "auto") -> FaceModels:
         )
     used = _provider_in_use(detector.session.get_providers()[0], provider)
     log.info("Faces are found with %s on %s", folder, used)
-    return FaceModels(detector, landmarker, embedder, used, read_from["recognition"])
+    return FaceModels(detector, landmarker, embedder, used, face_encoder(read_from["recognition"]))
 
 
-def find_embedder(path: Path) -> Path:
-    """The file of a folder's face embedder, by loading its models on the CPU.
+def find_embedder(path: Path) -> Encoder:
+    """Which face embedder a folder has, by loading its models on the CPU.
 
     Raises:
         HyperLoRAError, MissingPackageError: as ``load``.
     """
-    return load(path, "CPU").embedder_file
+    return load(path, "CPU").encoder
+
+
+def stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of a folder's models: what tells that they were replaced."""
+    places = [place for place in (path, path / path.name) if place.is_dir()]
+    found = sorted(file for place in places for file in place.glob("*.onnx"))
+    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found)
 
 
 def _model_files(path: Path) -> tuple[Path, list[Path]]:
     """The folder that holds the models, and those of its files that may be needed."""
     folder = path / path.name if (path / path.name).is_dir() else path
-    found = sorted(file for file in folder.glob("*.onnx") if file.stem not in _UNUSED)
+    found = sorted(f for f in folder.glob("*.onnx") if f.stem not in _UNUSED and not f.name.startswith("."))
     if not found:
         raise HyperLoRAError(f"there are no face models in {folder}: {_packed(folder)}")
     return folder, found
@@ -128,7 +136,9 @@ def _packed(folder: Path) -> str:
     """What to do about a folder without models: unpack the zip that lies there, beside it or instead of it."""
     beside = [folder, folder.with_name(f"{folder.name}.zip")] if folder.name else []
     below = sorted(folder.glob("*.zip")) if folder.is_dir() else []
-    archive = next((file for file in [*below, *beside] if file.is_file() and zipfile.is_zipfile(file)), None)
+    archive = next((file for file in [*below, *beside] if file.is_file()), None)
+    if archive is not None and not zipfile.is_zipfile(archive):
+        return f"{archive} {files.foreign(archive) or f'is cut short: {files.DOWNLOAD_AGAIN}'}"
     if archive is not None:
         target = folder.with_suffix("") if archive == folder else folder
         return f"{archive} is still packed. Unpack it, so that its .onnx files lie in {target}"

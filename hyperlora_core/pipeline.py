@@ -85,7 +85,7 @@ def find_references(
         progress(number)
     _compare(references, report)
     if not references:
-        nothing = f"no face was found in any of the {len(photos)} photos, so none is left"
+        nothing = f"the face was found in none of the {len(photos)} photos, so none is left"
         if on_no_face == "skip":
             raise NoFaceError(f"{nothing}. {problems[0]}")
         report(f"{nothing}: the model stays as it is")
@@ -93,7 +93,7 @@ def find_references(
 
 
 def on_photos(
-    analyzer: FaceAnalyzer, references: Sequence[Reference], photos: Sequence[Image.Image]
+    analyzer: FaceAnalyzer, references: Sequence[Reference], photos: Sequence[Image.Image], embed: bool = True
 ) -> list[Reference]:
     """Put faces that were found on the photos that are given now: the same ones, or the same retouched.
 
@@ -101,10 +101,11 @@ def on_photos(
         analyzer: describes the face anew where a photo was retouched.
         references: from ``find_references``.
         photos: all that were given to it, in that order.
+        embed: describe faces on retouched photos anew; not needed for the Base part.
 
     Raises:
         HyperLoRAError: the photos are others: fewer, or of other sizes.
-        NoFaceError: the face is not found again where it was.
+        NoFaceError: the face is not found again where it was, naming the photo.
     """
     placed = []
     for ref in references:
@@ -116,8 +117,11 @@ def on_photos(
                 f"its face was found, and now {found}. Connect the same photos to both"
             )
         if photo.tobytes() != ref.photo.tobytes():
-            embed = None if ref.id_embed is None else analyzer.id_embedding(photo, ref.face)
-            ref = replace(ref, photo=photo, id_embed=embed)
+            try:
+                found_again = analyzer.id_embedding(photo, ref.face) if embed and ref.id_embed is not None else None
+            except NoFaceError as error:
+                raise NoFaceError(f"photo {ref.number} of {len(photos)}, as it is now: {error}") from error
+            ref = replace(ref, photo=photo, id_embed=found_again)
         placed.append(ref)
     return placed
 

@@ -37,13 +37,12 @@ def hyper_lora_models() -> dict[str, Path]:
     return found
 
 
-def stamp(model: str | None) -> tuple[tuple[str, int, int], ...]:
-    """Sizes and times of a checkpoint's files: ComfyUI loads it again when they change."""
-    path = hyper_lora_models().get(model or "")
-    if path is None:
-        return ()
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+def stamp(model: str | None, face_model: str | None) -> tuple[tuple[str, int, int], ...]:
+    """Sizes and times of a checkpoint's files, of face models and of CLIP: ComfyUI loads again when they change."""
+    paths = [hyper_lora_models().get(model or ""), face_folder(face_model) if face_model else None]
+    files = [file for path in paths if path for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    stats = [(str(file), file.stat()) for file in [*files, *clip_files().values()] if file.exists()]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def clip_files() -> dict[str, Path]:
@@ -63,11 +62,13 @@ def face_folders() -> dict[str, Path]:
     Files that lie loose there are other packs'.
     """
     folders = _folders_holding("insightface", ".onnx")
+    packs = {_face_name(name): path for name, path in folders.items() if name != "." and "__MACOSX" not in name}
     for root, files in _searched_files("insightface"):
         for file in files:
             if file.endswith(".zip"):
-                folders.setdefault(_slashes(file.removesuffix(".zip")), Path(root, file.removesuffix(".zip")))
-    return {_without_nesting(name.removeprefix("models/")): path for name, path in folders.items() if name != "."}
+                packed = file.removesuffix(".zip")
+                packs.setdefault(_face_name(_slashes(packed)), Path(root, packed))
+    return packs
 
 
 def face_folder(name: str) -> Path | None:
@@ -81,6 +82,10 @@ def face_folder(name: str) -> Path | None:
 def searched(*keys: str) -> str:
     """The folders that were looked in, for messages."""
     return ", ".join(path for key in keys for path in folder_paths.get_folder_paths(key))
+
+
+def _face_name(name: str) -> str:
+    return _without_nesting(name.removeprefix("models/"))
 
 
 def _without_nesting(name: str) -> str:

@@ -22,6 +22,7 @@ from .sockets import CATEGORY, HyperLoraModel, other_encoders_input
 
 AUTO = "auto"
 FACE_MODEL = "antelopev2"
+_VIT_L, _VIT_L_PIXELS = 1024, 224  # width and picture size of what the released weights were trained with
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 log = logging.getLogger(__name__)
@@ -99,16 +100,18 @@ def _choose_clip(choice: str, width: int | None, trained_with: Encoder | None, o
         tower = find_tower(files[choice], width)
         check_clip(trained_with, tower.encoder(), other_encoders)
         return tower.path
-    towers = [tower for tower in map(_tower, files.values()) if tower is not None and tower.config.width == width]
-    if not towers:
+    found = {name: tower for name, path in files.items() if (tower := _tower(path)) and tower.config.width == width}
+    if width == _VIT_L and trained_with is None:  # llava's is at 336
+        found = {name: tower for name, tower in found.items() if tower.config.image_size == _VIT_L_PIXELS}
+    if not found:
         raise HyperLoRAError(
             f"no CLIP vision model of width {width} was found"
-            f"{' (it takes CLIP ViT-L/14, as clip-vit-large-patch14)' if width == 1024 else ''}. "
+            f"{' (it takes CLIP ViT-L/14 at 224, as clip-vit-large-patch14)' if width == _VIT_L else ''}. "
             f"Put its .safetensors file into one of: {searched('clip_vision')}. "
             f"Found there: {', '.join(map(_described, files)) or 'nothing'}"
         )
-    # ViT-L/14 comes at 224 and at 336
-    best = min(towers, key=lambda tower: (not _is(tower, trained_with), tower.config.image_size))
+    # the one that is noted; else the public pack's, which was put there for this; else the first
+    best = found[min(found, key=lambda name: (not _is(found[name], trained_with), not name.startswith("hyper_lora/")))]
     check_clip(trained_with, best.encoder(), other_encoders)
     log.info("HyperLoRA uses the CLIP vision model %s", best.path)
     return best.path
@@ -127,7 +130,8 @@ def _tower(path: Path) -> TowerFile | None:
 
 def _described(name: str) -> str:
     tower = _tower(clip_files()[name])
-    return f"{name} ({tower.config.name if tower else 'no CLIP vision model'})"
+    what = f"{tower.config.name} at {tower.config.image_size}" if tower else "no CLIP vision model"
+    return f"{name} ({what})"
 
 
 def _choose_faces(choice: str) -> Path:
@@ -222,8 +226,8 @@ class HyperLoRALoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str | None = None, **_: object) -> object:
-        return stamp(model)
+    def fingerprint_inputs(cls, model: str | None = None, face_model: str | None = None, **_: object) -> object:
+        return stamp(model, FACE_MODEL if face_model == AUTO else face_model)
 
     @classmethod
     def execute(

@@ -36,7 +36,7 @@ def look_out() -> None:
 
 def notices() -> list[str]:
     """What the user has to know about other packs; empty where all is well."""
-    ids = [node.define_schema().node_id for node in NODES]
+    ids = [node.__name__ for node in NODES]
     others = [folder for module in list(sys.modules.values()) if (folder := _public_pack(module, ids)) is not None]
     if not others:
         return []

@@ -82,6 +82,8 @@ def _load(model: str, dtype: str, other_encoders: str, choices: Choices) -> tupl
     clip = f"hyper_lora/clip_vit/{choices.image_encoder}"
     if clip not in clip_files():
         clip = AUTO  # models/clip_vision has one, or the error says what is missing
+        if choices.image_encoder != ENCODER:
+            remarks(f"image_encoder '{choices.image_encoder}' is not there: the CLIP that fits is used instead")
     loaded = load_hyper_lora(model, clip, choices.face_analyzer, dtype=dtype, other_encoders=other_encoders)
     right = _encoder_type(loaded.config)
     if choices.encoder_types != right:
@@ -113,7 +115,8 @@ def _encoder_inputs() -> tuple[io.Input, io.Input]:
 
 def _processors() -> list[str]:
     roots = [os.path.join(root, "clip_processor") for root in folder_paths.get_folder_paths("hyper_lora")]
-    return [entry.name for root in roots if os.path.isdir(root) for entry in os.scandir(root) if entry.is_dir()]
+    files = [file for root in roots for file in folder_paths.recursive_search(root, excluded_dir_names=[".git"])[0]]
+    return [os.path.dirname(file) for file in files if os.path.dirname(file)]
 
 
 def _encoder_types_input() -> io.Input:
@@ -204,6 +207,10 @@ class HyperLoRAConfig(io.ComfyNode):
         return _schema("HyperLoRAConfig", "HyperLoRA Config", "Load HyperLoRA", inputs, outputs)
 
     @classmethod
+    def validate_inputs(cls, image_processor: str = "", image_encoder: str = "") -> bool:
+        return True  # any name: the one is not needed, and the other is replaced where it is not there
+
+    @classmethod
     def execute(
         cls, image_processor: str, image_encoder: str, encoder_types: str, face_analyzer: str, **numbers: int | bool
     ) -> io.NodeOutput:
@@ -224,8 +231,8 @@ class HyperLoRALoader(io.ComfyNode):
         return _schema("HyperLoRALoader", "HyperLoRA Loader", "Load HyperLoRA", inputs, outputs)
 
     @classmethod
-    def fingerprint_inputs(cls, model: str | None = None, **_: object) -> object:
-        return stamp(model)
+    def fingerprint_inputs(cls, model: str | None = None, face_analyzer: str | None = None, **_: object) -> object:
+        return stamp(model, face_analyzer)
 
     @classmethod
     def execute(cls, config: Config, model: str, dtype: str, other_encoders: str = OTHER_ENCODERS[0]) -> io.NodeOutput:
@@ -259,8 +266,12 @@ class HyperLoRAUniLoader(io.ComfyNode):
         return _schema("HyperLoRAUniLoader", "HyperLoRA Uni Loader", "Load HyperLoRA", inputs, outputs)
 
     @classmethod
-    def fingerprint_inputs(cls, model: str | None = None, **_: object) -> object:
-        return stamp(model)
+    def validate_inputs(cls, image_processor: str = "", image_encoder: str = "") -> bool:
+        return True  # any name: the one is not needed, and the other is replaced where it is not there
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str | None = None, face_analyzer: str | None = None, **_: object) -> object:
+        return stamp(model, face_analyzer)
 
     @classmethod
     def execute(
@@ -350,7 +361,7 @@ class HyperLoRABaseCond(io.ComfyNode):
         crop_scale_LRTB: str = "1,1,1,1",
         safe_crop: bool = True,
     ) -> io.NodeOutput:
-        references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images))
+        references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images), embed=False)
         scales = _scales(crop_scale_LRTB)
         identity, pictures = encode_base(hyper_lora.network(), hyper_lora.clip(), references, crop, scales, safe_crop)
         size = None if len({picture.size for picture in pictures}) == 1 else CROP_SIZE

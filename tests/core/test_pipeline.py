@@ -140,7 +140,7 @@ def test_a_photo_without_a_face(analyzer, photos):
     done = []
     left = find_references(analyzer, pictures, on_no_face="skip", progress=done.append)
     assert [ref.number for ref in left] == [1, 3] and done == [1, 2, 3]
-    with pytest.raises(NoFaceError, match="no face was found in any of the 1 photos"):
+    with pytest.raises(NoFaceError, match="the face was found in none of the 1 photos"):
         find_references(analyzer, pictures[1:2], on_no_face="skip")
     with pytest.raises(HyperLoRAError, match="no photo was given"):
         find_references(analyzer, [])

@@ -205,7 +205,8 @@ def test_a_photo_without_a_face(server, small, picture, uploaded, blank, name):
     alone = picture(workflow("error", uploaded["obama"]))
     assert (picture(workflow("skip", uploaded["obama"], blank)) == alone).all()
     assert (
-        "no face was found in any of the 1 photos, so none is left" in failure(server, workflow("skip", blank)).message
+        "the face was found in none of the 1 photos, so none is left"
+        in failure(server, workflow("skip", blank)).message
     )
 
 
@@ -221,7 +222,7 @@ def test_bypass_lets_the_model_through_and_says_so(server, small, picture, uploa
     assert (shown == picture(plain)).all()
     assert result.outputs[workflows.node(bypassed, node)]["remarks"] == [
         "left out photo 1 of 1: no face was found",
-        "no face was found in any of the 1 photos, so none is left: the model stays as it is",
+        "the face was found in none of the 1 photos, so none is left: the model stays as it is",
     ]
     for save in workflows.nodes(bypassed, "HyperLoRASave"):
         (remark,) = result.outputs[save]["remarks"]
