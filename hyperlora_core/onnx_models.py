@@ -138,7 +138,10 @@ def _packed(folder: Path) -> str:
     below = sorted(folder.glob("*.zip")) if folder.is_dir() else []
     archive = next((file for file in [*below, *beside] if file.is_file()), None)
     if archive is not None and not zipfile.is_zipfile(archive):
-        return f"{archive} {files.foreign(archive) or f'is cut short: {files.DOWNLOAD_AGAIN}'}"
+        with archive.open("rb") as file:
+            begun = file.read(4) == b"PK\x03\x04"
+        cut = f"is cut short: {files.DOWNLOAD_AGAIN}"
+        return f"{archive} {cut if begun else files.foreign(archive) or cut}"
     if archive is not None:
         target = folder.with_suffix("") if archive == folder else folder
         return f"{archive} is still packed. Unpack it, so that its .onnx files lie in {target}"

@@ -184,6 +184,22 @@ def test_a_zip_left_in_a_checkpoints_folder_makes_it_no_face_pack(checkpoint_cop
     assert inspect(checkpoint_copy)[0][0] == f"{checkpoint_copy} is a HyperLoRA checkpoint"
 
 
+def test_encoders_that_are_noted_are_not_replaced(golden_checkpoint, tmp_path):
+    noted = convert(golden_checkpoint, tmp_path / "noted.safetensors", Encoders(face=ANTELOPEV2))
+    with pytest.raises(HyperLoRAError, match="notes the face embedder antelopev2's glintr100 already, and mine is"):
+        convert(noted, tmp_path / "other.safetensors", Encoders(face=Encoder("mine", "0" * 64)))
+    convert(noted, tmp_path / "same.safetensors", Encoders(face=ANTELOPEV2))
+
+
+def test_a_folder_of_the_face_alone_notes_that_it_needs_its_projector(tmp_path):
+    shape = demo.Shape(bases=4, dim=64, heads=1, depth=1, reads=("face",), base=False, attentions=4)
+    demo.make_hyper_lora(tmp_path / "folder", torch.Generator().manual_seed(0), shape)
+    back = convert(convert(tmp_path / "folder", tmp_path / "file.safetensors"), tmp_path / "back")
+    (back / "id_projector.safetensors").unlink()
+    with pytest.raises(HyperLoRAError, match="not of the config that it notes: id_embed_dim 512"):
+        HyperLoRA.load(back)
+
+
 def test_the_commands(golden_checkpoint, models, face_pack, tmp_path, capsys, caplog):
     file = tmp_path / "noted.safetensors"
     clip = models / "clip_vision" / demo.CLIP_VISION

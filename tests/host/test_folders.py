@@ -118,6 +118,17 @@ def test_the_one_file_gives_the_portrait_that_the_folder_gives(small, picture):
     assert np.array_equal(one, picture(small("portrait_simple")))
 
 
+def test_a_zip_left_beside_the_models_it_held_changes_nothing(server, models_with_faults, face_pack, small, picture):
+    pack = models_with_faults / "insightface" / "models" / "zip_left"
+    pack.mkdir()
+    for file in face_pack.iterdir():
+        (pack / file.name).symlink_to(file)
+    (pack / "zip_left.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    left = picture(small("portrait_simple", HyperLoRALoadModel={"face_model": "zip_left"}))
+    assert np.array_equal(left, picture(small("portrait_simple")))
+    shutil.rmtree(pack)
+
+
 def test_the_log_says_which_models_and_which_provider_are_in_use(server, small, picture):
     picture(small("portrait_simple"))
     log = server.log.read_text()

@@ -264,6 +264,27 @@ def test_the_released_names_are_offered_even_where_the_folders_are_not(server):
     assert inputs["face_analyzer"][1]["options"][0] == "antelopev2"
 
 
+def test_names_that_are_not_needed_may_be_any(plain, server):
+    """Workflows of people who named their folders otherwise."""
+    named = {"image_processor": "clip-vit-large-patch14", "image_encoder": "clip-vit-large-patch14"}
+    remarks = server.run(uni(plain, **named)).outputs["101"]["remarks"]
+    assert remarks == ["image_encoder 'clip-vit-large-patch14' is not there: the CLIP that fits is used instead"]
+    workflow = steps(plain, **named)
+    assert server.run(workflow).outputs["102"]["remarks"] == remarks
+
+
+def test_a_base_photo_whose_face_is_covered_is_taken(plain, server, tmp_path, photos):
+    with Image.open(photos["obama"]) as photo:
+        Image.new("RGB", photo.size, "gray").save(tmp_path / "covered.png")
+    workflow = steps(plain)
+    workflow["90"] = {"class_type": "LoadImage", "inputs": {"image": server.upload(tmp_path / "covered.png")}}
+    workflow["105"]["inputs"]["images"] = ["90", 0]
+    server.run(workflow)
+    workflow["104"]["inputs"]["images"] = ["90", 0]
+    message = failure(server, workflow).message
+    assert message.startswith("photo 1 of 1, as it is now: a face was found, but not again")
+
+
 def test_they_are_deprecated_and_ours_are_not(server):
     ours = {n: i for n, i in server.object_info().items() if i["python_module"].endswith(PACK_NAME)}
     deprecated = {name for name, info in ours.items() if info.get("deprecated")}
