@@ -24,6 +24,7 @@ def public_pack_server(models, photos, tmp_path_factory):
     clip.mkdir(parents=True)
     (folder / "hyper_lora" / "clip_processor" / "clip_vit_large_14_processor").mkdir(parents=True)
     (folder / "hyper_lora" / "clip_processor" / "clip_vit_large_14_processor" / "preprocessor_config.json").touch()
+    (folder / "hyper_lora" / "clip_processor" / "loop").symlink_to("loop")  # must not keep ComfyUI from starting
     (clip / "model.safetensors").symlink_to(models / "clip_vision" / demo.CLIP_VISION)
     shutil.copytree(models / "hyper_lora" / demo.HYPER_LORA, folder / "hyper_lora" / "hyper_lora" / RELEASED)
     (folder / "insightface").symlink_to(models / "insightface")
