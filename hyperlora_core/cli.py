@@ -18,7 +18,7 @@ from .errors import HyperLoRAError
 from .faces import ORDERS, FaceAnalyzer
 from .inspection import inspect
 from .network.hyperlora import HyperLoRA
-from .onnx_models import PROVIDERS, find_embedder
+from .onnx_models import PROVIDERS
 from .photos import open_photo
 from .pipeline import ON_NO_FACE, encode_base, encode_id, find_references, generate
 
@@ -166,7 +166,7 @@ def _generate(options: argparse.Namespace) -> int:
             progress=_say_progress(options.image),
         )
         identity, _ = encode_id(network, clip, references, not options.keep_background, options.grayscale)
-        if clip is not None and options.base_weight != 0:
+        if options.base_weight != 0:
             identity = identity.with_base(encode_base(network, clip, references)[0])
         lora = generate(network, identity, options.id_weight, options.base_weight)
     lora.to(DTYPES[options.dtype]).save(options.out)
@@ -188,7 +188,7 @@ def _convert(options: argparse.Namespace) -> int:
         raise HyperLoRAError("--faces was given, but this HyperLoRA reads no face embedding")
     encoders = Encoders(
         clip_vision=find_tower(options.clip, config.clip_width).encoder() if options.clip else None,
-        face=find_embedder(options.faces) if options.faces else None,
+        face=FaceAnalyzer.load(options.faces, "CPU").embedder if options.faces else None,
     )
     log.info("%s", convert(options.source, options.target, encoders))
     return 0

@@ -9,10 +9,10 @@ from .checkpoint import Checkpoint, read_checkpoint
 from .clip_weights import find_tower
 from .encoders import ANTELOPEV2, Encoder
 from .errors import HyperLoRAError
+from .faces import FaceAnalyzer
 from .layout import MODULES_JSON, PARTS, SHA256_KEY
 from .lora import LoRA
 from .network.hyperlora import HyperLoRA
-from .onnx_models import find_embedder
 from .samples import finite
 
 # Number of attentions -> the UNet that has so many.
@@ -160,7 +160,7 @@ def _clip(path: Path) -> list[str]:
 
 
 def _faces(path: Path) -> list[str]:
-    encoder = find_embedder(path)
+    encoder = FaceAnalyzer.load(path, "CPU").embedder
     return [
         f"{path} holds face models",
         f"embedder      {encoder.name}",

@@ -107,15 +107,6 @@ def load(path: Path, provider: str = "auto") -> FaceModels:
     return FaceModels(detector, landmarker, embedder, used, face_encoder(read_from["recognition"]))
 
 
-def find_embedder(path: Path) -> Encoder:
-    """Which face embedder a folder has, by loading its models on the CPU.
-
-    Raises:
-        HyperLoRAError, MissingPackageError: as ``load``.
-    """
-    return load(path, "CPU").encoder
-
-
 def stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
     """Names, sizes and times of a folder's models: what tells that they were replaced."""
     places = [place for place in (path, path / path.name) if place.is_dir()]

@@ -1,6 +1,7 @@
 """The node that loads a HyperLoRA, and the value that its socket carries."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import comfy.model_management
@@ -57,9 +58,8 @@ class LoadedHyperLoRA:
         if self._clip_path is None:
             return None
         if self._clip is None:
-            clip = ClipVision.load(self._clip_path, dtype=self._dtype, width=self.config.clip_width)
-            check_clip(self.encoders.clip_vision, clip.encoder, self._other_encoders)
-            self._clip, self._clip_patcher = clip, _patcher(clip.model)
+            self._clip = ClipVision.load(self._clip_path, dtype=self._dtype)
+            self._clip_patcher = _patcher(self._clip.model)
         comfy.model_management.load_models_gpu([self._clip_patcher])
         return self._clip
 
@@ -98,8 +98,15 @@ def _choose_clip(choice: str, width: int | None, trained_with: Encoder | None, o
         if choice not in files:
             raise HyperLoRAError(f"the CLIP vision model {choice!r} is not in {searched('clip_vision', 'hyper_lora')}")
         tower = find_tower(files[choice], width)
-        check_clip(trained_with, tower.encoder(), other_encoders)
-        return tower.path
+    else:
+        tower = _fitting_clip(files, width, trained_with)
+    check_clip(trained_with, tower.encoder(), other_encoders)
+    log.info("HyperLoRA uses the CLIP vision model %s", tower.path)
+    return tower.path
+
+
+def _fitting_clip(files: Mapping[str, Path], width: int, trained_with: Encoder | None) -> TowerFile:
+    """The tower that "auto" takes."""
     found = {name: tower for name, path in files.items() if (tower := _tower(path)) and tower.config.width == width}
     if width == _VIT_L and trained_with is None:  # llava's is at 336
         found = {name: tower for name, tower in found.items() if tower.config.image_size == _VIT_L_PIXELS}
@@ -108,13 +115,10 @@ def _choose_clip(choice: str, width: int | None, trained_with: Encoder | None, o
             f"no CLIP vision model of width {width} was found"
             f"{' (it takes CLIP ViT-L/14 at 224, as clip-vit-large-patch14)' if width == _VIT_L else ''}. "
             f"Put its .safetensors file into one of: {searched('clip_vision')}. "
-            f"Found there: {', '.join(map(_described, files)) or 'nothing'}"
+            f"Found there: {', '.join(_described(*item) for item in files.items()) or 'nothing'}"
         )
     # the one that is noted; else the public pack's, which was put there for this; else the first
-    best = found[min(found, key=lambda name: (not _is(found[name], trained_with), not name.startswith("hyper_lora/")))]
-    check_clip(trained_with, best.encoder(), other_encoders)
-    log.info("HyperLoRA uses the CLIP vision model %s", best.path)
-    return best.path
+    return found[min(found, key=lambda name: (not _is(found[name], trained_with), not name.startswith("hyper_lora/")))]
 
 
 def _is(tower: TowerFile, encoder: Encoder | None) -> bool:
@@ -128,8 +132,8 @@ def _tower(path: Path) -> TowerFile | None:
         return None
 
 
-def _described(name: str) -> str:
-    tower = _tower(clip_files()[name])
+def _described(name: str, path: Path) -> str:
+    tower = _tower(path)
     what = f"{tower.config.name} at {tower.config.image_size}" if tower else "no CLIP vision model"
     return f"{name} ({what})"
 
