@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from demo import models as demo
 from demo import sdxl, workflows
-from demo.server import ComfyServer, Result
+from demo.server import ComfyServer, ExecutionError, Result
 from hyperlora_core.convert import convert
 from hyperlora_core.encoders import UNKNOWN
 from hyperlora_core.layout import MODULES_JSON
@@ -136,6 +136,13 @@ def plain(small):
     sampler = workflow[workflows.node(workflow, "KSampler")]["inputs"]
     sampler["model"] = model
     return workflow
+
+
+def failure(server: ComfyServer, workflow: workflows.Workflow) -> ExecutionError:
+    """Run a workflow that has to fail; how it did."""
+    with pytest.raises(ExecutionError) as caught:
+        server.run(workflow)
+    return caught.value
 
 
 def saved_picture(server: ComfyServer, workflow: workflows.Workflow, result: Result) -> np.ndarray:

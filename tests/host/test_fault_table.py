@@ -18,8 +18,9 @@ from safetensors import safe_open
 
 from demo import models as demo
 from demo import workflows
-from demo.server import PACK_NAME, ComfyServer, ExecutionError, PromptRejectedError, ServerError
+from demo.server import PACK_NAME, ComfyServer, PromptRejectedError, ServerError
 from tests import wrong_files
+from tests.host.conftest import failure
 
 COMPLAINTS = 23
 ROWS: dict[int, str] = {}
@@ -33,12 +34,6 @@ def complaint(number: int, text: str) -> Callable:
         return test
 
     return mark
-
-
-def failure(server: ComfyServer, workflow: workflows.Workflow) -> ExecutionError:
-    with pytest.raises(ExecutionError) as caught:
-        server.run(workflow)
-    return caught.value
 
 
 def forget(server: ComfyServer) -> None:

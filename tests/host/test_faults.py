@@ -8,12 +8,7 @@ import pytest
 
 from demo import workflows
 from demo.server import ComfyServer, ExecutionError
-
-
-def failure(server: ComfyServer, workflow: workflows.Workflow) -> ExecutionError:
-    with pytest.raises(ExecutionError) as caught:
-        server.run(workflow)
-    return caught.value
+from tests.host.conftest import failure
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 from demo import models as demo
 from demo import workflows
-from demo.server import PACK_NAME, ComfyServer, ExecutionError, PromptRejectedError
-from tests.host.conftest import saved_picture
+from demo.server import PACK_NAME, ComfyServer, PromptRejectedError
+from tests.host.conftest import failure, saved_picture
 
 ENCODERS = {
     "image_processor": "clip_vit_large_14_processor",
@@ -73,12 +73,6 @@ def steps(plain, **config) -> workflows.Workflow:
     made = json.loads(json.dumps(plain))
     made[workflows.node(made, "KSampler")]["inputs"]["model"] = ["109", 0]
     return made | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
-
-
-def failure(server: ComfyServer, workflow: workflows.Workflow) -> ExecutionError:
-    with pytest.raises(ExecutionError) as caught:
-        server.run(workflow)
-    return caught.value
 
 
 def difference(one, other) -> int:
