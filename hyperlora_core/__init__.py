@@ -10,6 +10,7 @@ generate(network, identity, id_weight=0.8).save("me.safetensors")
 __version__ = "0.1.0"
 
 from . import crops
+from .cache import Cache
 from .clip import ClipVision
 from .errors import HyperLoRAError
 from .faces import Face, FaceAnalyzer
@@ -21,6 +22,7 @@ from .pipeline import TRIGGER_WORDS, encode_base, encode_id, find_references, ge
 
 __all__ = [
     "TRIGGER_WORDS",
+    "Cache",
     "ClipVision",
     "Face",
     "FaceAnalyzer",

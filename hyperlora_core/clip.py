@@ -6,7 +6,7 @@ Shapes: S image size in pixels, T tokens (1 + patches), W width.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .clip_weights import TowerConfig, find_tower
 from .encoders import Encoder
 from .errors import HyperLoRAError, MissingPackageError
+from .files import stamp
 
 # Per channel, of RGB in 0..1: OpenAI's, which every CLIP was trained with.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -35,12 +36,16 @@ class ClipVision:
         model: the tower, a module that takes pixel values and gives tokens; may be moved and cast as any module.
         config: its hyperparameters.
         encoder: which tower it is.
+        cache_key: what its tokens depend on.
+        before_use: called with the tower that is about to compute, by which a host moves its weights.
     """
 
     def __init__(self, model: nn.Module, config: TowerConfig, encoder: Encoder) -> None:
         self.model = model
         self.config = config
         self.encoder = encoder
+        self.cache_key: Hashable = object()
+        self.before_use: Callable[[nn.Module], None] = lambda module: None
 
     @classmethod
     def load(
@@ -66,7 +71,9 @@ class ClipVision:
         weights = find_tower(path, width)
         model = _build(weights.config)
         model.load_state_dict(weights.state_dict(model, torch.device(device), dtype), assign=True)
-        clip = cls(model.eval(), weights.config, weights.encoder())
+        encoder = weights.encoder()
+        clip = cls(model.eval(), weights.config, encoder)
+        clip.cache_key = (encoder.sha256, stamp([weights.path]), str(device), dtype)
         activation = "quick GELU" if clip.config.quick_gelu else "GELU"
         log.info("Loaded CLIP %s, %s, from %s", clip.describe(), activation, weights.path)
         return clip

@@ -54,6 +54,7 @@ class Reference:
 
     Attributes:
         photo: RGB.
+        photo_sha256: over its size and pixels.
         faces: all faces on it, in the order that one was picked from.
         face: the person's.
         id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on; None where it reads none.
@@ -61,6 +62,7 @@ class Reference:
     """
 
     photo: Image.Image
+    photo_sha256: str
     faces: tuple[Face, ...]
     face: Face
     id_embed: np.ndarray | None
@@ -74,6 +76,7 @@ class FaceAnalyzer:
         provider: what computes, as the user chose it or as ``auto`` found it.
         path: the folder of its models.
         embedder: which face embedder it has.
+        cache_key: what its results depend on.
     """
 
     _loaded: dict[tuple[Path, str], tuple[object, "FaceAnalyzer"]] = {}  # noqa: RUF012 - one cache for the process
@@ -84,6 +87,7 @@ class FaceAnalyzer:
         self.provider = models.provider
         self.path = path
         self.embedder = models.encoder
+        self.cache_key = (models.content, models.provider)
 
     @classmethod
     def load(cls, path: str | Path, provider: str = "auto") -> "FaceAnalyzer":

@@ -22,6 +22,8 @@ ITEM_SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2,
 ITEM_SIZES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
 """Bytes of one number, by the format's names of the types; there are rarer ones, which safetensors itself checks."""
 
+Stamp = tuple[tuple[str, int, int], ...]
+
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of safetensors itself
 DOWNLOAD_AGAIN = "download it again"
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -110,6 +112,12 @@ def _stored(path: Path, entry: Mapping[str, Any], data: int) -> StoredTensor:
     if type(end) is not int or end < begin or (item is not None and end - begin != math.prod(shape) * item):
         raise ValueError(end)
     return StoredTensor(path, entry["dtype"], shape, data + begin, end - begin)
+
+
+def stamp(files: Iterable[Path]) -> Stamp:
+    """Names, sizes and times of files: what tells that one was replaced. Those that are absent are left out."""
+    stats = [(file.name, file.stat()) for file in files if file.exists()]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:

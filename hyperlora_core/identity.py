@@ -1,9 +1,11 @@
 """A person as HyperLoRA sees them: unscaled rows of coefficients, one set for each photo, and where they came from."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from .cache import digest
 from .errors import HyperLoRAError
 
 
@@ -22,6 +24,11 @@ class Identity:
     base_rows: Tensor | None
     checkpoint: dict[str, str]
     photos: tuple[str, ...] = ()
+
+    @property
+    def cache_key(self) -> Hashable:
+        """What a LoRA of it depends on."""
+        return (digest(self.id_rows, self.base_rows), tuple(self.checkpoint.items()), self.photos)
 
     def check_checkpoint(self, source: dict[str, str]) -> None:
         """Refuse a checkpoint that did not make these rows: they mean nothing to another.

@@ -49,6 +49,7 @@ class FaceModels:
         embedder: the embedding of a face.
         provider: what runs them, one of ``PROVIDERS`` without "auto".
         encoder: which embedder it is.
+        content: sha256 of the three files.
     """
 
     detector: Any
@@ -56,6 +57,7 @@ class FaceModels:
     embedder: Any
     provider: str
     encoder: Encoder
+    content: tuple[str, ...]
 
     def describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks ``(106, 2)`` and embedding ``(512,)`` of a face on a picture ``(height, width, BGR)``."""
@@ -104,14 +106,14 @@ def load(path: Path, provider: str = "auto") -> FaceModels:
         )
     used = _provider_in_use(detector.session.get_providers()[0], provider)
     log.info("Faces are found with %s on %s", folder, used)
-    return FaceModels(detector, landmarker, embedder, used, face_encoder(read_from["recognition"]))
+    content = tuple(face_encoder(read_from[task]).sha256 for task in _ROLES)
+    return FaceModels(detector, landmarker, embedder, used, face_encoder(read_from["recognition"]), content)
 
 
-def stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of a folder's models: what tells that they were replaced."""
+def stamp(path: Path) -> files.Stamp:
+    """What tells that a folder's models were replaced."""
     places = [place for place in (path, path / path.name) if place.is_dir()]
-    found = sorted(file for place in places for file in place.glob("*.onnx"))
-    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found)
+    return files.stamp(sorted(file for place in places for file in place.glob("*.onnx")))
 
 
 def _model_files(path: Path) -> tuple[Path, list[Path]]:

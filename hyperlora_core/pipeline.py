@@ -1,19 +1,20 @@
 """The way from photos to a LoRA, in the four steps that the nodes and the command share."""
 
-import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from PIL import Image
 
 from . import __version__, crops
+from .cache import NOTHING_KEPT, Cache, digest
 from .clip import ClipVision
 from .errors import HyperLoRAError, NoFaceError
-from .faces import FaceAnalyzer, Reference, choose_face, sort_faces
+from .faces import Face, FaceAnalyzer, Reference, choose_face, sort_faces
 from .identity import Identity
 from .lora import LoRA, combine
 from .network.hyperlora import HyperLoRA
@@ -34,6 +35,7 @@ def find_references(
     match: Image.Image | None = None,
     on_no_face: str = "error",
     embed: bool = True,
+    cache: Cache = NOTHING_KEPT,
     report: Callable[[str], None] = log.warning,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Reference]:
@@ -49,6 +51,7 @@ def find_references(
             no photo is left; "bypass" reports that too, and gives an empty list.
         embed: find the embedding that the network is conditioned on, which takes a second look at each face; not needed
             where the network reads CLIP alone.
+        cache: where results are kept, and found again.
         report: told of each photo that is left out, and why, and of photos that hardly look like one person.
         progress: told of the number of photos done, after each.
 
@@ -63,19 +66,24 @@ def find_references(
         raise HyperLoRAError("no photo was given: connect at least one")
     if on_no_face not in ON_NO_FACE:
         raise HyperLoRAError(f"on_no_face is {on_no_face!r}; one of {', '.join(ON_NO_FACE)} was expected")
+
+    def detect(photo: Image.Image, sha256: str) -> Sequence[Face]:
+        return cache.get(("faces", analyzer.cache_key, sha256), lambda: analyzer.detect(photo))
+
     embedding = None
     if order == "best match" and match is not None:
         try:
-            embedding = choose_face(sort_faces(analyzer.detect(match))).embedding
+            embedding = choose_face(sort_faces(detect(match, digest(match)))).embedding
         except NoFaceError as error:
             raise NoFaceError(f"the reference photo for the best match: {error}") from error
     references, problems = [], []
     for number, photo in enumerate(photos, start=1):
-        faces = tuple(sort_faces(analyzer.detect(photo), order, embedding))
+        sha256 = digest(photo)
+        faces = tuple(sort_faces(detect(photo, sha256), order, embedding))
         try:
             face = choose_face(faces, index)
-            id_embed = analyzer.id_embedding(photo, face) if embed else None
-            references.append(Reference(photo, faces, face, id_embed, number))
+            id_embed = _id_embedding(analyzer, photo, sha256, face, cache) if embed else None
+            references.append(Reference(photo, sha256, faces, face, id_embed, number))
         except NoFaceError as error:
             problem = f"photo {number} of {len(photos)}: {error}"
             if on_no_face == "error":
@@ -92,8 +100,19 @@ def find_references(
     return references
 
 
+def _id_embedding(
+    analyzer: FaceAnalyzer, photo: Image.Image, photo_sha256: str, face: Face, cache: Cache
+) -> np.ndarray:
+    key = ("face embedding", analyzer.cache_key, photo_sha256, digest(face.box, face.landmarks))
+    return cache.get(key, lambda: analyzer.id_embedding(photo, face))
+
+
 def on_photos(
-    analyzer: FaceAnalyzer, references: Sequence[Reference], photos: Sequence[Image.Image], embed: bool = True
+    analyzer: FaceAnalyzer,
+    references: Sequence[Reference],
+    photos: Sequence[Image.Image],
+    embed: bool = True,
+    cache: Cache = NOTHING_KEPT,
 ) -> list[Reference]:
     """Put faces that were found on the photos that are given now: the same ones, or the same retouched.
 
@@ -102,6 +121,7 @@ def on_photos(
         references: from ``find_references``.
         photos: all that were given to it, in that order.
         embed: describe faces on retouched photos anew; not needed for the Base part.
+        cache: where results are kept, and found again.
 
     Raises:
         HyperLoRAError: the photos are others: fewer, or of other sizes.
@@ -116,12 +136,14 @@ def on_photos(
                 f"the faces are of other photos: photo {ref.number} was {ref.photo.width} x {ref.photo.height} when "
                 f"its face was found, and now {found}. Connect the same photos to both"
             )
-        if photo.tobytes() != ref.photo.tobytes():
+        sha256 = digest(photo)
+        if sha256 != ref.photo_sha256:
+            wanted = embed and ref.id_embed is not None
             try:
-                found_again = analyzer.id_embedding(photo, ref.face) if embed and ref.id_embed is not None else None
+                found_again = _id_embedding(analyzer, photo, sha256, ref.face, cache) if wanted else None
             except NoFaceError as error:
                 raise NoFaceError(f"photo {ref.number} of {len(photos)}, as it is now: {error}") from error
-            ref = replace(ref, photo=photo, id_embed=found_again)
+            ref = replace(ref, photo=photo, photo_sha256=sha256, id_embed=found_again)
         placed.append(ref)
     return placed
 
@@ -132,6 +154,7 @@ def encode_id(
     references: Sequence[Reference],
     remove_background: bool = True,
     grayscale: bool = False,
+    cache: Cache = NOTHING_KEPT,
 ) -> tuple[Identity, list[Image.Image]]:
     """Encode who the person is.
 
@@ -141,6 +164,7 @@ def encode_id(
         references: photos of one person.
         remove_background: show CLIP the face on grey only.
         grayscale: show CLIP the face without colour.
+        cache: where results are kept, and found again.
 
     Returns:
         The identity, empty where there is no reference, and the pictures that CLIP sees, or would if it were read.
@@ -150,12 +174,17 @@ def encode_id(
     """
     if not references:
         return Identity(None, None, network.source), []
-    pictures = [crops.id_image(ref.photo, ref.face.landmarks, remove_background, grayscale) for ref in references]
-    embeds = [torch.from_numpy(ref.id_embed) for ref in references if ref.id_embed is not None]
-    tokens = clip.tokens(clip.preprocess(pictures)) if clip is not None and network.config.reads_clip else None
-    rows = _finite(network.id_rows(torch.stack(embeds) if embeds else None, tokens), "coefficients")
-    photos = tuple(photo_hash(ref.photo) for ref in references)
-    return Identity(rows.cpu(), None, network.source, photos), pictures
+
+    def make() -> tuple[torch.Tensor, list[Image.Image]]:
+        pictures = [crops.id_image(ref.photo, ref.face.landmarks, remove_background, grayscale) for ref in references]
+        embeds = [torch.from_numpy(ref.id_embed) for ref in references if ref.id_embed is not None]
+        tokens = _tokens(clip, pictures, cache) if network.config.reads_clip else None
+        rows = network.id_rows(torch.stack(embeds) if embeds else None, tokens)
+        return _finite(rows.cpu(), "coefficients"), pictures
+
+    key = ("ID rows", *_encoded_by(network, clip), *_seen(references), remove_background, grayscale)
+    rows, pictures = cache.get(key, make)
+    return Identity(rows, None, network.source, tuple(ref.photo_sha256 for ref in references)), pictures
 
 
 def encode_base(
@@ -165,6 +194,7 @@ def encode_base(
     crop: bool = True,
     scale_lrtb: tuple[float, float, float, float] = (1, 1, 1, 1),
     safe_crop: bool = True,
+    cache: Cache = NOTHING_KEPT,
 ) -> tuple[Identity, list[Image.Image]]:
     """Encode what is not the person: background, clothing, light. The face is blurred.
 
@@ -175,6 +205,7 @@ def encode_base(
         crop: cut to the face's surroundings; else the whole photo.
         scale_lrtb: how far the cut reaches to the left, right, top and bottom, as factors.
         safe_crop: stay inside the photo.
+        cache: where results are kept, and found again.
 
     Returns:
         An identity with the Base part alone, empty where there is no reference, and the pictures that CLIP saw.
@@ -185,13 +216,40 @@ def encode_base(
     network.need_base()
     if not references:
         return Identity(None, None, network.source), []
-    pictures = [crops.base_image(ref.photo, ref.face.landmarks, crop, scale_lrtb, safe_crop) for ref in references]
-    tokens = clip.tokens(clip.preprocess(pictures)) if clip is not None else None
-    rows = _finite(network.base_rows(tokens), "coefficients")
-    return Identity(None, rows.cpu(), network.source), pictures
+
+    def make() -> tuple[torch.Tensor, list[Image.Image]]:
+        pictures = [crops.base_image(ref.photo, ref.face.landmarks, crop, scale_lrtb, safe_crop) for ref in references]
+        rows = network.base_rows(_tokens(clip, pictures, cache))
+        return _finite(rows.cpu(), "coefficients"), pictures
+
+    key = ("Base rows", *_encoded_by(network, clip), *_seen(references), crop, tuple(scale_lrtb), safe_crop)
+    rows, pictures = cache.get(key, make)
+    return Identity(None, rows, network.source), pictures
 
 
-def generate(network: HyperLoRA, identity: Identity, id_weight: float = 0.8, base_weight: float = 0.4) -> LoRA:
+def _tokens(clip: ClipVision | None, pictures: Sequence[Image.Image], cache: Cache) -> torch.Tensor | None:
+    """CLIP's tokens, kept by all pictures together: beside others a picture's tokens differ in their last bits."""
+    if clip is None:
+        return None
+    key = ("tokens", clip.cache_key, digest(*pictures))
+    return cache.get(key, lambda: clip.tokens(clip.preprocess(pictures)))
+
+
+def _encoded_by(network: HyperLoRA, clip: ClipVision | None) -> tuple[Hashable, ...]:
+    return (network.cache_key, clip.cache_key if clip is not None else None)
+
+
+def _seen(references: Sequence[Reference]) -> tuple[Hashable, ...]:
+    return tuple((ref.photo_sha256, digest(ref.face.landmarks, ref.id_embed)) for ref in references)
+
+
+def generate(
+    network: HyperLoRA,
+    identity: Identity,
+    id_weight: float = 0.8,
+    base_weight: float = 0.4,
+    cache: Cache = NOTHING_KEPT,
+) -> LoRA:
     """Make the LoRA of an identity: its ID part and, where it has one, its Base part, each at its weight.
 
     Args:
@@ -199,6 +257,7 @@ def generate(network: HyperLoRA, identity: Identity, id_weight: float = 0.8, bas
         identity: what to make it of.
         id_weight: strength of the ID-LoRA.
         base_weight: strength of the Base-LoRA.
+        cache: where results are kept, and found again: the same LoRA then, to be left as it is.
 
     Returns:
         One LoRA on the CPU, with the ranks of both parts side by side; empty where every weight is 0.
@@ -207,6 +266,11 @@ def generate(network: HyperLoRA, identity: Identity, id_weight: float = 0.8, bas
         HyperLoRAError: the identity is another checkpoint's, or a weight is not finite.
     """
     identity.check_checkpoint(network.source)
+    key = ("LoRA", network.cache_key, identity.cache_key, id_weight, base_weight)
+    return cache.get(key, lambda: _generate(network, identity, id_weight, base_weight))
+
+
+def _generate(network: HyperLoRA, identity: Identity, id_weight: float, base_weight: float) -> LoRA:
     parts = []
     if identity.id_rows is not None and id_weight != 0:
         parts.append((network.id_lora(network.mix(identity.id_rows)), id_weight))
@@ -226,11 +290,6 @@ def generate(network: HyperLoRA, identity: Identity, id_weight: float = 0.8, bas
         "hyperlora.base_weight": f"{base_weight if identity.base_rows is not None else 0:g}",
     }
     return LoRA(((key, _finite(value.cpu(), "weights")) for key, value in lora.items()), metadata)
-
-
-def photo_hash(photo: Image.Image) -> str:
-    """sha256 of a photo's size and pixels."""
-    return hashlib.sha256(f"{photo.size}:".encode() + photo.tobytes()).hexdigest()
 
 
 def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> None:

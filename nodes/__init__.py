@@ -2,15 +2,16 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import faces, folders, identity, lora, models, neighbours, portrait, public_pack
+from . import cache, faces, folders, identity, lora, models, neighbours, portrait, public_pack
 
 
 class HyperLoRAExtension(ComfyExtension):
     """What the pack brings to ComfyUI."""
 
     async def on_load(self) -> None:
-        """Register the model folders, and look out for the public pack."""
+        """Register the model folders, and listen to ComfyUI's wishes."""
         folders.register_folders()
+        cache.clear_with_comfyui()
         neighbours.look_out()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -6,6 +6,7 @@ from PIL import Image
 from ..hyperlora_core.faces import ORDERS, Reference, draw_faces
 from ..hyperlora_core.photos import to_images, to_photos
 from ..hyperlora_core.pipeline import find_references
+from .cache import cache
 from .models import LoadedHyperLoRA
 from .progress import Remarks, photo_progress
 from .sockets import CATEGORY, Faces, hyper_lora_input, on_no_face_input, photos_input
@@ -36,6 +37,7 @@ def find_faces(
         match,
         on_no_face,
         embed=hyper_lora.config.reads_faces,
+        cache=cache(),
         report=remarks,
         progress=photo_progress(len(photos)),
     )

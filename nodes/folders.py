@@ -5,6 +5,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ..hyperlora_core.files import Stamp, stamp
 from ..hyperlora_core.layout import MODULES_JSON, PARTS
 
 _CHECKPOINT_FILES = {MODULES_JSON, *(f"{part}.safetensors" for part in PARTS)}
@@ -37,12 +38,11 @@ def hyper_lora_models() -> dict[str, Path]:
     return found
 
 
-def stamp(model: str | None, face_model: str | None) -> tuple[tuple[str, int, int], ...]:
-    """Sizes and times of a checkpoint's files, of face models and of CLIP: ComfyUI loads again when they change."""
+def stamp_of_models(model: str | None, face_model: str | None) -> Stamp:
+    """What tells that a checkpoint, face models or CLIP were replaced: ComfyUI loads again then."""
     paths = [hyper_lora_models().get(model or ""), face_folder(face_model) if face_model else None]
     files = [file for path in paths if path for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    stats = [(str(file), file.stat()) for file in [*files, *clip_files().values()] if file.exists()]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+    return stamp([*files, *clip_files().values()])
 
 
 def clip_files() -> dict[str, Path]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..hyperlora_core.photos import to_images
 from ..hyperlora_core.pipeline import encode_base, encode_id
+from .cache import cache
 from .sockets import CATEGORY, Faces, IdentitySocket, hyper_lora_input
 
 CROP_SIZE = 512
@@ -55,7 +56,8 @@ class HyperLoRAEncodeIdentity(io.ComfyNode):
 
     @classmethod
     def execute(cls, hyper_lora, faces, remove_background: bool = True, grayscale: bool = False) -> io.NodeOutput:
-        identity, pictures = encode_id(hyper_lora.network(), hyper_lora.clip(), faces, remove_background, grayscale)
+        network, clip = hyper_lora.network, hyper_lora.clip()
+        identity, pictures = encode_id(network, clip, faces, remove_background, grayscale, cache())
         crops, shown = crops_of(cls, pictures)
         return io.NodeOutput(identity, crops, ui=shown)
 
@@ -116,7 +118,8 @@ class HyperLoRAEncodeBase(io.ComfyNode):
         identity=None,
     ) -> io.NodeOutput:
         scales = (scale_left, scale_right, scale_top, scale_bottom)
-        base, pictures = encode_base(hyper_lora.network(), hyper_lora.clip(), faces, crop, scales, safe_crop)
+        network, clip = hyper_lora.network, hyper_lora.clip()
+        base, pictures = encode_base(network, clip, faces, crop, scales, safe_crop, cache())
         whole = base if identity is None else identity.with_base(base)
         crops, shown = crops_of(cls, pictures)
         return io.NodeOutput(whole, crops, ui=shown)

@@ -13,6 +13,7 @@ from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.lora import LoRA
 from ..hyperlora_core.pipeline import generate
+from .cache import cache
 from .models import DTYPES
 from .progress import Remarks
 from .sockets import CATEGORY, IdentitySocket, LoraSocket, hyper_lora_input, id_weight_input, weight_input
@@ -45,7 +46,7 @@ class HyperLoRAGenerate(io.ComfyNode):
 
     @classmethod
     def execute(cls, hyper_lora, identity, id_weight: float = 0.8, base_weight: float = 0.4) -> io.NodeOutput:
-        return io.NodeOutput(generate(hyper_lora.network(), identity, id_weight, base_weight))
+        return io.NodeOutput(generate(hyper_lora.network, identity, id_weight, base_weight, cache()))
 
 
 class HyperLoRAApply(io.ComfyNode):

@@ -15,10 +15,11 @@ from ..hyperlora_core.doors.comfyui import Operations
 from ..hyperlora_core.encoders import OTHER_ENCODERS, Encoder, check_clip, check_face
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces import FaceAnalyzer
+from ..hyperlora_core.network.bases import Bases
 from ..hyperlora_core.network.hyperlora import HyperLoRA
 from ..hyperlora_core.onnx_models import PROVIDERS
 from ..hyperlora_core.pipeline import TRIGGER_WORDS
-from .folders import clip_files, face_folder, face_folders, hyper_lora_models, searched, stamp
+from .folders import clip_files, face_folder, face_folders, hyper_lora_models, searched, stamp_of_models
 from .sockets import CATEGORY, HyperLoraModel, other_encoders_input
 
 AUTO = "auto"
@@ -30,37 +31,40 @@ log = logging.getLogger(__name__)
 
 
 class LoadedHyperLoRA:
-    """What a HYPER_LORA socket carries: the network, its CLIP and its face models, each moved by ComfyUI.
+    """What a HYPER_LORA socket carries: the network, its CLIP and its face models.
 
-    CLIP and the face models are opened when first used.
+    CLIP and the face models are opened when first used. The weights are ComfyUI's to move, each part of the network by
+    itself: it is asked for a part that is about to compute. The bases, nine tenths of them, stay where they are if the
+    device has no room beside the models that are there; each leaf is then moved when it is mixed.
+
+    Attributes:
+        network: the HyperLoRA.
+        patcher: the resampler's; by this name ComfyUI knows that a model is meant.
+        config: the network's shapes.
+        encoders: what it was trained with.
     """
 
     def __init__(
         self, network: HyperLoRA, clip_path: Path | None, face_path: Path, provider: str, other_encoders: str
     ) -> None:
         network.compute_device = comfy.model_management.get_torch_device()
-        self.patcher = _patcher(network)
+        network.before_use = self._load_part
+        self.network = network
+        self._patchers = {part: _patcher(part) for part in network.children()}
+        self.patcher = self._patchers[network.resampler]
         self.config = network.config
         self.encoders = network.encoders
         self._clip_path, self._dtype = clip_path, network.compute_dtype
         self._face_path, self._provider = face_path, provider
         self._other_encoders = other_encoders
         self._clip: ClipVision | None = None
-        self._clip_patcher: comfy.model_patcher.ModelPatcher | None = None
-
-    def network(self) -> HyperLoRA:
-        """The network, on the device that computes."""
-        comfy.model_management.load_models_gpu([self.patcher])
-        return self.patcher.model
 
     def clip(self) -> ClipVision | None:
-        """The CLIP vision tower, on the device that computes; None where the network reads none."""
-        if self._clip_path is None:
-            return None
-        if self._clip is None:
+        """The CLIP vision tower; None where the network reads none."""
+        if self._clip is None and self._clip_path is not None:
             self._clip = ClipVision.load(self._clip_path, dtype=self._dtype)
-            self._clip_patcher = _patcher(self._clip.model)
-        comfy.model_management.load_models_gpu([self._clip_patcher])
+            patcher = _patcher(self._clip.model)
+            self._clip.before_use = lambda tower: comfy.model_management.load_models_gpu([patcher])
         return self._clip
 
     def analyzer(self) -> FaceAnalyzer:
@@ -69,6 +73,23 @@ class LoadedHyperLoRA:
         if self.config.reads_faces:
             check_face(self.encoders.face, analyzer.embedder, self._other_encoders)
         return analyzer
+
+    def _load_part(self, part: torch.nn.Module) -> None:
+        """Have ComfyUI move a part to the device that computes, unless it is streamed there."""
+        patcher = self._patchers[part]
+        if isinstance(part, Bases) and not _has_room(patcher):
+            log.info("Little memory is free on %s: HyperLoRA's bases go through it piece by piece", patcher.load_device)
+        else:
+            comfy.model_management.load_models_gpu([patcher])
+
+
+def _has_room(patcher: comfy.model_patcher.ModelPatcher) -> bool:
+    """Whether a model can go to its device without another one leaving it; ComfyUI pages dynamic ones itself."""
+    device = patcher.load_device
+    if patcher.is_dynamic() or comfy.model_management.is_device_cpu(device):
+        return True
+    free = comfy.model_management.get_free_memory(device) - comfy.model_management.minimum_inference_memory()
+    return free >= patcher.model_size() - patcher.loaded_size()
 
 
 def _patcher(model: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
@@ -231,7 +252,7 @@ class HyperLoRALoadModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None = None, face_model: str | None = None, **_: object) -> object:
-        return stamp(model, FACE_MODEL if face_model == AUTO else face_model)
+        return stamp_of_models(model, FACE_MODEL if face_model == AUTO else face_model)
 
     @classmethod
     def execute(

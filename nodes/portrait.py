@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.pipeline import TRIGGER_WORDS, encode_base, encode_id, generate
+from .cache import cache
 from .faces import find_faces, photos_of
 from .identity import crops_of, crops_output
 from .sockets import (
@@ -66,10 +67,10 @@ class HyperLoRAPortrait(io.ComfyNode):
                 "set it to 0"
             )
         references, remarks = find_faces(hyper_lora, photos_of(images), on_no_face)
-        network, clip = hyper_lora.network(), hyper_lora.clip()
-        identity, pictures = encode_id(network, clip, references)
+        network, clip = hyper_lora.network, hyper_lora.clip()
+        identity, pictures = encode_id(network, clip, references, cache=cache())
         if base_weight != 0:
-            identity = identity.with_base(encode_base(network, clip, references)[0])
-        lora = generate(network, identity, id_weight, base_weight)
+            identity = identity.with_base(encode_base(network, clip, references, cache=cache())[0])
+        lora = generate(network, identity, id_weight, base_weight, cache())
         crops, shown = crops_of(cls, pictures)
         return io.NodeOutput(apply_lora(model, lora, 1.0), crops, TRIGGER_WORDS, lora, ui=remarks.ui(shown))

@@ -18,8 +18,9 @@ from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
 from ..hyperlora_core.photos import to_photos
 from ..hyperlora_core.pipeline import encode_base, encode_id, generate, on_photos
+from .cache import cache
 from .faces import find_faces
-from .folders import clip_files, face_folders, hyper_lora_models, stamp
+from .folders import clip_files, face_folders, hyper_lora_models, stamp_of_models
 from .identity import CROP_SIZE, crops_of
 from .lora import save_lora
 from .models import AUTO, DTYPES, FACE_MODEL, LoadedHyperLoRA, load_hyper_lora
@@ -232,7 +233,7 @@ class HyperLoRALoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None = None, face_analyzer: str | None = None, **_: object) -> object:
-        return stamp(model, face_analyzer)
+        return stamp_of_models(model, face_analyzer)
 
     @classmethod
     def execute(cls, config: Config, model: str, dtype: str, other_encoders: str = OTHER_ENCODERS[0]) -> io.NodeOutput:
@@ -271,7 +272,7 @@ class HyperLoRAUniLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None = None, face_analyzer: str | None = None, **_: object) -> object:
-        return stamp(model, face_analyzer)
+        return stamp_of_models(model, face_analyzer)
 
     @classmethod
     def execute(
@@ -324,10 +325,9 @@ class HyperLoRAIDCond(io.ComfyNode):
     def execute(
         cls, hyper_lora, images, face_attr, grayscale: bool = False, remove_background: bool = True
     ) -> io.NodeOutput:
-        references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images))
-        identity, pictures = encode_id(
-            hyper_lora.network(), hyper_lora.clip(), references, remove_background, grayscale
-        )
+        references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images), cache=cache())
+        network, clip = hyper_lora.network, hyper_lora.clip()
+        identity, pictures = encode_id(network, clip, references, remove_background, grayscale, cache())
         return io.NodeOutput(identity, crops_of(cls, pictures)[0])
 
 
@@ -361,9 +361,10 @@ class HyperLoRABaseCond(io.ComfyNode):
         crop_scale_LRTB: str = "1,1,1,1",
         safe_crop: bool = True,
     ) -> io.NodeOutput:
-        references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images), embed=False)
+        references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images), embed=False, cache=cache())
         scales = _scales(crop_scale_LRTB)
-        identity, pictures = encode_base(hyper_lora.network(), hyper_lora.clip(), references, crop, scales, safe_crop)
+        network, clip = hyper_lora.network, hyper_lora.clip()
+        identity, pictures = encode_base(network, clip, references, crop, scales, safe_crop, cache())
         size = None if len({picture.size for picture in pictures}) == 1 else CROP_SIZE
         return io.NodeOutput(identity, crops_of(cls, pictures, size)[0])
 
@@ -386,7 +387,7 @@ class HyperLoRAGenerateIDLoRA(io.ComfyNode):
 
     @classmethod
     def execute(cls, hyper_lora, id_cond) -> io.NodeOutput:
-        return io.NodeOutput(generate(hyper_lora.network(), id_cond, id_weight=1.0))
+        return io.NodeOutput(generate(hyper_lora.network, id_cond, id_weight=1.0, cache=cache()))
 
 
 class HyperLoRAGenerateBaseLoRA(io.ComfyNode):
@@ -400,7 +401,7 @@ class HyperLoRAGenerateBaseLoRA(io.ComfyNode):
 
     @classmethod
     def execute(cls, hyper_lora, base_cond) -> io.NodeOutput:
-        return io.NodeOutput(generate(hyper_lora.network(), base_cond, base_weight=1.0))
+        return io.NodeOutput(generate(hyper_lora.network, base_cond, base_weight=1.0, cache=cache()))
 
 
 class HyperLoRAUniGenerateIDLoRA(io.ComfyNode):
@@ -422,9 +423,9 @@ class HyperLoRAUniGenerateIDLoRA(io.ComfyNode):
         on_no_face: str = "error",
     ) -> io.NodeOutput:
         references, remarks = find_faces(hyper_lora, to_photos(images), on_no_face)
-        network = hyper_lora.network()
-        identity, _ = encode_id(network, hyper_lora.clip(), references, remove_background, grayscale)
-        return io.NodeOutput(generate(network, identity, id_weight=1.0), ui=remarks.ui())
+        network = hyper_lora.network
+        identity, _ = encode_id(network, hyper_lora.clip(), references, remove_background, grayscale, cache())
+        return io.NodeOutput(generate(network, identity, id_weight=1.0, cache=cache()), ui=remarks.ui())
 
 
 class HyperLoRAApplyLoRA(io.ComfyNode):

@@ -1,6 +1,8 @@
 """ComfyUI's side: LoRAs patched into its UNet, and leaves whose weights it moves and casts itself."""
 
 import json
+import weakref
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,6 +19,9 @@ from torch import Tensor, nn
 from ..errors import HyperLoRAError
 from ..lora import LoRA
 from ..network import ops
+
+_CLONES = 8  # kept a model
+_Clones = OrderedDict[tuple[int, float, Any], tuple[weakref.ref, comfy.model_patcher.ModelPatcher]]
 
 BASE_MODEL_NAMES = {
     "SD15": "SD 1.5",
@@ -88,17 +93,34 @@ def apply_lora(
         strength: what delta W is multiplied by; any real number.
 
     Returns:
-        A clone with the patches, or ``model`` itself where nothing would change.
+        A clone with the patches, or ``model`` itself where nothing would change. The same clone for the same model,
+        ``LoRA`` and strength, while both are there: ComfyUI has nothing to patch anew then.
 
     Raises:
         HyperLoRAError: the base model has not every target of the LoRA, by name and by shape.
     """
     if strength == 0 or not lora:
         return model
-    patches = _adapters(model, lora) if isinstance(lora, LoRA) else _foreign_patches(model, lora)
-    patched = model.clone()
-    patched.add_patches(patches, strength)
-    return patched
+    if not isinstance(lora, LoRA):
+        return _clone_with(model, _foreign_patches(model, lora), strength)
+    # kept on the model itself, and by weak references to LoRAs: no clone outlives the one or the other
+    kept: _Clones = model.__dict__.setdefault("hyperlora_clones", OrderedDict())
+    key = (id(lora), strength, model.patches_uuid)
+    if key not in kept:
+        clone = _clone_with(model, _adapters(model, lora), strength)
+        kept[key] = weakref.ref(lora, lambda _: kept.pop(key, None)), clone
+        if len(kept) > _CLONES:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return kept[key][1]
+
+
+def _clone_with(
+    model: comfy.model_patcher.ModelPatcher, patches: dict[str, Any], strength: float
+) -> comfy.model_patcher.ModelPatcher:
+    clone = model.clone()
+    clone.add_patches(patches, strength)
+    return clone
 
 
 def _adapters(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, LoRAAdapter]:

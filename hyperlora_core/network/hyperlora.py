@@ -4,6 +4,7 @@ Shapes: refs photos of one person, M attention modules, 8 M rows of coefficients
 Source: HyperLoRA, arXiv 2503.16944.
 """
 
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ..checkpoint import read_checkpoint
 from ..encoders import UNKNOWN
 from ..errors import HyperLoRAError
+from ..files import stamp
 from ..lora import LoRA
 from . import ops
 from .bases import Bases
@@ -51,6 +53,7 @@ class HyperLoRA(nn.Module):
         compute_dtype: the type computed in.
         source: name and fingerprint of the checkpoint, once loaded.
         encoders: what the checkpoint was trained with, as far as it says.
+        before_use: called with each part that is about to compute, by which a host moves its weights.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class HyperLoRA(nn.Module):
         self.compute_dtype = torch.float32
         self.source: dict[str, str] = {}
         self.encoders = UNKNOWN
+        self.before_use: Callable[[nn.Module], None] = lambda part: None
+        self._content: Hashable = object()
         size = config.basis_size
         if config.id_embed_dim is not None:
             self.id_projector = IDProjector(
@@ -97,8 +102,14 @@ class HyperLoRA(nn.Module):
         model.load_state_dict(checkpoint.state_dict(model.shapes()), assign=True)
         model.source = {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint}
         model.encoders = checkpoint.encoders
+        model._content = (checkpoint.fingerprint, stamp(sorted({t.path for _, _, t in checkpoint.tensors()})))
         model.compute_device, model.compute_dtype = torch.device(device), dtype
         return model.requires_grad_(False).eval().to(device)
+
+    @property
+    def cache_key(self) -> Hashable:
+        """What its results depend on, beside its inputs; its weights are taken to be as they were loaded."""
+        return (self._content, str(self.compute_device), self.compute_dtype)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of every tensor that it is made of."""
@@ -120,6 +131,7 @@ class HyperLoRA(nn.Module):
         conditions = []
         if self.config.id_embed_dim is not None:
             embeds = self._input("face embeddings", id_embeds, 2, self.config.id_embed_dim)
+            self.before_use(self.id_projector)
             conditions.append(self.id_projector(embeds))
         if self.config.reads_clip:
             conditions.append(self._input("CLIP tokens", clip_tokens, 3, self.config.id_resampler.condition_dims[-1]))
@@ -128,6 +140,7 @@ class HyperLoRA(nn.Module):
                 f"{len(conditions[0])} face embeddings and CLIP tokens of {len(conditions[1])} photos were given; "
                 "each photo needs one of both"
             )
+        self.before_use(self.resampler)
         return self.resampler(conditions).float()
 
     def base_rows(self, clip_tokens: Tensor | None) -> Tensor:
@@ -143,6 +156,7 @@ class HyperLoRA(nn.Module):
             HyperLoRAError: the checkpoint has no Base parts, or the tokens do not fit it.
         """
         base = self.need_base()
+        self.before_use(self.base_resampler)
         return self.base_resampler([self._input("CLIP tokens", clip_tokens, 3, base.condition_dims[0])]).float()
 
     @staticmethod
@@ -218,6 +232,7 @@ class HyperLoRA(nn.Module):
             raise HyperLoRAError(
                 f"coefficients of shape {expected} a person were expected, got {tuple(coefficients.shape)}"
             )
+        self.before_use(bases)
         people: list[list[tuple[str, Tensor, Tensor]]] = [[] for _ in coefficients]
         for name, down, up in bases(coefficients.to(self.compute_device, self.compute_dtype)):
             for matrices, one_down, one_up in zip(people, down.unbind(), up.unbind(), strict=True):

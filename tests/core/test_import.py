@@ -38,6 +38,7 @@ print(sorted(name for name in dir(module) if not name.startswith("_")), "torch" 
 def test_the_surface_is_short():
     assert set(dir(hyperlora_core)) == {
         "TRIGGER_WORDS",
+        "Cache",
         "ClipVision",
         "Face",
         "FaceAnalyzer",

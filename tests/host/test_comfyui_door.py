@@ -1,6 +1,8 @@
 """ComfyUI's own classes, in this process: LoRAs patched into its UNets, and the network run by its leaves."""
 
+import gc
 import sys
+import weakref
 from types import ModuleType
 
 import pytest
@@ -160,6 +162,42 @@ def test_the_given_model_is_left_as_it_was(vega, plain, lora):
     patched_weights(apply(vega, lora, 1.0))
     assert vega.patches == {} and vega.patches_uuid == before
     assert all(torch.equal(weight, plain[name]) for name, weight in patched_weights(vega).items())
+
+
+def test_the_same_clone_is_given_again_so_that_nothing_is_patched_anew(vega, plain, lora):
+    model = vega.clone()
+    first = apply(model, lora, 0.5)
+    assert apply(model, lora, 0.5) is first
+    for other, given, strength in ((model, lora, 0.6), (vega.clone(), lora, 0.5), (model, LoRA(lora), 0.5)):
+        assert apply(other, given, strength) is not first
+    changed = model.clone()
+    changed.add_patches({"diffusion_model.input_blocks.0.0.weight": (torch.zeros(1),)}, 0.0)
+    model.patches_uuid = changed.patches_uuid  # a node that patched the model it was given
+    assert apply(model, lora, 0.5) is not first
+    assert_equal_weights(patched_weights(apply(model, lora, 0.6)), patched_weights(apply(vega.clone(), lora, 0.6)))
+
+
+def assert_equal_weights(one, other):
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_kept_clone_outlives_neither_the_lora_nor_the_model(vega, lora):
+    model, own = vega.clone(), LoRA(lora)
+    clone = weakref.ref(apply(model, own, 0.5))
+    gc.collect()
+    assert clone() is not None
+    del own
+    gc.collect()
+    assert clone() is None
+    own = LoRA(lora)
+    clone, model_ref = weakref.ref(apply(model, own, 0.5)), weakref.ref(model)
+    del model
+    gc.collect()
+    assert clone() is None and model_ref() is None
+    model = vega.clone()
+    clones = [weakref.ref(apply(model, own, strength / 10)) for strength in range(1, 12)]
+    gc.collect()
+    assert [clone() is not None for clone in clones] == [False] * 3 + [True] * 8
 
 
 def test_loras_add_up(vega, plain, lora):

@@ -1,0 +1,119 @@
+"""Results that are kept, by what they were made of: photos, settings, models. A kept result is the computed one."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+T = TypeVar("T")
+
+_ENTRY = 1024  # bytes that an entry takes besides its numbers
+
+
+class Cache:
+    """Results by key; those that were not asked for longest go first where they would fill more than ``limit``.
+
+    Args:
+        limit: bytes; 0 keeps nothing.
+    """
+
+    def __init__(self, limit: int = 0) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._nbytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was kept under a key, or else what ``make`` gives; the same object each time, so nobody may change it.
+
+        Args:
+            key: all that the result depends on.
+            make: computes the result; what it raises is passed on, and nothing is kept.
+        """
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+        value = make()
+        with self._lock:
+            if key in self._kept:
+                return self._kept[key][0]  # another thread was faster
+            size = size_of(value) + _ENTRY
+            if size <= self._limit:
+                self._kept[key] = value, size
+                self._nbytes += size
+                self._drop()
+        return value
+
+    @property
+    def limit(self) -> int:
+        """Bytes that are kept at most."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        with self._lock:
+            self._limit = limit
+            self._drop()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept."""
+        return self._nbytes
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+            self._nbytes = 0
+
+    def _drop(self) -> None:
+        while self._nbytes > self._limit:
+            _, (_, size) = self._kept.popitem(last=False)
+            self._nbytes -= size
+
+
+NOTHING_KEPT = Cache(0)
+"""The cache of those who want none."""
+
+
+def size_of(value: Any) -> int:
+    """Bytes of all the arrays, tensors and pictures in a value."""
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return value.nbytes
+    if isinstance(value, Image.Image):
+        return value.width * value.height * len(value.getbands())
+    if isinstance(value, Mapping):
+        return sum(map(size_of, value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(size_of, value))
+    if is_dataclass(value):
+        return sum(size_of(getattr(value, field.name)) for field in fields(value))
+    return 0
+
+
+def digest(*values: np.ndarray | torch.Tensor | Image.Image | None) -> str:
+    """sha256 over values: their types, shapes and numbers."""
+    sha = hashlib.sha256()
+    for value in values:
+        for part in _bytes_of(value):
+            sha.update(part)
+    return sha.hexdigest()
+
+
+def _bytes_of(value: np.ndarray | torch.Tensor | Image.Image | None) -> Iterable[bytes | memoryview]:
+    if value is None:
+        return (b"none;",)
+    if isinstance(value, Image.Image):
+        return f"picture {value.mode} {value.size};".encode(), value.tobytes()
+    array = np.ascontiguousarray(value)
+    return f"numbers {array.dtype} {array.shape};".encode(), array.tobytes()

@@ -1,0 +1,222 @@
+"""Results that are kept: bounded in bytes, by content, and never other than the computed ones."""
+
+import os
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance
+
+from demo.models import CLIP_VISION, HYPER_LORA
+from hyperlora_core import (
+    ClipVision,
+    FaceAnalyzer,
+    HyperLoRA,
+    encode_base,
+    encode_id,
+    find_references,
+    generate,
+    open_photo,
+)
+from hyperlora_core.cache import Cache, digest, size_of
+from hyperlora_core.errors import NoFaceError
+from hyperlora_core.pipeline import on_photos
+
+MB = 1 << 20
+
+
+def numbers(megabytes: float) -> torch.Tensor:
+    return torch.zeros(int(megabytes * MB), dtype=torch.uint8)
+
+
+def test_what_was_asked_for_longest_ago_goes_first():
+    cache = Cache(4 * MB)
+    for key in "abc":
+        cache.get(key, lambda: numbers(1))
+    cache.get("a", pytest.fail)
+    cache.get("d", lambda: numbers(1))
+    assert cache.nbytes <= 4 * MB and len(cache) == 3
+    for key in "cad":
+        cache.get(key, pytest.fail)
+    made = []
+    cache.get("b", lambda: made.append(1))
+    assert made
+
+
+def test_a_smaller_limit_holds_at_once_and_what_is_larger_than_it_throws_nothing_out():
+    cache = Cache(4 * MB)
+    for key in "abc":
+        cache.get(key, lambda: numbers(1))
+    assert len(cache.get("large", lambda: numbers(5))) == 5 * MB
+    assert len(cache) == 3
+    cache.limit = 2 * MB
+    assert len(cache) == 1 and cache.nbytes <= 2 * MB
+    cache.get("c", pytest.fail)
+    cache.clear()
+    assert (len(cache), cache.nbytes) == (0, 0)
+
+
+def test_nothing_is_kept_without_a_limit_or_after_an_error():
+    for cache in (Cache(), Cache(MB)):
+        with pytest.raises(ZeroDivisionError):
+            cache.get("a", lambda: 1 / 0)
+        assert len(cache) == 0
+    Cache().get("a", lambda: None)
+    assert len(Cache()) == 0
+
+
+def test_threads_get_one_object_and_the_bytes_add_up():
+    cache, found = Cache(50 * MB), []
+
+    def ask() -> None:
+        for i in range(200):
+            found.append(cache.get(i % 20, lambda: numbers(1)))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(value) for value in found}) == 20
+    assert cache.nbytes == sum(size for _, size in cache._kept.values())
+
+
+def test_sizes_are_of_the_numbers():
+    picture = Image.new("RGB", (10, 20))
+    assert size_of([picture, np.zeros(3), {"a": torch.zeros(5)}, None, "text"]) == 600 + 24 + 20
+
+
+def test_a_digest_is_of_type_shape_and_numbers():
+    zeros = np.zeros((2, 3), np.float32)
+    others = [zeros.T, zeros.astype(np.float64), zeros + 1, None, Image.new("RGB", (2, 3)), Image.new("RGB", (3, 2))]
+    assert len({digest(value) for value in [zeros, *others]}) == 7
+    assert digest(zeros, None) != digest(None, zeros)
+    assert digest(torch.zeros(2, 3)) == digest(zeros.copy())
+
+
+# --- the whole way ---
+
+
+class Counted:
+    """The demo's models, and a count of what computed."""
+
+    def __init__(self, models, face_pack):
+        self.network = HyperLoRA.load(models / "hyper_lora" / HYPER_LORA)
+        self.clip = ClipVision.load(models / "clip_vision" / CLIP_VISION)
+        self.analyzer = FaceAnalyzer.load(face_pack)
+        self.computed: list[str] = []
+        self.network.before_use = lambda part: self.computed.append(type(part).__name__)
+        self.clip.before_use = lambda part: self.computed.append("CLIP")
+
+    def __call__(self, photos, cache, **settings):
+        with torch.inference_mode():
+            references = find_references(self.analyzer, photos, cache=cache)
+            identity, pictures = encode_id(self.network, self.clip, references, cache=cache, **settings)
+            identity = identity.with_base(encode_base(self.network, self.clip, references, cache=cache)[0])
+            return generate(self.network, identity, cache=cache), pictures
+
+
+@pytest.fixture
+def counted(models, face_pack):
+    return Counted(models, face_pack)
+
+
+def same(one, other) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_same_photos_again_compute_nothing_and_give_the_same(counted, photos, monkeypatch):
+    cache = Cache(256 * MB)
+    people = [[open_photo(photos[name])] for name in ("obama", "biden", "astronaut")]
+    plain = [counted(photo, Cache())[0] for photo in people]
+    first = [counted(photo, cache)[0] for photo in people]
+    assert all(map(same, plain, first))
+    assert cache.nbytes <= cache.limit
+    counted.computed.clear()
+    monkeypatch.setattr(counted.analyzer, "_detect_at", lambda *_: pytest.fail("a face was looked for again"))
+    again = [counted([open_photo(photos[name])], cache)[0] for name in ("biden", "obama", "astronaut", "biden")]
+    assert counted.computed == []
+    assert [lora is first[i] for lora, i in zip(again, (1, 0, 2, 1), strict=True)] == [True] * 4
+
+
+def test_whatever_the_result_depends_on_is_told_apart(counted, models, face_pack, photos, tmp_path):
+    """Each of these alone computes anew, and gives what it gives without a cache."""
+    cache = Cache(256 * MB)
+    obama, obama2 = open_photo(photos["obama"]), open_photo(photos["obama2"])
+    counted([obama], cache)
+    ways = {
+        "another photo": ([obama2], {}),
+        "two photos": ([obama, obama2], {}),
+        "the other order": ([obama2, obama], {}),
+        "one pixel": ([with_another_pixel(obama)], {}),
+        "grey": ([obama], {"grayscale": True}),
+        "with background": ([obama], {"remove_background": False}),
+    }
+    for way, (given, settings) in ways.items():
+        counted.computed.clear()
+        found, pictures = counted(given, cache, **settings)
+        assert counted.computed, way
+        expected, expected_pictures = counted(given, Cache(), **settings)
+        assert same(found, expected), way
+        assert pictures == expected_pictures, way
+
+
+def with_another_pixel(photo: Image.Image) -> Image.Image:
+    changed = photo.copy()
+    red, green, blue = changed.getpixel((0, 0))
+    changed.putpixel((0, 0), (red ^ 1, green, blue))
+    return changed
+
+
+def test_a_checkpoint_that_was_replaced_or_computes_elsewhere_has_results_of_its_own(counted, models):
+    keys = {counted.network.cache_key, HyperLoRA.load(models / "hyper_lora" / HYPER_LORA).cache_key}
+    assert len(keys) == 1
+    keys.add(HyperLoRA.load(models / "hyper_lora" / HYPER_LORA, dtype=torch.bfloat16).cache_key)
+    keys.add(HyperLoRA(counted.network.config).cache_key)
+    keys.add(HyperLoRA(counted.network.config).cache_key)
+    file = next((models / "hyper_lora" / HYPER_LORA).glob("resampler.safetensors"))
+    stat = file.stat()
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    try:
+        keys.add(HyperLoRA.load(models / "hyper_lora" / HYPER_LORA).cache_key)
+    finally:
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert len(keys) == 5
+    clips = {ClipVision.load(models / "clip_vision" / CLIP_VISION, dtype=dtype).cache_key for dtype in DTYPES}
+    assert len(clips) == len(DTYPES)
+
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def test_a_photo_without_a_face_is_refused_each_time_and_a_retouched_one_looked_at_again(counted, photos):
+    cache = Cache(256 * MB)
+    for _ in range(2):
+        with pytest.raises(NoFaceError, match="photo 1 of 1: no face was found"):
+            find_references(counted.analyzer, [Image.new("RGB", (200, 200))], cache=cache)
+    photo = open_photo(photos["obama"])
+    references = find_references(counted.analyzer, [photo], cache=cache)
+    retouched = ImageEnhance.Brightness(photo).enhance(1.2)
+    (placed,) = on_photos(counted.analyzer, references, [retouched], cache=cache)
+    (expected,) = on_photos(counted.analyzer, references, [retouched])
+    assert np.array_equal(placed.id_embed, expected.id_embed)
+    assert not np.array_equal(placed.id_embed, references[0].id_embed)
+    assert placed.photo_sha256 != references[0].photo_sha256
+    assert on_photos(counted.analyzer, references, [photo.copy()], cache=cache) == references
+
+
+def test_an_identity_is_told_apart_by_its_rows(counted, photos):
+    cache = Cache(256 * MB)
+    with torch.inference_mode():
+        references = find_references(counted.analyzer, [open_photo(photos["obama"])], cache=cache)
+        identity, _ = encode_id(counted.network, counted.clip, references, cache=cache)
+        lora = generate(counted.network, identity, cache=cache)
+        mixed = replace(identity, id_rows=identity.id_rows * 2 + 1)
+        assert generate(counted.network, replace(identity, id_rows=identity.id_rows.clone()), cache=cache) is lora
+        for other, weight in ((mixed, 0.8), (identity, 0.9), (replace(identity, photos=("x",)), 0.8)):
+            found = generate(counted.network, other, weight, cache=cache)
+            assert found is not lora
+            expected = generate(counted.network, other, weight)
+            assert same(found, expected) and found.metadata == expected.metadata
