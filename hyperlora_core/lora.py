@@ -104,6 +104,19 @@ class LoRA(dict[str, Tensor]):
         tensors = {key: value if key.endswith(".alpha") else value.to(dtype) for key, value in self.items()}
         return LoRA(tensors, self.metadata)
 
+    def cpu(self) -> "LoRA":
+        """The same LoRA on the CPU, all its matrices brought there in one copy; itself where it is there already."""
+        away = {key: value for key, value in self.items() if value.device.type != "cpu"}
+        if not away:
+            return self
+        return LoRA({**self, **dict(zip(away, in_one_copy(list(away.values()), "cpu"), strict=True))}, self.metadata)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds no NaN and no infinity."""
+        sums = [value.sum(dtype=torch.float32) for value in self.values()]
+        return bool(torch.isfinite(torch.stack(sums)).all()) if sums else True
+
     def file_metadata(self) -> dict[str, str]:
         """What is written into a saved file's header: kohya's entries, then ``metadata``."""
         factors = [factor for _, factor in self.factors()]
@@ -196,10 +209,18 @@ def combine(parts: Sequence[tuple[LoRA, float]]) -> LoRA:
             grouped.setdefault(name, []).append((factors, weight))
     for name, group in grouped.items():
         scale = group[0][0].scale
-        down = torch.cat([factors.down for factors, _ in group], dim=0)
-        up = torch.cat([factors.up * (weight * factors.scale / scale) for factors, weight in group], dim=1)
+        downs = [factors.down for factors, _ in group]
+        ups = [factors.up * (weight * factors.scale / scale) for factors, weight in group]
+        down, up = (downs[0], ups[0]) if len(group) == 1 else (torch.cat(downs, dim=0), torch.cat(ups, dim=1))
         combined._put(name, Factors(down, up, scale * down.shape[0]))
     return combined
+
+
+def in_one_copy(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
+    """Tensors of one type on a device, brought there together: each by itself would wait for the device."""
+    numbers = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
+    parts = numbers.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def kohya_name(canonical: str) -> str:

@@ -22,6 +22,10 @@ from .network.hyperlora import HyperLoRA
 TRIGGER_WORDS = "fcsks fxhks fhyks"
 _SOMEONE_ELSE = 0.2  # cosine of two ID embeddings; two photos of one person have .3 and more
 
+_NOT_FINITE = (
+    "the LoRA's {} are not finite numbers: the checkpoint is broken, which `hyperlora inspect --full` tells, or half "
+    "precision is too small for it: choose the dtype fp32"
+)
 ON_NO_FACE = ("error", "skip", "bypass")
 
 log = logging.getLogger(__name__)
@@ -180,7 +184,7 @@ def encode_id(
         embeds = [torch.from_numpy(ref.id_embed) for ref in references if ref.id_embed is not None]
         tokens = _tokens(clip, pictures, cache) if network.config.reads_clip else None
         rows = network.id_rows(torch.stack(embeds) if embeds else None, tokens)
-        return _finite(rows.cpu(), "coefficients"), pictures
+        return _finite(rows.cpu()), pictures
 
     key = ("ID rows", *_encoded_by(network, clip), *_seen(references), remove_background, grayscale)
     rows, pictures = cache.get(key, make)
@@ -220,7 +224,7 @@ def encode_base(
     def make() -> tuple[torch.Tensor, list[Image.Image]]:
         pictures = [crops.base_image(ref.photo, ref.face.landmarks, crop, scale_lrtb, safe_crop) for ref in references]
         rows = network.base_rows(_tokens(clip, pictures, cache))
-        return _finite(rows.cpu(), "coefficients"), pictures
+        return _finite(rows.cpu()), pictures
 
     key = ("Base rows", *_encoded_by(network, clip), *_seen(references), crop, tuple(scale_lrtb), safe_crop)
     rows, pictures = cache.get(key, make)
@@ -289,7 +293,10 @@ def _generate(network: HyperLoRA, identity: Identity, id_weight: float, base_wei
         "hyperlora.id_weight": f"{id_weight if identity.id_rows is not None else 0:g}",
         "hyperlora.base_weight": f"{base_weight if identity.base_rows is not None else 0:g}",
     }
-    return LoRA(((key, _finite(value.cpu(), "weights")) for key, value in lora.items()), metadata)
+    lora = lora.cpu()
+    if not lora.is_finite:
+        raise HyperLoRAError(_NOT_FINITE.format("weights"))
+    return LoRA(lora, metadata)
 
 
 def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> None:
@@ -301,10 +308,7 @@ def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> 
         report(f"photo {one} and photo {other} may show two people: their likeness is {likeness:.2f}, of at most 1")
 
 
-def _finite(numbers: torch.Tensor, what: str) -> torch.Tensor:
-    if not torch.isfinite(numbers).all():
-        raise HyperLoRAError(
-            f"the LoRA's {what} are not finite numbers: the checkpoint is broken, which `hyperlora inspect --full` "
-            "tells, or half precision is too small for it: choose the dtype fp32"
-        )
-    return numbers
+def _finite(rows: torch.Tensor) -> torch.Tensor:
+    if not torch.isfinite(rows).all():
+        raise HyperLoRAError(_NOT_FINITE.format("coefficients"))
+    return rows

@@ -5,7 +5,7 @@ import torch
 from safetensors import safe_open
 
 from hyperlora_core import HyperLoRAError, LoRA
-from hyperlora_core.lora import canonical_name, combine, kohya_name
+from hyperlora_core.lora import canonical_name, combine, in_one_copy, kohya_name
 
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
 
@@ -152,3 +152,22 @@ def test_another_kind_of_file_is_no_lora(tmp_path):
     save_file({"unet.attn.to_q.lora_A.weight": torch.ones(2, 2)}, tmp_path / "peft.safetensors")
     with pytest.raises(HyperLoRAError, match=r"no kohya LoRA.*lora_A"):
         LoRA.load(tmp_path / "peft.safetensors")
+
+
+def test_matrices_are_brought_to_a_device_together(tmp_path):
+    tensors = [torch.randn(3, 4).mT, torch.randn(2), torch.tensor(5.0)]
+    moved = in_one_copy(tensors, "cpu")
+    assert len({tensor.untyped_storage().data_ptr() for tensor in moved}) == 1
+    assert all(map(torch.equal, moved, tensors))
+    matrices = [("mid_block.attentions.0.transformer_blocks.0.attn1.to_q", *in_one_copy(tensors[:1] * 2, "cpu"))]
+    saved = LoRA.from_matrices(matrices, 4.0).save(tmp_path / "one_storage.safetensors")
+    ((_, factors),) = LoRA.load(saved).factors()
+    assert torch.equal(factors.down, tensors[0]) and torch.equal(factors.up, tensors[0])
+
+
+def test_one_number_that_is_not_finite_is_seen():
+    lora = LoRA({"a": torch.full((8,), 6e4, dtype=torch.float16), "b": torch.zeros(3, 2)})
+    assert lora.is_finite and lora.cpu() is lora and LoRA().is_finite
+    for wrong in (float("nan"), float("inf"), -float("inf")):
+        lora["b"][1, 1] = wrong
+        assert not lora.is_finite
