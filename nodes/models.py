@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import comfy.model_management
-import comfy.model_patcher
 import torch
 from comfy_api.latest import io
 
 from ..hyperlora_core.clip import ClipVision
 from ..hyperlora_core.clip_weights import TowerFile, find_tower
-from ..hyperlora_core.doors.comfyui import Operations
+from ..hyperlora_core.doors.comfyui import Operations, hand_over
 from ..hyperlora_core.encoders import OTHER_ENCODERS, Encoder, check_clip, check_face
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces import FaceAnalyzer
-from ..hyperlora_core.network.bases import Bases
 from ..hyperlora_core.network.hyperlora import HyperLoRA
 from ..hyperlora_core.onnx_models import PROVIDERS
 from ..hyperlora_core.pipeline import TRIGGER_WORDS
@@ -33,9 +31,7 @@ log = logging.getLogger(__name__)
 class LoadedHyperLoRA:
     """What a HYPER_LORA socket carries: the network, its CLIP and its face models.
 
-    CLIP and the face models are opened when first used. The weights are ComfyUI's to move, each part of the network by
-    itself: it is asked for a part that is about to compute. The bases, nine tenths of them, stay where they are if the
-    device has no room beside the models that are there; each leaf is then moved when it is mixed.
+    CLIP and the face models are opened when first used. All weights are ComfyUI's to move, see ``hand_over``.
 
     Attributes:
         network: the HyperLoRA.
@@ -48,10 +44,8 @@ class LoadedHyperLoRA:
         self, network: HyperLoRA, clip_path: Path | None, face_path: Path, provider: str, other_encoders: str
     ) -> None:
         network.compute_device = comfy.model_management.get_torch_device()
-        network.before_use = self._load_part
         self.network = network
-        self._patchers = {part: _patcher(part) for part in network.children()}
-        self.patcher = self._patchers[network.resampler]
+        self.patcher = hand_over(network, network.children())[network.resampler]
         self.config = network.config
         self.encoders = network.encoders
         self._clip_path, self._dtype = clip_path, network.compute_dtype
@@ -63,8 +57,7 @@ class LoadedHyperLoRA:
         """The CLIP vision tower; None where the network reads none."""
         if self._clip is None and self._clip_path is not None:
             self._clip = ClipVision.load(self._clip_path, dtype=self._dtype)
-            patcher = _patcher(self._clip.model)
-            self._clip.before_use = lambda tower: comfy.model_management.load_models_gpu([patcher])
+            hand_over(self._clip, [self._clip.model])
         return self._clip
 
     def analyzer(self) -> FaceAnalyzer:
@@ -73,31 +66,6 @@ class LoadedHyperLoRA:
         if self.config.reads_faces:
             check_face(self.encoders.face, analyzer.embedder, self._other_encoders)
         return analyzer
-
-    def _load_part(self, part: torch.nn.Module) -> None:
-        """Have ComfyUI move a part to the device that computes, unless it is streamed there."""
-        patcher = self._patchers[part]
-        if isinstance(part, Bases) and not _has_room(patcher):
-            log.info("Little memory is free on %s: HyperLoRA's bases go through it piece by piece", patcher.load_device)
-        else:
-            comfy.model_management.load_models_gpu([patcher])
-
-
-def _has_room(patcher: comfy.model_patcher.ModelPatcher) -> bool:
-    """Whether a model can go to its device without another one leaving it; ComfyUI pages dynamic ones itself."""
-    device = patcher.load_device
-    if patcher.is_dynamic() or comfy.model_management.is_device_cpu(device):
-        return True
-    free = comfy.model_management.get_free_memory(device) - comfy.model_management.minimum_inference_memory()
-    return free >= patcher.model_size() - patcher.loaded_size()
-
-
-def _patcher(model: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
-    return comfy.model_patcher.CoreModelPatcher(
-        model,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
 
 
 def _compute_dtype(choice: str) -> torch.dtype:

@@ -1,14 +1,16 @@
 """ComfyUI's side: LoRAs patched into its UNet, and leaves whose weights it moves and casts itself."""
 
 import json
+import logging
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import comfy.lora
 import comfy.lora_convert
+import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.utils
@@ -16,9 +18,12 @@ import torch
 from comfy.weight_adapter.lora import LoRAAdapter
 from torch import Tensor, nn
 
+from ..clip import ClipVision
 from ..errors import HyperLoRAError
 from ..lora import LoRA
 from ..network import ops
+from ..network.bases import Bases
+from ..network.hyperlora import HyperLoRA
 
 _CLONES = 8  # kept a model
 _Clones = OrderedDict[tuple[int, float, Any], tuple[weakref.ref, comfy.model_patcher.ModelPatcher]]
@@ -30,6 +35,8 @@ BASE_MODEL_NAMES = {
     "SSD1B": "SSD-1B",
     "Segmind_Vega": "Segmind Vega",
 }
+
+log = logging.getLogger(__name__)
 
 
 def _on_cpu(module: Any, input: Tensor) -> bool:
@@ -80,6 +87,50 @@ class Operations(comfy.ops.manual_cast):
             mixed = ops.mix_basis(coefficients, weight)
             comfy.ops.uncast_bias_weight(self, weight, bias, stream)
             return mixed
+
+
+def hand_over(
+    owner: HyperLoRA | ClipVision, parts: Iterable[nn.Module]
+) -> dict[nn.Module, comfy.model_patcher.ModelPatcher]:
+    """Make the weights of a model ComfyUI's to count, move and offload, each part by itself.
+
+    ComfyUI is asked for a part that is about to compute. Bases are the exception: where the device has no room for them
+    beside the models that are there, they stay where they are, and each leaf goes there when it is mixed.
+
+    Args:
+        owner: a model that calls ``before_use`` with its parts.
+        parts: those parts.
+
+    Returns:
+        What ComfyUI moves each part by.
+    """
+    patchers = {
+        part: comfy.model_patcher.CoreModelPatcher(
+            part,
+            load_device=comfy.model_management.get_torch_device(),
+            offload_device=comfy.model_management.unet_offload_device(),
+        )
+        for part in parts
+    }
+
+    def load(part: nn.Module) -> None:
+        patcher = patchers[part]
+        if isinstance(part, Bases) and not _has_room(patcher):
+            log.info("Little memory is free on %s: HyperLoRA's bases go there piece by piece", patcher.load_device)
+        else:
+            comfy.model_management.load_models_gpu([patcher])
+
+    owner.before_use = load
+    return patchers
+
+
+def _has_room(patcher: comfy.model_patcher.ModelPatcher) -> bool:
+    """Whether a model can go to its device without another one leaving it; ComfyUI pages dynamic ones itself."""
+    device = patcher.load_device
+    if patcher.is_dynamic() or comfy.model_management.is_device_cpu(device):
+        return True
+    free = comfy.model_management.get_free_memory(device) - comfy.model_management.minimum_inference_memory()
+    return free >= patcher.model_size() - patcher.loaded_size()
 
 
 def apply_lora(

@@ -354,26 +354,82 @@ def loras_of(network, golden):
         return network.id_lora(coefficients)
 
 
-@pytest.mark.parametrize("way", ["as on a GPU", "as on a CPU"])
-def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden_checkpoint, golden, way, monkeypatch):
+@pytest.fixture(params=["as on a GPU", "as on a CPU"])
+def way(request, monkeypatch):
     """On a CPU the plain leaves' casts are faster; on a GPU ComfyUI's own are needed, which run here too."""
     from hyperlora_core.doors import comfyui
-    from hyperlora_core.doors.comfyui import Operations
 
-    if way == "as on a GPU":
+    if request.param == "as on a GPU":
         monkeypatch.setattr(comfyui, "_on_cpu", lambda module, input: False)
+
+
+@pytest.mark.usefixtures("way")
+def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden_checkpoint, golden):
+    from hyperlora_core.doors.comfyui import Operations, hand_over
+
     expected = loras_of(HyperLoRA.load(golden_checkpoint), golden)
     network = HyperLoRA.load(golden_checkpoint, operations=Operations)
+    parts = hand_over(network, network.children())
+    asked_for = comfy.model_management.load_models_gpu
+
+    def assert_same(what: object) -> None:
+        found = loras_of(network, golden)
+        assert all(torch.equal(found[key], expected[key]) for key in expected), what
+
+    assert_same("whole")
+    sizes = sum(model.model_size() for model in parts.values())
+    assert sizes == sum(tensor.nbytes for tensor in network.state_dict().values())
+    assert set(comfy.model_management.loaded_models()) >= {
+        parts[part] for part in (network.resampler, network.id_bases)
+    }
+    network.before_use = lambda part: None
     cpu = torch.device("cpu")
-    model = comfy.model_patcher.CoreModelPatcher(network, load_device=cpu, offload_device=cpu)
-    assert model.model_size() == sum(tensor.nbytes for tensor in network.state_dict().values())
-    for budget in (1, 1 << 20, 4 << 20, 1 << 30):
-        model.unpatch_model(cpu)
-        model.load(cpu, lowvram_model_memory=budget)
-        found = loras_of(model.model, golden)
-        assert model.loaded_size() <= budget
-        assert all(torch.equal(found[key], expected[key]) for key in expected), budget
-    comfy.model_management.load_models_gpu([model])
-    comfy.model_management.free_memory(1e30, cpu)
-    found = loras_of(model.model, golden)
+    for budget in (1, 1 << 16, 1 << 20, 1 << 30):
+        for part, model in parts.items():
+            assert model.model is part
+            model.unpatch_model(cpu)
+            model.load(cpu, lowvram_model_memory=budget)
+            assert model.loaded_size() <= budget
+        assert_same(budget)
+
+    def free_then_load(part) -> None:
+        comfy.model_management.free_memory(1e30, cpu)
+        asked_for([parts[part]])
+
+    network.before_use = free_then_load
+    assert_same("freed in the middle")
+
+
+@pytest.mark.usefixtures("way")
+def test_bases_without_room_are_streamed_and_nothing_makes_room_for_them(
+    comfy, golden_checkpoint, golden, monkeypatch, caplog
+):
+    from hyperlora_core.doors import comfyui
+
+    expected = loras_of(HyperLoRA.load(golden_checkpoint), golden)
+    network = HyperLoRA.load(golden_checkpoint, operations=comfyui.Operations)
+    comfyui.hand_over(network, network.children())
+    loaded = []
+    monkeypatch.setattr(comfyui, "_has_room", lambda patcher: False)
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda models: loaded.extend(models))
+    caplog.set_level("INFO")
+    found = loras_of(network, golden)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert [model.model for model in loaded] == [network.id_projector, network.resampler]
+    assert "piece by piece" in caplog.text
+
+
+def test_room_is_what_is_free_beside_what_a_sampler_needs(comfy, golden_checkpoint, monkeypatch):
+    """The decision for a GPU, which no machine without one can take: its free memory is given here."""
+    from hyperlora_core.doors.comfyui import _has_room
+
+    network = HyperLoRA.load(golden_checkpoint)
+    model = comfy.model_patcher.ModelPatcher(network.id_bases, torch.device("cuda:0"), torch.device("cpu"))
+    enough = comfy.model_management.minimum_inference_memory() + model.model_size()
+    for free, room in ((enough, True), (enough - 1, False), (0, False)):
+        monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device, free=free: free)
+        assert _has_room(model) is room
+    on_cpu = comfy.model_patcher.ModelPatcher(network.id_bases, torch.device("cpu"), torch.device("cpu"))
+    assert _has_room(on_cpu)
+    monkeypatch.setattr(model, "is_dynamic", lambda: True)
+    assert _has_room(model)
