@@ -60,7 +60,7 @@ test: lint browser
 	@$(PY) -m pytest
 
 bench: $(ENV)/.ready
-	@$(PY) -m benchmarks.run
+	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS))
 
 # Chromium for the browser tests: $$CHROMIUM, else one on PATH, else Debian's where the user is root.
 browser:

@@ -55,6 +55,22 @@ def checkpoint(config: HyperLoRAConfig) -> Path:
     )
 
 
+def clip() -> Path:
+    """The folder of a random CLIP ViT-L/14 in transformers' layout, made once: 0.6 GB."""
+    return build_once(f"full-size-clip-{recipe_hash(__file__)}", _write_clip)
+
+
+def _write_clip(folder: Path) -> None:
+    import torch
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    torch.manual_seed(0)
+    vit_l = CLIPVisionConfig(
+        hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, patch_size=14
+    )
+    CLIPVisionModel(vit_l).half().save_pretrained(folder)
+
+
 def _write(folder: Path, config: HyperLoRAConfig) -> None:
     folder.mkdir()
     names = {

@@ -6,9 +6,10 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ class Times:
     """Seconds of repeated runs.
 
     Attributes:
-        wall: of the clock, each run.
+        wall: of the clock, each run; on a GPU, of its own events.
         cpu: of all the process's threads, each run.
     """
 
@@ -30,42 +31,44 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """Ours over something else, of pairs of runs.
-
-    Attributes:
-        median: of the pairs' ratios.
-        low: their lower quartile.
-        high: their upper quartile.
-        ours: median seconds (or bytes) of ours.
-        other: median seconds (or bytes) of the other.
-    """
+class Spread:
+    """Median and quartiles."""
 
     median: float
     low: float
     high: float
-    ours: float
-    other: float
 
     @classmethod
-    def of(cls, ours: tuple[float, ...], other: tuple[float, ...]) -> "Ratio":
-        """Of runs that were made in pairs."""
-        ratios = [a / b for a, b in zip(ours, other, strict=True)]
-        low, median, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-        return cls(median, low, high, statistics.median(ours), statistics.median(other))
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of repeated runs."""
+        low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else [*values] * 3
+        return cls(median, low, high)
+
+    @classmethod
+    def of_ratios(cls, ours: Sequence[float], other: Sequence[float]) -> "Spread":
+        """Ours over the other, of runs that were made in pairs."""
+        return cls.of([a / b for a, b in zip(ours, other, strict=True)])
 
 
-def timed(work: Work) -> tuple[float, float]:
+def timed(work: Work, device: torch.device) -> tuple[float, float]:
     """Wall and CPU seconds of one run."""
     wall, cpu = time.perf_counter(), time.process_time()
+    if device.type != "cuda":
+        work()
+        return time.perf_counter() - wall, time.process_time() - cpu
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    begin.record()
     work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    end.record()
+    torch.cuda.synchronize(device)
+    return begin.elapsed_time(end) / 1e3, time.process_time() - cpu
 
 
-def alternate(ours: Work, other: Work, pairs: int) -> tuple[Times, Times]:
+def alternate(ours: Work, other: Work, pairs: int, device: torch.device) -> tuple[Times, Times]:
     """Run both once, then in turn."""
     ours(), other()
-    runs = [(timed(ours), timed(other)) for _ in range(pairs)]
+    runs = [(timed(ours, device), timed(other, device)) for _ in range(pairs)]
     return tuple(Times(*zip(*(pair[i] for pair in runs), strict=True)) for i in (0, 1))  # type: ignore[return-value]
 
 
@@ -74,9 +77,9 @@ class Machine:
     """What the machine can do, measured in this run.
 
     Attributes:
-        name: of the processor.
-        threads: that torch computes with.
-        gflops: single-precision matrix products, 1e9 operations a second.
+        name: of the processor, or of the GPU.
+        threads: that torch computes with on the CPU.
+        gflops: matrix products in the type computed in, 1e9 operations a second.
         bandwidth: reading memory, 1e9 bytes a second.
     """
 
@@ -86,14 +89,15 @@ class Machine:
     bandwidth: float
 
 
-def machine() -> Machine:
+def machine(device: torch.device, dtype: torch.dtype) -> Machine:
     """Measure the machine: the best of several runs, for a floor has to be one."""
     side = 3072
-    one, other = torch.randn(side, side), torch.randn(side, side)
-    product = min(timed(lambda: one @ other)[0] for _ in range(10))
-    numbers = torch.ones(256 << 20)
-    reading = min(timed(numbers.sum)[0] for _ in range(10))
-    return Machine(_processor(), torch.get_num_threads(), 2 * side**3 / product / 1e9, numbers.nbytes / reading / 1e9)
+    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    product = min(timed(lambda: one @ other, device)[0] for _ in range(10))
+    numbers = torch.ones(256 << 20, device=device)
+    reading = min(timed(numbers.sum, device)[0] for _ in range(10))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return Machine(name, torch.get_num_threads(), 2 * side**3 / product / 1e9, numbers.nbytes / reading / 1e9)
 
 
 def _processor() -> str:
@@ -106,10 +110,45 @@ def _processor() -> str:
 def in_a_process(*arguments: str) -> dict[str, float]:
     """Run ``benchmarks.once`` in a process of its own; what it measured."""
     command = [sys.executable, "-m", "benchmarks.once", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def as_json(value: object) -> object:
-    """A dataclass as JSON takes it."""
-    return asdict(value)  # type: ignore[call-overload]
+def resident(pid: int | str = "self") -> dict[str, int]:
+    """A process's memory in bytes: ``VmRSS`` of ``RssAnon`` and ``RssFile``. Linux alone tells."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {name: int(lines[name].split()[0]) * 1024 for name in ("VmRSS", "RssAnon", "RssFile")}
+
+
+class PeakMemory(threading.Thread):
+    """Watches this process's memory while it is entered.
+
+    Attributes:
+        anonymous: the most that was not of files, in bytes.
+        file: the most that was of files.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.anonymous = self.file = 0
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Look every two milliseconds."""
+        while not self._done.is_set():
+            self._look()
+            time.sleep(0.002)
+
+    def _look(self) -> None:
+        now = resident()
+        self.anonymous, self.file = max(self.anonymous, now["RssAnon"]), max(self.file, now["RssFile"])
+
+    def __enter__(self) -> "PeakMemory":
+        self._look()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self.join()
+        self._look()

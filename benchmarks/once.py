@@ -1,60 +1,84 @@
-"""Open a checkpoint and make one LoRA, in a process of its own: ``python -m benchmarks.once ours|reference FOLDER``.
+"""One measurement in a process of its own: ``python -m benchmarks.once ours|reference|streamed FOLDER DEVICE``.
 
-Prints seconds and peaks of memory, anonymous and file-backed apart, as a line of JSON.
+``ours`` and ``reference`` open a checkpoint and make one LoRA; ``streamed`` makes one by ComfyUI's leaves, with the
+bases where they lie. Prints seconds and bytes as a line of JSON.
 """
 
+import gc
 import json
 import sys
-import threading
-import time
 from pathlib import Path
 
 import torch
 
 from .inputs import tokens
-from .measure import timed
+from .measure import PeakMemory, resident, timed
 
 
-class _Peak(threading.Thread):
-    """Watches the process's memory."""
+def first_lora(way: str, folder: Path, device: torch.device) -> dict[str, object]:
+    """Open, and make the first LoRA: seconds, and peaks of memory, anonymous and file-backed apart."""
+    from hyperlora_core.network.hyperlora import HyperLoRA
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.anonymous = self.file = 0
-        self._done = threading.Event()
+    from .reference import Reference
 
-    def run(self) -> None:
-        while not self._done.is_set():
-            lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-            self.anonymous = max(self.anonymous, int(lines["RssAnon"].split()[0]) * 1024)
-            self.file = max(self.file, int(lines["RssFile"].split()[0]) * 1024)
-            time.sleep(0.002)
-
-    def stop(self) -> None:
-        """Stop watching."""
-        self._done.set()
-        self.join()
-
-
-def main(way: str, folder: str) -> None:
-    """Measure one way."""
     embeds, clip = tokens(1)
-    watch = _Peak()
-    watch.start()
     opened: list = []
-    with torch.inference_mode():
+    with torch.inference_mode(), PeakMemory() as peak:
         if way == "ours":
-            from hyperlora_core.network.hyperlora import HyperLoRA
-
-            opening = timed(lambda: opened.append(HyperLoRA.load(folder)))
-            first = timed(lambda: opened[0].id_lora(opened[0].id_coefficients(embeds, clip)))
+            opening = timed(lambda: opened.append(HyperLoRA.load(folder, device, compute_dtype(device))), device)
+            first = timed(lambda: opened[0].id_lora(opened[0].id_coefficients(embeds, clip)).cpu(), device)
         else:
-            from .reference import Reference
+            opening = timed(lambda: opened.append(Reference(folder).to(device, compute_dtype(device))), device)
+            first = timed(lambda: opened[0].lora(opened[0].coefficients(embeds, clip)), device)
+    return {"open": opening, "first": first, "anonymous": peak.anonymous, "file": peak.file}
 
-            opening = timed(lambda: opened.append(Reference(Path(folder))))
-            first = timed(lambda: opened[0].lora(opened[0].coefficients(embeds, clip)))
-    watch.stop()
-    measured = {"open": opening, "first": first, "anonymous": watch.anonymous, "file": watch.file}
+
+def streamed(folder: Path, device: torch.device) -> dict[str, object]:
+    """Bytes that making a LoRA takes beyond resampler and result, and how far it is from the one made of all at once.
+
+    On a CPU, of the process's anonymous memory, by ComfyUI's casts as they run on a GPU; else of the device's.
+    """
+    from .host_rows import import_comfy
+
+    import_comfy(device)
+    from hyperlora_core.doors import comfyui
+    from hyperlora_core.network.hyperlora import HyperLoRA
+
+    if device.type == "cpu":
+        comfyui._on_cpu = lambda module, input: False
+    embeds, clip = tokens(1)
+    with torch.inference_mode():
+        network = HyperLoRA.load(folder, "cpu", compute_dtype(device), operations=comfyui.Operations)
+        network.compute_device = device
+        network.id_projector.to(device)
+        network.resampler.to(device)
+        coefficients = network.id_coefficients(embeds, clip)
+        gc.collect()
+        if device.type == "cuda":
+            before = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            lora = network.id_lora(coefficients)
+            peak = torch.cuda.max_memory_allocated(device)
+        else:
+            before = resident()["RssAnon"]
+            with PeakMemory() as watch:
+                lora = network.id_lora(coefficients)
+            peak = watch.anonymous
+        result = sum(value.nbytes for value in lora.values())
+        whole = HyperLoRA.load(folder, device, compute_dtype(device)).id_lora(coefficients)
+        error = max(float((lora[key] - whole[key]).abs().max() / whole[key].abs().max()) for key in whole)
+    return {"beyond": peak - before - result, "result": result, "error": error}
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """The type that both sides compute in."""
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+def main(way: str, folder: str, device: str) -> None:
+    """Measure one way."""
+    place = torch.device(device)
+    measured = streamed(Path(folder), place) if way == "streamed" else first_lora(way, Path(folder), place)
     sys.stdout.write(json.dumps(measured) + "\n")
 
 

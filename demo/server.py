@@ -139,6 +139,12 @@ class ComfyServer:
                 self._process.wait()
         self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def _write_model_paths(self, models: Path) -> Path:
         keys = sorted(path.name for path in models.iterdir() if path.is_dir())
         lines = ["demo:", f"  base_path: {json.dumps(str(models))}", *(f"  {key}: {key}" for key in keys)]

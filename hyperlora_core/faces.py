@@ -33,14 +33,14 @@ class Face:
         score: how sure the detector is, 0..1.
         keypoints: ``(5, 2)``, eyes, nose, corners of the mouth.
         landmarks: ``(106, 2)``.
-        embedding: ``(512,)``, unit length, of the face as it lies in the whole photo.
+        embedding: ``(512,)``, unit length, of the face as it lies in the whole photo; None where it was not asked for.
     """
 
     box: np.ndarray
     score: float
     keypoints: np.ndarray
     landmarks: np.ndarray
-    embedding: np.ndarray
+    embedding: np.ndarray | None = None
 
     @property
     def area(self) -> float:
@@ -110,7 +110,7 @@ class FaceAnalyzer:
                 cls._loaded[key] = (stamp, cls(onnx_models.load(key[0], provider), key[0]))
             return cls._loaded[key][1]
 
-    def detect(self, photo: Image.Image) -> list[Face]:
+    def detect(self, photo: Image.Image, embed: bool = False) -> list[Face]:
         """Find all faces.
 
         Smaller detector sizes are tried until a face is found, then the photo with a margin around it: a face that
@@ -118,6 +118,7 @@ class FaceAnalyzer:
 
         Args:
             photo: RGB.
+            embed: find each face's embedding too, which takes longer than all else.
 
         Returns:
             The faces in the detector's order, surest first; empty where there is none.
@@ -126,9 +127,9 @@ class FaceAnalyzer:
             border = round(margin * max(photo.size))
             pixels = _bgr(ImageOps.expand(photo, border) if border else photo)
             for size in _DETECTION_SIZES:
-                faces = self._detect_at(pixels, size)
-                if faces:
-                    return [_shifted(face, -border) for face in faces]
+                found = self._detect_at(pixels, size)
+                if found:
+                    return [self._describe(pixels, box, points, embed, -border) for box, points in found]
         return []
 
     def id_embedding(self, photo: Image.Image, face: Face) -> np.ndarray:
@@ -148,31 +149,34 @@ class FaceAnalyzer:
         """
         box = face_box(face.landmarks, scale=2)
         pixels = _bgr(photo.crop(box))
-        corner = np.array([round(box[0]), round(box[1])] * 2)
+        there = face.box - np.array([round(box[0]), round(box[1])] * 2)
         for size in _DETECTION_SIZES:
             found = self._detect_at(pixels, size)
             if found:
-                return max(found, key=lambda other: _overlap(other.box, face.box - corner)).embedding
+                _, keypoints = max(found, key=lambda other: _overlap(other[0][:4], there))
+                return self._models.embedding(pixels, keypoints)
         raise NoFaceError("a face was found, but not again in the crop around it: use a sharper or larger photo")
 
-    def _detect_at(self, pixels: np.ndarray, size: int) -> list[Face]:
+    def _detect_at(self, pixels: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Boxes with their scores ``(5,)``, and keypoints ``(5, 2)``."""
         if min(pixels.shape[:2]) * size < max(pixels.shape[:2]):
             return []  # a strip, of which nothing is left at this size
         boxes, keypoints = self._models.detector.detect(pixels, input_size=(size, size))
         return [
-            self._describe(pixels, box, points)
+            (box, points)
             for box, points in zip(boxes, keypoints, strict=True)
             if min(box[2] - box[0], box[3] - box[1]) >= 1
         ]
 
-    def _describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray) -> Face:
-        landmarks, embedding = self._models.describe(pixels, box[:4], keypoints)
+    def _describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray, embed: bool, by: float) -> Face:
+        """A face on pixels whose corner lies at ``-by`` of the photo."""
+        landmarks = self._models.landmarks(pixels, box[:4])
         return Face(
-            box[:4].astype(np.float32),
+            (box[:4] + by).astype(np.float32),
             float(box[4]),
-            keypoints.astype(np.float32),
-            landmarks.astype(np.float32),
-            (embedding / np.linalg.norm(embedding)).astype(np.float32),
+            (keypoints + by).astype(np.float32),
+            (landmarks + by).astype(np.float32),
+            self._models.embedding(pixels, keypoints) if embed else None,
         )
 
 
@@ -185,19 +189,25 @@ def sort_faces(faces: Sequence[Face], order: str = "largest", reference: np.ndar
         reference: ``(512,)``, for "best match": the embedding to be near to.
 
     Raises:
-        HyperLoRAError: the order is unknown, or its reference is missing.
+        HyperLoRAError: the order is unknown, or its reference is missing, or the faces' embeddings are.
     """
     keys: dict[str, Callable[[Face], float]] = {
         "largest": lambda face: -face.area,
         "left to right": lambda face: float(face.box[0] + face.box[2]),
         "detection order": lambda face: 0.0,
-        "best match": lambda face: 0.0 if reference is None else -float(face.embedding @ reference),
+        "best match": lambda face: 0.0 if reference is None else -float(_embedding_of(face) @ reference),
     }
     if order not in keys:
         raise HyperLoRAError(f"the order {order!r} is unknown: one of {', '.join(ORDERS)} was expected")
     if order == "best match" and reference is None:
         raise HyperLoRAError("the order 'best match' needs a reference: connect a photo of the person")
     return sorted(faces, key=keys[order])
+
+
+def _embedding_of(face: Face) -> np.ndarray:
+    if face.embedding is None:
+        raise HyperLoRAError("the order 'best match' needs the faces' embeddings: detect(photo, embed=True)")
+    return face.embedding
 
 
 def choose_face(faces: Sequence[Face], index: int = 0) -> Face:
@@ -240,13 +250,6 @@ def draw_faces(photo: Image.Image, faces: Sequence[Face], chosen: Face) -> Image
 
 def _bgr(photo: Image.Image) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(photo)[..., ::-1])
-
-
-def _shifted(face: Face, by: float) -> Face:
-    if not by:
-        return face
-    shift = np.float32(by)
-    return Face(face.box + shift, face.score, face.keypoints + shift, face.landmarks + shift, face.embedding)
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:

@@ -8,6 +8,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import safetensors.torch
@@ -228,6 +229,7 @@ def kohya_name(canonical: str) -> str:
     return PREFIX + canonical.replace(".", "_")
 
 
+@lru_cache(maxsize=4096)
 def canonical_name(kohya: str) -> str:
     """The diffusers path of a projection from kohya's name for it.
 

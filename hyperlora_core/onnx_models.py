@@ -59,12 +59,18 @@ class FaceModels:
     encoder: Encoder
     content: tuple[str, ...]
 
-    def describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks ``(106, 2)`` and embedding ``(512,)`` of a face on a picture ``(height, width, BGR)``."""
+    def landmarks(self, pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """Landmarks ``(106, 2)`` of a face on a picture ``(height, width, BGR)``."""
         from insightface.app.common import Face
 
-        face = Face(bbox=box, kps=keypoints)
-        return self.landmarker.get(pixels, face), self.embedder.get(pixels, face)
+        return self.landmarker.get(pixels, Face(bbox=box))
+
+    def embedding(self, pixels: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+        """Embedding ``(512,)`` of unit length of a face on a picture ``(height, width, BGR)``."""
+        from insightface.app.common import Face
+
+        embedding = self.embedder.get(pixels, Face(kps=keypoints))
+        return (embedding / np.linalg.norm(embedding)).astype(np.float32)
 
 
 def load(path: Path, provider: str = "auto") -> FaceModels:

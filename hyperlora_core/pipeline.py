@@ -72,10 +72,11 @@ def find_references(
         raise HyperLoRAError(f"on_no_face is {on_no_face!r}; one of {', '.join(ON_NO_FACE)} was expected")
 
     def detect(photo: Image.Image, sha256: str) -> Sequence[Face]:
-        return cache.get(("faces", analyzer.cache_key, sha256), lambda: analyzer.detect(photo))
+        key = ("faces", analyzer.cache_key, sha256, matched)
+        return cache.get(key, lambda: analyzer.detect(photo, embed=matched))
 
-    embedding = None
-    if order == "best match" and match is not None:
+    embedding, matched = None, order == "best match"
+    if matched and match is not None:
         try:
             embedding = choose_face(sort_faces(detect(match, digest(match)))).embedding
         except NoFaceError as error:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ from ..network.hyperlora import HyperLoRA
 
 _CLONES = 8  # kept a model
 _Clones = OrderedDict[tuple[int, float, Any], tuple[weakref.ref, comfy.model_patcher.ModelPatcher]]
+_shapes: weakref.WeakKeyDictionary[nn.Module, dict[str, tuple[int, ...] | None]] = weakref.WeakKeyDictionary()
 
 BASE_MODEL_NAMES = {
     "SD15": "SD 1.5",
@@ -153,7 +155,9 @@ def apply_lora(
     if strength == 0 or not lora:
         return model
     if not isinstance(lora, LoRA):
-        return _clone_with(model, _foreign_patches(model, lora), strength)
+        clone = model.clone()
+        clone.add_patches(_foreign_patches(model, lora), strength)
+        return clone
     # kept on the model itself, and by weak references to LoRAs: no clone outlives the one or the other
     kept: _Clones = model.__dict__.setdefault("hyperlora_clones", OrderedDict())
     key = (id(lora), strength, model.patches_uuid)
@@ -167,10 +171,13 @@ def apply_lora(
 
 
 def _clone_with(
-    model: comfy.model_patcher.ModelPatcher, patches: dict[str, Any], strength: float
+    model: comfy.model_patcher.ModelPatcher, patches: dict[str, LoRAAdapter], strength: float
 ) -> comfy.model_patcher.ModelPatcher:
+    """As ``add_patches`` on a clone, which looks through the whole state dict for keys that are known to be there."""
     clone = model.clone()
-    clone.add_patches(patches, strength)
+    for key, adapter in patches.items():
+        clone.patches.setdefault(key, []).append((strength, adapter, 1.0, None, None))
+    clone.patches_uuid = uuid.uuid4()
     return clone
 
 
@@ -178,11 +185,10 @@ def _adapters(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, 
     targets = _targets(json.dumps(model.model.model_config.unet_config, default=str, sort_keys=True))
     patches, wrong = {}, []
     for name, factors in lora.factors():
-        key = f"diffusion_model.{targets.get(f'{name}.weight')}"
-        found = _weight_shape(model.model, key) if f"{name}.weight" in targets else None
+        found = _weight_shape(model.model, targets[name]) if name in targets else None
         needed = (factors.up.shape[0], factors.down.shape[1])
         if found == needed:
-            patches[key] = LoRAAdapter(set(), (factors.up, factors.down, factors.alpha, None, None, None))
+            patches[targets[name]] = LoRAAdapter(set(), (factors.up, factors.down, factors.alpha, None, None, None))
         else:
             wrong.append(f"{name} is {'absent' if found is None else f'{_size(found)} instead of {_size(needed)}'}")
     if wrong:
@@ -197,8 +203,9 @@ def _adapters(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, 
 
 @lru_cache(maxsize=8)
 def _targets(unet_config: str) -> dict[str, str]:
-    """Canonical name of a weight -> ComfyUI's, for a UNet's configuration as JSON."""
-    return comfy.utils.unet_to_diffusers(json.loads(unet_config))
+    """Canonical name of a module -> ComfyUI's key of its weight, for a UNet's configuration as JSON."""
+    keys = comfy.utils.unet_to_diffusers(json.loads(unet_config)).items()
+    return {name.removesuffix(".weight"): f"diffusion_model.{key}" for name, key in keys if name.endswith(".weight")}
 
 
 def _foreign_patches(model: comfy.model_patcher.ModelPatcher, lora: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -210,10 +217,13 @@ def _foreign_patches(model: comfy.model_patcher.ModelPatcher, lora: Mapping[str,
 
 
 def _weight_shape(model: nn.Module, key: str) -> tuple[int, ...] | None:
-    try:
-        return tuple(comfy.utils.get_attr(model, key).shape)
-    except AttributeError:
-        return None
+    shapes = _shapes.setdefault(model, {})
+    if key not in shapes:
+        try:
+            shapes[key] = tuple(comfy.utils.get_attr(model, key).shape)
+        except AttributeError:
+            shapes[key] = None
+    return shapes[key]
 
 
 def _size(shape: tuple[int, ...]) -> str:

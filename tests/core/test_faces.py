@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def opened(photos) -> dict[str, Image.Image]:
 
 @pytest.fixture(scope="module")
 def group(analyzer, opened):
-    return analyzer.detect(opened["group"])
+    return analyzer.detect(opened["group"], embed=True)
 
 
 def id_embedding(analyzer, photo):
@@ -36,7 +37,7 @@ def id_embedding(analyzer, photo):
 
 
 def test_a_face_is_described(analyzer, opened):
-    (face,) = analyzer.detect(opened["astronaut"])
+    (face,) = analyzer.detect(opened["astronaut"], embed=True)
     assert face.box.shape == (4,) and face.keypoints.shape == (5, 2) and face.landmarks.shape == (106, 2)
     assert {array.dtype for array in (face.box, face.keypoints, face.landmarks, face.embedding)} == {np.dtype("f4")}
     assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-5)
@@ -44,6 +45,16 @@ def test_a_face_is_described(analyzer, opened):
     left, top, right, bottom = face.box
     assert 150 < left < right < 300 and 40 < top < bottom < 200
     assert (np.abs(face.landmarks.mean(axis=0) - [(left + right) / 2, (top + bottom) / 2]) < 30).all()
+
+
+def test_faces_are_embedded_where_it_is_asked_for_alone(analyzer, opened, monkeypatch):
+    """The embedder takes longer than all else; finding six faces for one person needs it once."""
+    embedded, get = [], analyzer._models.embedder.get
+    monkeypatch.setattr(analyzer._models.embedder, "get", lambda *face: embedded.append(1) or get(*face))
+    group = analyzer.detect(opened["group"])
+    assert [face.embedding for face in group] == [None] * 6 and not embedded
+    found = analyzer.id_embedding(opened["group"], group[0])
+    assert len(embedded) == 1 and np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
 
 
 def test_one_person_is_nearer_to_themselves_than_to_others(analyzer, opened):
@@ -56,7 +67,7 @@ def test_one_person_is_nearer_to_themselves_than_to_others(analyzer, opened):
 
 
 def test_the_same_photo_gives_the_same_numbers(analyzer, opened):
-    one, other = analyzer.detect(opened["obama"])[0], analyzer.detect(opened["obama"])[0]
+    (one,), (other,) = (analyzer.detect(opened["obama"], embed=True) for _ in range(2))
     assert np.array_equal(one.embedding, other.embedding) and np.array_equal(one.landmarks, other.landmarks)
 
 
@@ -117,6 +128,8 @@ def test_faces_that_cannot_be_chosen(group):
         choose_face(group, -1)
     with pytest.raises(HyperLoRAError, match="needs a reference"):
         sort_faces(group, "best match")
+    with pytest.raises(HyperLoRAError, match=r"needs the faces' embeddings: detect\(photo, embed=True\)"):
+        sort_faces([replace(face, embedding=None) for face in group], "best match", group[0].embedding)
     with pytest.raises(HyperLoRAError, match="'smallest' is unknown: one of largest, "):
         sort_faces(group, "smallest")
     assert ORDERS[0] == "largest"

@@ -164,6 +164,17 @@ def test_the_given_model_is_left_as_it_was(vega, plain, lora):
     assert all(torch.equal(weight, plain[name]) for name, weight in patched_weights(vega).items())
 
 
+def test_patches_are_as_comfyuis_own_function_writes_them(vega, lora):
+    model = apply(vega, lora, 0.3)
+    found = apply(model, lora, 0.5)
+    expected = model.clone()
+    expected.add_patches({key: patches[-1][1] for key, patches in found.patches.items()}, 0.5)
+    assert found.patches == expected.patches
+    assert {len(patches) for patches in found.patches.values()} == {2}
+    assert {len(patches) for patches in model.patches.values()} == {1}
+    assert len({each.patches_uuid for each in (vega, model, found, expected)}) == 4
+
+
 def test_the_same_clone_is_given_again_so_that_nothing_is_patched_anew(vega, plain, lora):
     model = vega.clone()
     first = apply(model, lora, 0.5)
@@ -379,9 +390,9 @@ def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden
     assert_same("whole")
     sizes = sum(model.model_size() for model in parts.values())
     assert sizes == sum(tensor.nbytes for tensor in network.state_dict().values())
-    assert set(comfy.model_management.loaded_models()) >= {
-        parts[part] for part in (network.resampler, network.id_bases)
-    }
+    loaded = comfy.model_management.loaded_models()
+    assert parts[network.resampler] in loaded and parts[network.id_bases] in loaded
+    assert parts[network.base_bases] not in loaded
     network.before_use = lambda part: None
     cpu = torch.device("cpu")
     for budget in (1, 1 << 16, 1 << 20, 1 << 30):
