@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 Work = Callable[[], object]
+
+_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,23 @@ def alternate(ours: Work, other: Work, pairs: int, device: torch.device) -> tupl
     ours(), other()
     runs = [(timed(ours, device), timed(other, device)) for _ in range(pairs)]
     return tuple(Times(*zip(*(pair[i] for pair in runs), strict=True)) for i in (0, 1))  # type: ignore[return-value]
+
+
+def profile(work: Work) -> tuple[str, ...]:
+    """The operations that take the most of a run's time, and their shares."""
+    with torch.profiler.profile(activities=list(torch.profiler.supported_activities())) as profiler:
+        work()
+    events = sorted(profiler.key_averages(), key=_own_time, reverse=True)
+    whole = sum(map(_own_time, events))
+    return tuple(
+        f"{_own_time(event) / whole:6.1%} {event.key}, {event.count} times, {_own_time(event) / 1e3:.0f} ms"
+        for event in events[:_SHOWN]
+    )
+
+
+def _own_time(event: Any) -> float:
+    """Microseconds, of the GPU where there is one."""
+    return event.self_device_time_total or event.self_cpu_time_total
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,12 @@ def warm(folder: Path, pairs: int, device: torch.device, host: Machine) -> Itera
     dtype = compute_dtype(device)
     network, reference = HyperLoRA.load(folder, device, dtype), Reference(folder).to(device, dtype)
     embeds, clip = (value.to(device, dtype) for value in tokens(1))
-    ours, other = alternate(
-        lambda: network.id_lora(network.id_coefficients(embeds, clip)).cpu(),
-        lambda: reference.lora(reference.coefficients(embeds, clip)),
-        pairs,
-        device,
-    )
-    yield Row.of_times("tokens -> LoRA, warm / reference", 0.75, ours, other)
+
+    def whole_way() -> object:
+        return network.id_lora(network.id_coefficients(embeds, clip)).cpu()
+
+    ours, other = alternate(whole_way, lambda: reference.lora(reference.coefficients(embeds, clip)), pairs, device)
+    yield Row.of_times("tokens -> LoRA, warm / reference", 0.75, ours, other).explained(whole_way)
     floor = floor_seconds(network, host)
     ratios = Spread.of([seconds / floor for seconds in ours.wall])
     yield Row("tokens -> LoRA, warm / floor", 1.25, ratios, sides=f"floor {floor:.3f} s")

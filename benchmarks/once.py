@@ -4,6 +4,7 @@
 bases where they lie. Prints seconds and bytes as a line of JSON.
 """
 
+import ctypes
 import gc
 import json
 import sys
@@ -36,7 +37,7 @@ def first_lora(way: str, folder: Path, device: torch.device) -> dict[str, object
 def streamed(folder: Path, device: torch.device) -> dict[str, object]:
     """Bytes that making a LoRA takes beyond resampler and result, and how far it is from the one made of all at once.
 
-    On a CPU, of the process's anonymous memory, by ComfyUI's casts as they run on a GPU; else of the device's.
+    On a CPU, of the process's anonymous memory; else of the device's.
     """
     from .host_rows import import_comfy
 
@@ -44,8 +45,6 @@ def streamed(folder: Path, device: torch.device) -> dict[str, object]:
     from hyperlora_core.doors import comfyui
     from hyperlora_core.network.hyperlora import HyperLoRA
 
-    if device.type == "cpu":
-        comfyui._on_cpu = lambda module, input: False
     embeds, clip = tokens(1)
     with torch.inference_mode():
         network = HyperLoRA.load(folder, "cpu", compute_dtype(device), operations=comfyui.Operations)
@@ -54,6 +53,7 @@ def streamed(folder: Path, device: torch.device) -> dict[str, object]:
         network.resampler.to(device)
         coefficients = network.id_coefficients(embeds, clip)
         gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         if device.type == "cuda":
             before = torch.cuda.memory_allocated(device)
             torch.cuda.reset_peak_memory_stats(device)

@@ -43,7 +43,7 @@ def photo_to_lora(folder: Path, pairs: int, device: torch.device) -> Iterator[Ro
     def other() -> dict[str, torch.Tensor]:
         return reference.lora(reference.coefficients(*seen_by(photo)))
 
-    yield Row.of_times("photo -> LoRA, warm / reference", 0.80, *alternate(ours, other, pairs, device))
+    yield Row.of_times("photo -> LoRA, warm / reference", 0.80, *alternate(ours, other, pairs, device)).explained(ours)
     cache = Cache(1 << 30)
 
     def first() -> LoRA:

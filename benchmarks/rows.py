@@ -1,9 +1,9 @@
 """A row of the performance table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .measure import Spread, Times
+from .measure import Spread, Times, Work, profile
 
 HEADING = f"{'row':<56} {'median':>8}  {'quartiles':<17} {'CPU':>7}  {'required':<9} {'':<5} ours / other"
 
@@ -19,6 +19,7 @@ class Row:
         unit: of the value; empty for a ratio.
         cpu: the ratio of CPU seconds, where the value is one of seconds.
         sides: the median of ours and of the other, with their unit.
+        profile: of a row that falls short: where ours spends its time.
     """
 
     name: str
@@ -27,6 +28,11 @@ class Row:
     unit: str = ""
     cpu: Spread | None = None
     sides: str = ""
+    profile: tuple[str, ...] = ()
+
+    def explained(self, work: Work) -> "Row":
+        """With a profile of the work, if the row falls short."""
+        return replace(self, profile=profile(work)) if self.short else self
 
     @classmethod
     def of_times(cls, name: str, required: float | None, ours: Times, other: Times) -> "Row":
@@ -52,7 +58,8 @@ class Row:
         required = "" if self.required is None else f"<= {self.required:g}{self.unit and ' ' + self.unit}"
         quartiles = f"{self.value.low:.3f} .. {self.value.high:.3f}"
         cpu = f"{self.cpu.median:.3f}" if self.cpu else ""
-        return (
+        line = (
             f"{self.name:<56} {self.value.median:>8.3f}  {quartiles:<17} {cpu:>7}  {required:<9} {verdict:<5} "
             f"{self.sides}"
         ).rstrip()
+        return "\n    ".join([line, *self.profile])
