@@ -1,10 +1,12 @@
 """HyperLoRA checkpoints of full size in the released layout, full of random numbers, for measuring."""
 
 import json
-from collections.abc import Iterator
+import math
 from pathlib import Path
 
-import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from demo.cache import build_once, recipe_hash
 from hyperlora_core.layout import MODULES_JSON, file_key
@@ -12,7 +14,7 @@ from hyperlora_core.lora import kohya_name
 from hyperlora_core.network.config import AttentionModule, HyperLoRAConfig, ResamplerConfig
 from hyperlora_core.network.hyperlora import HyperLoRA
 
-_BLOCK = 1 << 22  # random numbers, of which the bases are written again and again
+_BLOCK = 1 << 24  # random numbers, of which every basis is a part
 
 # Of SDXL's UNet: place, attentions, transformer blocks each, width.
 _PLACES = (
@@ -61,7 +63,6 @@ def clip() -> Path:
 
 
 def _write_clip(folder: Path) -> None:
-    import torch
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
     torch.manual_seed(0)
@@ -82,32 +83,21 @@ def _write(folder: Path, config: HyperLoRAConfig) -> None:
     for key, shape in HyperLoRA(config, device="meta").shapes().items():
         part, name = file_key(key).split(": ")
         parts.setdefault(part, {})[name] = shape
-    random = np.random.default_rng(0)
-    block = random.standard_normal(_BLOCK, dtype=np.float32)
+    generator = torch.Generator().manual_seed(0)
+    block = torch.randn(_BLOCK, generator=generator)
     for part, shapes in parts.items():
-        header, end = {}, 0
-        for name, shape in shapes.items():
-            length = 2 * int(np.prod(shape))
-            header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + length]}
-            end += length
-        text = json.dumps(header).encode()
-        with (folder / f"{part}.safetensors").open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for name, shape in shapes.items():
-                for numbers in _numbers(name, shape, block, random):
-                    file.write(numbers.astype(np.float16).tobytes())
+        tensors = {name: _numbers(name, shape, block, generator).half() for name, shape in shapes.items()}
+        save_file(tensors, folder / f"{part}.safetensors")
 
 
-def _numbers(name: str, shape: tuple[int, ...], block: np.ndarray, random: np.random.Generator) -> Iterator[np.ndarray]:
+def _numbers(name: str, shape: tuple[int, ...], block: Tensor, generator: torch.Generator) -> Tensor:
     """Numbers of a size that keeps activations near one."""
-    count = int(np.prod(shape))
     if name.endswith("bias"):
-        yield np.zeros(count, np.float32)
-    elif len(shape) == 1:
-        yield np.ones(count, np.float32)
-    elif name.endswith("_basis"):
-        for begin in range(0, count, _BLOCK):
-            start = int(random.integers(_BLOCK))
-            yield np.roll(block, start)[: min(_BLOCK, count - begin)] * 0.02
-    else:
-        yield random.standard_normal(count, dtype=np.float32) * (0.5 if name == "latents" else shape[-1] ** -0.5)
+        return torch.zeros(shape)
+    if len(shape) == 1:
+        return torch.ones(shape)
+    if name.endswith("_basis"):
+        count = math.prod(shape)
+        start = int(torch.randint(len(block) - count, (), generator=generator))
+        return block[start : start + count].view(shape) * 0.02
+    return torch.randn(shape, generator=generator) * (0.5 if name == "latents" else shape[-1] ** -0.5)

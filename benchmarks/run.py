@@ -9,7 +9,6 @@ import json
 import logging
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
@@ -19,8 +18,8 @@ from . import full_size, host_rows, network_rows, photo_rows
 from .measure import machine
 from .once import compute_dtype
 from .rows import HEADING
+from .table import RESULTS, put_into_readme
 
-RESULTS = Path(__file__).parent / "results"
 PAIRS = 10
 
 log = logging.getLogger("benchmarks.run")
@@ -67,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     RESULTS.mkdir(exist_ok=True)
     result = {"version": __version__, "machine": asdict(host), "rows": [asdict(row) for row in rows], "growth": lines}
     (RESULTS / f"{device.type}.json").write_text(json.dumps(result, indent=1) + "\n")
+    if device.type == "cpu":
+        put_into_readme()
     return 0
 
 

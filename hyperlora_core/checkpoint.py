@@ -202,7 +202,7 @@ def single_file_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
     return dict(sorted(tensors, key=lambda item: -files.ITEM_SIZES.get(item[1].dtype, 0)))
 
 
-_Read = tuple[str, dict[str, dict[str, StoredTensor]], dict[str, dict[str, str]], dict[str, str]]
+_Read = tuple[str, Mapping[str, Mapping[str, StoredTensor]], dict[str, dict[str, str]], dict[str, str]]
 """The modules' JSON, the parts' tensors, the parts' metadata, our metadata."""
 
 
@@ -215,22 +215,21 @@ def _read_folder(folder: Path) -> _Read:
         raise HyperLoRAError(
             f"{folder} is no HyperLoRA checkpoint: it lacks {', '.join(missing)}. {_found_instead(folder)}"
         )
-    parts = {part: files.stored_tensors(folder / f"{part}.safetensors") for part in found}
-    metadata = {part: files.metadata(folder / f"{part}.safetensors") for part in found}
-    for part in found:
-        _check_kind(folder / f"{part}.safetensors", part, parts[part], metadata[part])
-    ours = {key: value for key, value in metadata["hyper_lora_modules"].items() if key.startswith("hyperlora.")}
-    kept = {part: {k: v for k, v in entries.items() if k not in ours} for part, entries in metadata.items()}
+    headers = {part: files.read_header(folder / f"{part}.safetensors") for part in found}
+    for part, header in headers.items():
+        _check_kind(folder / f"{part}.safetensors", part, header)
+    noted = headers["hyper_lora_modules"].metadata
+    ours = {key: value for key, value in noted.items() if key.startswith("hyperlora.")}
+    kept = {part: {k: v for k, v in header.metadata.items() if k not in ours} for part, header in headers.items()}
     try:
         modules = (folder / MODULES_JSON).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise HyperLoRAError(f"{folder / MODULES_JSON} cannot be read as text: {files.DOWNLOAD_AGAIN}") from error
-    return modules, parts, kept, ours
+    return modules, {part: header.tensors for part, header in headers.items()}, kept, ours
 
 
-def _check_kind(path: Path, part: str, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    kind = kinds.recognise_names(shapes, metadata)
+def _check_kind(path: Path, part: str, header: files.Header) -> None:
+    kind = kinds.recognise_names(header.shapes, header.metadata)
     expected = kinds.PART_NAMES[part]
     if kind is not None and kind.name != expected:
         raise HyperLoRAError(f"{path} is {kind.name} and should be {expected}: {files.DOWNLOAD_AGAIN}")
@@ -261,14 +260,15 @@ def _read_file(path: Path) -> _Read:
             f"{path} is no HyperLoRA checkpoint. It is {what}. A folder holding {MODULES_JSON}, or a file that "
             "`hyperlora convert` made, was expected"
         )
-    metadata = files.metadata(path)
+    header = files.read_header(path)
+    metadata = header.metadata
     if metadata[kinds.FORMAT_KEY] != FORMAT:
         raise HyperLoRAError(
             f"{path} is a HyperLoRA checkpoint of format {metadata[kinds.FORMAT_KEY]!r}, and this version reads "
             f"{FORMAT!r}: update ComfyUI-HyperLoRA"
         )
     parts: dict[str, dict[str, StoredTensor]] = {}
-    for name, tensor in files.stored_tensors(path).items():
+    for name, tensor in header.tensors.items():
         part, _, key = name.partition(".")
         if part not in PARTS:
             raise HyperLoRAError(f"{path} holds {name!r}, which is not part of a HyperLoRA: convert it again")

@@ -1,24 +1,24 @@
 """The CLIP image encoder: pictures in, the tokens that HyperLoRA's resamplers read out.
 
-The tower is open_clip's, without what comes after ``hidden_states[-2]``.
-
 Shapes: S image size in pixels, T tokens (1 + patches), W width.
 """
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from .clip_tower import ClipTower
 from .clip_weights import TowerConfig, find_tower
 from .encoders import Encoder
-from .errors import HyperLoRAError, MissingPackageError
+from .errors import HyperLoRAError
 from .files import stamp
+from .network import ops
 
 # Per channel, of RGB in 0..1: OpenAI's, which every CLIP was trained with.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -33,10 +33,11 @@ class ClipVision:
     """A CLIP image encoder up to its last but one layer.
 
     Attributes:
-        model: the tower, a module that takes pixel values and gives tokens; may be moved and cast as any module.
+        model: the tower, a module that takes pixel values and gives tokens.
         config: its hyperparameters.
         encoder: which tower it is.
-        cache_key: what its tokens depend on.
+        compute_device: where pixels are moved to.
+        compute_dtype: the type computed in.
         before_use: called with the tower that is about to compute, by which a host moves its weights.
     """
 
@@ -44,7 +45,9 @@ class ClipVision:
         self.model = model
         self.config = config
         self.encoder = encoder
-        self.cache_key: Hashable = object()
+        self.compute_device = torch.device("cpu")
+        self.compute_dtype = torch.float32
+        self._content: Hashable = object()
         self.before_use: Callable[[nn.Module], None] = lambda module: None
 
     @classmethod
@@ -54,26 +57,30 @@ class ClipVision:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         width: int | None = None,
+        operations: Any = ops,
     ) -> "ClipVision":
         """Load a tower from transformers' folder or from a ``.safetensors`` file.
 
         Args:
             path: a folder (``model.safetensors``, ``config.json``) or a file in transformers', ComfyUI's or open_clip's
                 layout.
-            device: where the weights go.
-            dtype: the type computed in.
+            device: where weights are put and computed with; on ``cpu`` they stay mapped from the file.
+            dtype: the type computed in. Storage stays as it is in the file.
             width: how wide its tokens have to be; any by default.
+            operations: classes for the leaves with weights.
 
         Raises:
             HyperLoRAError: there is no such file, it is broken, or it holds no CLIP image encoder, or another one.
-            MissingPackageError: open_clip is not installed.
         """
         weights = find_tower(path, width)
-        model = _build(weights.config)
-        model.load_state_dict(weights.state_dict(model, torch.device(device), dtype), assign=True)
+        with torch.device("meta"):
+            model = ClipTower(weights.config, operations)
+        model.load_state_dict(weights.state_dict(model), assign=True)
+        model.requires_grad_(False).eval().to(device)
         encoder = weights.encoder()
-        clip = cls(model.eval(), weights.config, encoder)
-        clip.cache_key = (encoder.sha256, stamp([weights.path]), str(device), dtype)
+        clip = cls(model, weights.config, encoder)
+        clip.compute_device, clip.compute_dtype = torch.device(device), dtype
+        clip._content = (encoder.sha256, stamp([weights.path]))
         activation = "quick GELU" if clip.config.quick_gelu else "GELU"
         log.info("Loaded CLIP %s, %s, from %s", clip.describe(), activation, weights.path)
         return clip
@@ -91,7 +98,12 @@ class ClipVision:
     @property
     def tokens_per_image(self) -> int:
         """T, the class token and one token a patch."""
-        return 1 + (self.config.image_size // self.config.patch_size) ** 2
+        return self.config.tokens
+
+    @property
+    def cache_key(self) -> Hashable:
+        """What its tokens depend on, beside the pictures; its weights are taken to be as they were loaded."""
+        return (self._content, str(self.compute_device), self.compute_dtype)
 
     def describe(self) -> str:
         """What it is, as "ViT-L/14 at 224, 24 layers"."""
@@ -130,8 +142,6 @@ class ClipVision:
     def tokens(self, pixel_values: Tensor) -> Tensor:
         """Encode pictures: transformers' ``hidden_states[-2]``, before the last layer and the last norm.
 
-        Computed where the weights are, in their type.
-
         Args:
             pixel_values: (batch, 3, S, S), from ``preprocess``.
 
@@ -147,30 +157,5 @@ class ClipVision:
                 f"CLIP was given pixel values of shape {tuple(pixel_values.shape)}: (batch, 3, {side}, {side}) is "
                 f"needed, with at least one picture; this one is {self.describe()}"
             )
-        weight = next(self.model.parameters())
-        return self.model(pixel_values.to(weight.device, weight.dtype)).float()
-
-
-def _build(config: TowerConfig) -> nn.Module:
-    """A tower without its last layer, last norm and projection, on the meta device: it has shapes and no weights."""
-    try:
-        from open_clip.transformer import LayerNorm, QuickGELU, VisionTransformer
-    except (ImportError, RuntimeError, OSError) as error:  # the last two: a torchvision built for another torch
-        raise MissingPackageError(
-            f"open_clip, which runs CLIP, cannot be imported ({error}). Run: "
-            'pip install "open_clip_torch>=3.3,<4", and a torchvision that fits your torch'
-        ) from error
-    with torch.device("meta"):
-        tower = VisionTransformer(
-            image_size=config.image_size,
-            patch_size=config.patch_size,
-            width=config.width,
-            layers=config.layers - 1,
-            heads=config.heads,
-            mlp_ratio=(config.mlp_width + 0.5) / config.width,  # open_clip multiplies and truncates
-            act_layer=QuickGELU if config.quick_gelu else nn.GELU,
-            norm_layer=partial(LayerNorm, eps=config.eps),
-            pool_type="none",
-        )
-    tower.ln_post, tower.proj = nn.Identity(), None
-    return tower
+        self.before_use(self.model)
+        return self.model(pixel_values.to(self.compute_device, self.compute_dtype)).float()

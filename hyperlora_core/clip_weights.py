@@ -1,4 +1,4 @@
-"""CLIP image encoders on disk: which tower a file holds, and its tensors under open_clip's names.
+"""CLIP image encoders on disk: which tower a file holds, and its tensors under ``ClipTower``'s names.
 
 Three layouts, each with any prefix; a text encoder beside the tower is left unread:
 
@@ -33,19 +33,26 @@ _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 
 _LETTERS = {384: "S", 768: "B", 1024: "L", 1280: "H", 1408: "g", 1664: "bigG"}  # by width
 
-# open_clip's names -> transformers'; the attention's q, k and v are one tensor in open_clip and three in transformers.
+# ClipTower's names -> open_clip's, where q, k and v are one tensor; and -> transformers'.
+_OPEN_CLIP_NAMES = {
+    "class_embedding.weight": "class_embedding",
+    "positional_embedding.weight": "positional_embedding",
+    "blocks.": "transformer.resblocks.",
+}
 _TRANSFORMERS_NAMES = {
-    "class_embedding": "embeddings.class_embedding",
-    "positional_embedding": "embeddings.position_embedding.weight",
+    "class_embedding.weight": "embeddings.class_embedding",
+    "positional_embedding.weight": "embeddings.position_embedding.weight",
     "conv1.": "embeddings.patch_embedding.",
     "ln_pre.": "pre_layrnorm.",
-    "transformer.resblocks.": "encoder.layers.",
+    "blocks.": "encoder.layers.",
     ".ln_1.": ".layer_norm1.",
     ".ln_2.": ".layer_norm2.",
     ".attn.": ".self_attn.",
     ".c_fc.": ".fc1.",
     ".c_proj.": ".fc2.",
 }
+
+_QKV = re.compile(r"\.attn\.([qkv])_proj\.")
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +71,11 @@ class TowerConfig:
     eps: float
 
     @property
+    def tokens(self) -> int:
+        """The class token, and one token a patch."""
+        return 1 + (self.image_size // self.patch_size) ** 2
+
+    @property
     def name(self) -> str:
         """As people call it: "ViT-L/14"."""
         letter = _LETTERS.get(self.width)
@@ -72,25 +84,24 @@ class TowerConfig:
 
 @dataclass(frozen=True)
 class _Names:
-    """Where a file keeps open_clip's tensors."""
+    """Where a file keeps ``ClipTower``'s tensors."""
 
     prefix: str
     transformers_layout: bool
 
-    def __call__(self, name: str) -> tuple[str, ...]:
-        """The file's names of one of open_clip's tensors: one, or three to be put on end (q, k, v)."""
-        if not self.transformers_layout:
-            return (self.prefix + name,)
-        for ours, theirs in _TRANSFORMERS_NAMES.items():
+    def __call__(self, name: str) -> tuple[str, int | None]:
+        """The file's name of one of our tensors; and which third of the tensor it is, where q, k and v are one."""
+        for ours, theirs in (_TRANSFORMERS_NAMES if self.transformers_layout else _OPEN_CLIP_NAMES).items():
             name = name.replace(ours, theirs)
-        if ".in_proj_" not in name:
-            return (self.prefix + name,)
-        return tuple(self.prefix + name.replace(".in_proj_", f".{part}_proj.") for part in "qkv")
+        part = None if self.transformers_layout else _QKV.search(name)
+        if part is None:
+            return self.prefix + name, None
+        return self.prefix + _QKV.sub(".attn.in_proj_", name), "qkv".index(part[1])
 
     @property
     def blocks(self) -> str:
         """What the names of the blocks' tensors begin with, up to the block's number."""
-        return self("transformer.resblocks.")[0]
+        return self("blocks.")[0]
 
 
 @dataclass(frozen=True)
@@ -108,13 +119,11 @@ class TowerFile:
     config: TowerConfig
     _names: _Names
 
-    def state_dict(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Read the tensors that a model asks for, and those only; what needs no cast and no move stays mapped.
+    def state_dict(self, model: nn.Module) -> dict[str, Tensor]:
+        """The tensors that a model asks for, and those only, mapped from the file, in its type.
 
         Args:
-            model: open_clip's tower, may be on the meta device.
-            device: where the tensors go.
-            dtype: the type they are cast to.
+            model: a ``ClipTower``, may be on the meta device.
 
         Raises:
             HyperLoRAError: a tensor is missing, of another shape, or one too many in a block.
@@ -124,8 +133,9 @@ class TowerFile:
         state = {}
         with files.open_safetensors(self.path) as handle:
             for name in expected:
-                parts = [handle.get_tensor(key) for key in self._names(name)]
-                state[name] = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device, dtype)
+                key, third = self._names(name)
+                tensor = handle.get_tensor(key)
+                state[name] = tensor if third is None else tensor.chunk(3)[third]
         return state
 
     def encoder(self) -> Encoder:
@@ -134,16 +144,12 @@ class TowerFile:
         Raises:
             HyperLoRAError: a tensor is missing.
         """
-        blocks = [
-            f"transformer.resblocks.{i}.ln_1.{kind}"
-            for i in range(self.config.layers - 1)
-            for kind in ("weight", "bias")
-        ]
+        blocks = [f"blocks.{i}.ln_1.{kind}" for i in range(self.config.layers - 1) for kind in ("weight", "bias")]
         digest = hashlib.sha256()
         with files.open_safetensors(self.path) as handle:
             for name in (
-                "class_embedding",
-                "positional_embedding",
+                "class_embedding.weight",
+                "positional_embedding.weight",
                 "conv1.weight",
                 "ln_pre.weight",
                 "ln_pre.bias",
@@ -157,15 +163,13 @@ class TowerFile:
         wrong: list[str] = []
         used: set[str] = set()
         for name, shape in expected.items():
-            keys = self._names(name)
-            used.update(keys)
-            part = (shape[0] // len(keys), *shape[1:])
-            wrong += [f"{key} is missing" for key in keys if key not in self.shapes]
-            wrong += [
-                f"{key} has shape {self.shapes[key]} instead of {part}"
-                for key in keys
-                if self.shapes.get(key, part) != part
-            ]
+            key, third = self._names(name)
+            needed = shape if third is None else (3 * shape[0], *shape[1:])
+            if key not in self.shapes:
+                wrong.append(f"{key} is missing")
+            elif self.shapes[key] != needed and key not in used:
+                wrong.append(f"{key} has shape {self.shapes[key]} instead of {needed}")
+            used.add(key)
         if any(key.startswith(f"{self._names.blocks}0.") for key in used):
             block = [key for key in self.shapes if key.startswith(f"{self._names.blocks}0.")]
             wrong += [f"{key} belongs to a kind of tower that is not known" for key in block if key not in used]
@@ -186,9 +190,10 @@ def find_tower(path: str | Path, width: int | None = None) -> TowerFile:
     """
     path = Path(path)
     file = _weights_file(path) if path.is_dir() else path
-    shapes = {name: shape for name, (_, shape) in files.tensor_shapes(file).items()}
+    header = files.read_header(file)
+    shapes = header.shapes
     try:
-        names = _find_names(shapes, files.metadata(file))
+        names = _find_names(shapes, header.metadata)
         beside = _read_config(file.parent / _CONFIG) if path.is_dir() or file.name == _WEIGHTS else {}
         tower = TowerFile(file, shapes, _read_shapes(shapes, names, beside), names)
     except HyperLoRAError as error:
@@ -228,14 +233,14 @@ def _read_shapes(shapes: Shapes, names: _Names, beside: Mapping[str, Any]) -> To
             raise HyperLoRAError(f"{key} has shape {found}; {dimensions} dimensions were expected")
         return found
 
-    (width,), (positions, _) = shape("class_embedding", 1), shape("positional_embedding", 2)
+    (width,), (positions, _) = shape("class_embedding.weight", 1), shape("positional_embedding.weight", 2)
     patch = shape("conv1.weight", 4)[-1]
     grid = math.isqrt(positions - 1)
     if grid == 0 or grid**2 != positions - 1:
         raise HyperLoRAError(f"it has {positions} positions; 1 and a square were expected")
     block = re.compile(re.escape(names.blocks) + r"(\d+)\.")
     layers = 1 + max((int(match[1]) for match in map(block.match, shapes) if match), default=0)
-    mlp_width = shape("transformer.resblocks.0.mlp.c_fc.weight", 2)[0]
+    mlp_width = shape("blocks.0.mlp.c_fc.weight", 2)[0]
 
     if beside and beside.get("hidden_size") != width:
         log.warning("The %s beside a CLIP %d wide is of another model: it is passed over", _CONFIG, width)

@@ -29,56 +29,6 @@ DOWNLOAD_AGAIN = "download it again"
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-def read_header(path: str | Path) -> dict[str, Any]:
-    """Read a safetensors file's header, and check that the file is as long as the header says.
-
-    Returns:
-        Tensor name -> {"dtype", "shape", "data_offsets"}, and, where the file has it, "__metadata__" -> its strings.
-
-    Raises:
-        HyperLoRAError: there is no such file, or it is something other than a whole safetensors file; the message
-            names what it is (a Git LFS pointer, a web page, a pickle, cut short, ...).
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise HyperLoRAError(f"{path} is a folder: a .safetensors file is needed")
-    if not path.exists():
-        raise HyperLoRAError(f"there is no file {path}")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(512)
-            length = int.from_bytes(start[:8], "little")
-            if start[8:9] != b"{" or length > _HEADER_LIMIT:
-                raise HyperLoRAError(what_it_is(path))
-            if size < 8 + length:
-                raise HyperLoRAError(f"{path} is cut short within its header: {DOWNLOAD_AGAIN}")
-            file.seek(8)
-            text = file.read(length)
-    except OSError as error:
-        raise HyperLoRAError(f"{path} cannot be read: {error.strerror or error}") from error
-
-    try:
-        header = json.loads(text)
-        tensors = [_stored(path, entry, 8 + length) for name, entry in header.items() if name != METADATA]
-        described = all(isinstance(value, str) for value in (header.get(METADATA) or {}).values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise HyperLoRAError(f"{path} has a broken safetensors header: {DOWNLOAD_AGAIN}") from error
-    if not described:
-        raise HyperLoRAError(f"{path} has a broken safetensors header: {DOWNLOAD_AGAIN}")
-    end = 8 + length
-    expected = max((tensor.start + tensor.length for tensor in tensors), default=end)
-    if size < expected:
-        raise HyperLoRAError(f"{path} is cut short, {size:,} of {expected:,} bytes: {DOWNLOAD_AGAIN}")
-    if size > expected:
-        raise HyperLoRAError(f"{path} is {size - expected:,} bytes longer than its header says: {DOWNLOAD_AGAIN}")
-    for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.length)):
-        if tensor.start != end:
-            raise HyperLoRAError(f"{path} has a broken safetensors header, its tensors overlap: {DOWNLOAD_AGAIN}")
-        end += tensor.length
-    return header
-
-
 @dataclass(frozen=True)
 class StoredTensor:
     """Where a tensor lies.
@@ -114,23 +64,76 @@ def _stored(path: Path, entry: Mapping[str, Any], data: int) -> StoredTensor:
     return StoredTensor(path, entry["dtype"], shape, data + begin, end - begin)
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself.
+
+    Attributes:
+        tensors: name -> where it lies, in the header's order.
+        metadata: its strings; empty where it has none.
+    """
+
+    tensors: Mapping[str, StoredTensor]
+    metadata: Mapping[str, str]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of each tensor."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+
+def read_header(path: str | Path) -> Header:
+    """Read a safetensors file's header, and check that the file is as long as the header says.
+
+    Raises:
+        HyperLoRAError: there is no such file, or it is something other than a whole safetensors file; the message
+            names what it is (a Git LFS pointer, a web page, a pickle, cut short, ...).
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise HyperLoRAError(f"{path} is a folder: a .safetensors file is needed")
+    if not path.exists():
+        raise HyperLoRAError(f"there is no file {path}")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(512)
+            length = int.from_bytes(start[:8], "little")
+            if start[8:9] != b"{" or length > _HEADER_LIMIT:
+                raise HyperLoRAError(what_it_is(path))
+            if size < 8 + length:
+                raise HyperLoRAError(f"{path} is cut short within its header: {DOWNLOAD_AGAIN}")
+            file.seek(8)
+            text = file.read(length)
+    except OSError as error:
+        raise HyperLoRAError(f"{path} cannot be read: {error.strerror or error}") from error
+
+    try:
+        entries = json.loads(text)
+        metadata = entries.pop(METADATA, None) or {}
+        tensors = {name: _stored(path, entry, 8 + length) for name, entry in entries.items()}
+        described = all(isinstance(value, str) for value in metadata.values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise HyperLoRAError(f"{path} has a broken safetensors header: {DOWNLOAD_AGAIN}") from error
+    if not described:
+        raise HyperLoRAError(f"{path} has a broken safetensors header: {DOWNLOAD_AGAIN}")
+    end = 8 + length
+    expected = max((tensor.start + tensor.length for tensor in tensors.values()), default=end)
+    if size < expected:
+        raise HyperLoRAError(f"{path} is cut short, {size:,} of {expected:,} bytes: {DOWNLOAD_AGAIN}")
+    if size > expected:
+        raise HyperLoRAError(f"{path} is {size - expected:,} bytes longer than its header says: {DOWNLOAD_AGAIN}")
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.length)):
+        if tensor.start != end:
+            raise HyperLoRAError(f"{path} has a broken safetensors header, its tensors overlap: {DOWNLOAD_AGAIN}")
+        end += tensor.length
+    return Header(tensors, metadata)
+
+
 def stamp(files: Iterable[Path]) -> Stamp:
     """Names, sizes and times of files: what tells that one was replaced. Those that are absent are left out."""
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-
-
-def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:
-    """Where each tensor of a safetensors file lies, in the header's order.
-
-    Raises:
-        HyperLoRAError: as ``read_header``.
-    """
-    path = Path(path)
-    header = read_header(path)
-    with path.open("rb") as file:
-        data = 8 + int.from_bytes(file.read(8), "little")
-    return {name: _stored(path, entry, data) for name, entry in header.items() if name != METADATA}
 
 
 def write(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
@@ -189,26 +192,6 @@ def _read_one(file: BinaryIO, tensor: StoredTensor, block: int) -> Iterator[byte
             raise HyperLoRAError(f"{tensor.path} is cut short: {DOWNLOAD_AGAIN}")
         left -= len(data)
         yield data
-
-
-def tensor_shapes(path: str | Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The tensors of a safetensors file, from its header alone: name -> (dtype as "F16", shape).
-
-    Raises:
-        HyperLoRAError: as ``read_header``.
-    """
-    return {
-        name: (entry["dtype"], tuple(entry["shape"])) for name, entry in read_header(path).items() if name != METADATA
-    }
-
-
-def metadata(path: str | Path) -> dict[str, str]:
-    """The metadata strings of a safetensors file; empty where it has none.
-
-    Raises:
-        HyperLoRAError: as ``read_header``.
-    """
-    return read_header(path).get(METADATA) or {}
 
 
 @contextmanager

@@ -49,7 +49,8 @@ def _lines(path: Path, full: bool) -> list[str]:
         return _checkpoint(read_checkpoint(path), full)
     kind = kinds.recognise(path)
     if kind is None:
-        raise HyperLoRAError(f"{path} is a whole safetensors file of no known kind: {_some(files.tensor_shapes(path))}")
+        found = _some(files.read_header(path).tensors)
+        raise HyperLoRAError(f"{path} is a whole safetensors file of no known kind: {found}")
     if kind is kinds.HYPERLORA:
         return _checkpoint(read_checkpoint(path), full)
     lines = [f"{path} is {kind.name}"]
@@ -124,27 +125,27 @@ def _read_whole(checkpoint: Checkpoint) -> str:
             raise HyperLoRAError(f"{checkpoint.path}: {part}: {key} holds NaN or infinite numbers")
     if checkpoint.is_folder:
         return f"finite; sha256 {checkpoint.sha256()}"
-    if checkpoint.sha256() != files.metadata(checkpoint.path).get(SHA256_KEY):
+    if checkpoint.sha256() != files.read_header(checkpoint.path).metadata.get(SHA256_KEY):
         raise HyperLoRAError(f"{checkpoint.path} is not as it was written, its sha256 differs: {files.DOWNLOAD_AGAIN}")
     return "finite, and as it was written"
 
 
 def _lora(path: Path) -> list[str]:
-    metadata = files.metadata(path)
+    header = files.read_header(path)
     lines = []
     try:
         lora = LoRA.load(path)
         lines.append(f"targets       {len(list(lora.factors()))} attention projections, rank {lora.rank}")
     except HyperLoRAError:
-        lines.append(f"tensors       {len(files.tensor_shapes(path))}")
+        lines.append(f"tensors       {len(header.tensors)}")
     for label, key in (
         ("base model", "ss_base_model_version"),
         ("rank, alpha", "ss_network_dim"),
         ("trigger words", "modelspec.trigger_phrase"),
         ("made by", "hyperlora.checkpoint"),
     ):
-        if key in metadata:
-            lines.append(f"{label:<13} {metadata[key]}")
+        if key in header.metadata:
+            lines.append(f"{label:<13} {header.metadata[key]}")
     return lines
 
 

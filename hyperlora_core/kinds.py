@@ -120,8 +120,8 @@ def recognise(path: str | Path) -> Kind | None:
         if kind is not None:
             return Kind(f"{kind.name}, in a pickle", kind.advice)
         raise HyperLoRAError(files.what_it_is(path))
-    shapes = {name: shape for name, (_, shape) in files.tensor_shapes(path).items()}
-    return recognise_names(shapes, files.metadata(path))
+    header = files.read_header(path)
+    return recognise_names(header.shapes, header.metadata)
 
 
 def _is_pickle(path: Path) -> bool:

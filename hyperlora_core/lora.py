@@ -171,7 +171,7 @@ class LoRA(dict[str, Tensor]):
             HyperLoRAError: the file cannot be read, or is another kind of file.
         """
         tensors = files.load(path)
-        lora = cls(tensors, files.metadata(path))
+        lora = cls(tensors, files.read_header(path).metadata)
         try:
             found = list(lora.factors())
         except HyperLoRAError as error:

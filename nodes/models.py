@@ -56,7 +56,8 @@ class LoadedHyperLoRA:
     def clip(self) -> ClipVision | None:
         """The CLIP vision tower; None where the network reads none."""
         if self._clip is None and self._clip_path is not None:
-            self._clip = ClipVision.load(self._clip_path, dtype=self._dtype)
+            self._clip = ClipVision.load(self._clip_path, dtype=self._dtype, operations=Operations)
+            self._clip.compute_device = comfy.model_management.get_torch_device()
             hand_over(self._clip, [self._clip.model])
         return self._clip
 

@@ -48,7 +48,7 @@ def _on_cpu(module: Any, input: Tensor) -> bool:
 
 
 class Operations(comfy.ops.manual_cast):
-    """Leaves for ``HyperLoRA``: ComfyUI loads, offloads and casts their weights."""
+    """Leaves for ``HyperLoRA`` and ``ClipVision``: ComfyUI loads, offloads and casts their weights."""
 
     class Linear(comfy.ops.manual_cast.Linear):
         """See ``hyperlora_core.network.ops.Linear``."""
@@ -56,21 +56,21 @@ class Operations(comfy.ops.manual_cast):
         def forward(self, input: Tensor) -> Tensor:
             return ops.Linear.forward(self, input) if _on_cpu(self, input) else super().forward(input)
 
-    class Queries(nn.Module, comfy.ops.CastWeightBiasOp):
-        """See ``hyperlora_core.network.ops.Queries``."""
+    class Learned(nn.Module, comfy.ops.CastWeightBiasOp):
+        """See ``hyperlora_core.network.ops.Learned``."""
 
         comfy_cast_weights = True
         bias = None
 
-        def __init__(self, queries: int, dim: int, device: torch.device | str | None = None) -> None:
+        def __init__(self, *shape: int, device: torch.device | str | None = None) -> None:
             super().__init__()
-            self.weight = nn.Parameter(torch.empty(1, queries, dim, device=device), requires_grad=False)
+            self.weight = nn.Parameter(torch.empty(shape, device=device), requires_grad=False)
 
         def forward(self, like: Tensor) -> Tensor:
             weight, bias, stream = comfy.ops.cast_bias_weight(self, like, offloadable=True)
-            queries = weight.clone() if stream is not None else weight
+            numbers = weight.clone() if stream is not None else weight
             comfy.ops.uncast_bias_weight(self, weight, bias, stream)
-            return queries
+            return numbers
 
     class Basis(nn.Module, comfy.ops.CastWeightBiasOp):
         """See ``hyperlora_core.network.ops.Basis``."""

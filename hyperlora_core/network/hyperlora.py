@@ -44,7 +44,7 @@ class HyperLoRA(nn.Module):
 
     Args:
         config: shapes of the network.
-        operations: classes for the leaves with weights (``Linear``, ``LayerNorm``, ``Queries``, ``Basis``).
+        operations: classes for the leaves with weights (``Linear``, ``LayerNorm``, ``Learned``, ``Basis``).
         device: where the weights are made; ``meta`` for weights that are assigned later.
 
     Attributes:

@@ -53,12 +53,20 @@ class LayerNorm(nn.LayerNorm):
         return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
 
-class Queries(nn.Module):
-    """The resampler's learned queries: ``() -> (1, queries, dim)`` in the type and on the device of ``like``."""
+class Conv2d(nn.Conv2d):
+    """``(batch, in_channels, height, width) -> (batch, out_channels, ...)``."""
 
-    def __init__(self, queries: int, dim: int, device: torch.device | str | None = None) -> None:
+    def forward(self, input: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(input.dtype)
+        return self._conv_forward(input, cast(self.weight, input), bias)
+
+
+class Learned(nn.Module):
+    """Learned numbers that nothing is multiplied with: ``() -> shape``, in the type and on the device of ``like``."""
+
+    def __init__(self, *shape: int, device: torch.device | str | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(1, queries, dim, device=device))
+        self.weight = nn.Parameter(torch.empty(shape, device=device))
 
     def forward(self, like: Tensor) -> Tensor:
         return self.weight.to(like)

@@ -106,7 +106,7 @@ class Resampler(nn.Module):
 
     def __init__(self, config: ResamplerConfig, operations: Any, device: torch.device | str | None = None) -> None:
         super().__init__()
-        self.latents = operations.Queries(config.queries, config.dim, device=device)
+        self.latents = operations.Learned(1, config.queries, config.dim, device=device)
         self.condition_names = ("proj_in", "proj_in_2")[: len(config.condition_dims)]
         for name, width in zip(self.condition_names, config.condition_dims, strict=True):
             self.add_module(name, operations.Linear(width, config.dim, device=device))

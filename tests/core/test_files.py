@@ -31,8 +31,9 @@ def path(tmp_path: Path) -> Path:
 
 def test_reads_what_safetensors_wrote(path: Path) -> None:
     save_file(TENSORS, path, metadata={"made": "here"})
-    assert files.tensor_shapes(path) == {"a.weight": ("F16", (2, 3)), "b": ("F32", ()), "c": ("F32", (0, 4))}
-    assert files.metadata(str(path)) == {"made": "here"}
+    found = {name: (tensor.dtype, tensor.shape) for name, tensor in files.read_header(path).tensors.items()}
+    assert found == {"a.weight": ("F16", (2, 3)), "b": ("F32", ()), "c": ("F32", (0, 4))}
+    assert files.read_header(str(path)).metadata == {"made": "here"}
     loaded = files.load(path)
     assert loaded.keys() == TENSORS.keys()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in TENSORS.items())
@@ -43,7 +44,7 @@ def test_reads_what_safetensors_wrote(path: Path) -> None:
 
 def test_no_metadata_is_empty(path: Path) -> None:
     save_file(TENSORS, path)
-    assert files.metadata(path) == {}
+    assert files.read_header(path).metadata == {}
 
 
 def test_a_file_without_tensors_is_one(path: Path) -> None:
@@ -102,9 +103,9 @@ def test_names_what_a_wrong_file_is(path: Path, content: bytes, message: str) ->
 
 def test_names_a_missing_file_and_a_folder(path: Path) -> None:
     with pytest.raises(HyperLoRAError, match=r"there is no file .*model\.safetensors"):
-        files.tensor_shapes(path)
+        files.read_header(path)
     with pytest.raises(HyperLoRAError, match="is a folder"):
-        files.metadata(path.parent)
+        files.read_header(path.parent)
 
 
 def test_a_tensor_that_is_not_there(path: Path) -> None:

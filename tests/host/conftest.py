@@ -81,9 +81,8 @@ def bare_server(models, models_with_faults, photos, tmp_path_factory) -> Iterato
     (folder / "insightface").symlink_to(models / "insightface")
     for name, source in ((demo.HYPER_LORA, models), ("face_alone", models_with_faults)):
         wrong_files.linked(folder / "hyper_lora" / name, source / "hyper_lora" / name)
-    blocker = tmp_path_factory.mktemp("blocker")
-    (blocker / "sitecustomize.py").write_text("import sys\nsys.modules['insightface'] = None\n")
-    with ComfyServer(base, environment={"PYTHONPATH": str(blocker), "HOME": str(home)}) as server:
+    environment = without_packages(tmp_path_factory.mktemp("blocker"), "insightface") | {"HOME": str(home)}
+    with ComfyServer(base, environment=environment) as server:
         server.upload(photos["obama"])
         yield server, home
 
@@ -136,6 +135,13 @@ def plain(small):
     sampler = workflow[workflows.node(workflow, "KSampler")]["inputs"]
     sampler["model"] = model
     return workflow
+
+
+def without_packages(folder: Path, *packages: str) -> dict[str, str]:
+    """Environment variables for a Python in which packages cannot be imported; a file for it is put into a folder."""
+    names = " = ".join(f"sys.modules[{name!r}]" for name in packages)
+    (folder / "sitecustomize.py").write_text(f"import sys\n{names} = None\n")
+    return {"PYTHONPATH": str(folder)}
 
 
 def failure(server: ComfyServer, workflow: workflows.Workflow) -> ExecutionError:

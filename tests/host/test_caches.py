@@ -6,8 +6,7 @@ import requests
 
 from demo import workflows
 from demo.server import ComfyServer
-
-from .conftest import saved_picture
+from tests.host.conftest import saved_picture
 
 SETTING = "HyperLoRA.Cache.Size"
 

@@ -8,8 +8,9 @@ from types import ModuleType
 import pytest
 import torch
 
+from demo.models import CLIP_VISION
 from demo.sdxl import UNET
-from hyperlora_core import HyperLoRA, HyperLoRAError, LoRA
+from hyperlora_core import ClipVision, HyperLoRA, HyperLoRAError, LoRA
 
 VEGA = UNET | {"dtype": torch.float32}
 SD15 = VEGA | {
@@ -409,6 +410,28 @@ def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden
 
     network.before_use = free_then_load
     assert_same("freed in the middle")
+
+
+@pytest.mark.usefixtures("way")
+def test_clips_leaves_compute_the_same_however_little_is_loaded(comfy, models):
+    """No weight lies outside of a leaf that ComfyUI can leave where it is: one would stay behind, on a GPU."""
+    from hyperlora_core.doors.comfyui import Operations, hand_over
+
+    file, cpu = models / "clip_vision" / CLIP_VISION, torch.device("cpu")
+    pixels = torch.randn(2, 3, 224, 224)
+    expected = ClipVision.load(file).tokens(pixels)
+    clip = ClipVision.load(file, operations=Operations)
+    (model,) = hand_over(clip, [clip.model]).values()
+    for name, _ in clip.model.named_parameters():
+        assert hasattr(clip.model.get_submodule(name.rpartition(".")[0]), "comfy_cast_weights"), name
+    torch.testing.assert_close(clip.tokens(pixels), expected, rtol=1e-6, atol=1e-6)
+    assert model in comfy.model_management.loaded_models()
+    clip.before_use = lambda tower: None
+    for budget in (1, 1 << 14, 1 << 17, 1 << 30):
+        model.unpatch_model(cpu)
+        model.load(cpu, lowvram_model_memory=budget)
+        assert model.loaded_size() <= budget
+        torch.testing.assert_close(clip.tokens(pixels), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.usefixtures("way")

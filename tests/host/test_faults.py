@@ -1,13 +1,11 @@
 """What goes wrong, over the API: the message says what and what to do, and the server goes on."""
 
-import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
 from demo import workflows
-from demo.server import ComfyServer, ExecutionError
 from tests.host.conftest import failure
 
 
@@ -54,34 +52,6 @@ def test_an_identity_of_another_checkpoint(server, small):
 def test_best_match_without_a_reference(server, small):
     error = failure(server, small("portrait_steps", HyperLoRADetectFaces={"order": "best match"}))
     assert "the order 'best match' needs a reference" in error.message
-
-
-@pytest.fixture(scope="module")
-def server_without(models_with_faults, photos, tmp_path_factory):
-    """A ComfyUI in which packages are not installed; it has the photo of the workflows."""
-    with contextlib.ExitStack() as servers:
-
-        def start(*packages: str) -> ComfyServer:
-            blocker = tmp_path_factory.mktemp("blocker")
-            names = " = ".join(f"sys.modules[{name!r}]" for name in packages)
-            (blocker / "sitecustomize.py").write_text(f"import sys\n{names} = None\n")
-            base, environment = tmp_path_factory.mktemp("bare"), {"PYTHONPATH": str(blocker)}
-            server = servers.enter_context(ComfyServer(base, models_with_faults, environment=environment))
-            server.upload(photos["obama"])
-            return server
-
-        yield start
-
-
-def test_without_open_clip_faces_are_found_and_encoding_says_so(server_without, small):
-    server = server_without("open_clip")
-    ran = []
-    with pytest.raises(ExecutionError) as caught:
-        server.run(small("portrait_steps"), lambda event: ran.append((event["type"], event["data"].get("node"))))
-    assert ("executed", workflows.node(small("portrait_steps"), "HyperLoRADetectFaces")) in ran
-    assert caught.value.node_type == "HyperLoRAEncodeIdentity"
-    assert "open_clip, which runs CLIP, cannot be imported" in caught.value.message
-    assert 'pip install "open_clip_torch>=3.3,<4"' in caught.value.message
 
 
 def test_names_out_of_the_output_folder_are_refused(server, small):
