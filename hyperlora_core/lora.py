@@ -6,6 +6,7 @@ them. Canonical names (diffusers paths) are what the rest of the project speaks;
 
 import contextlib
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,6 +57,7 @@ class LoRA(dict[str, Tensor]):
 
     Attributes:
         metadata: what a saved file's header says beside kohya's own entries.
+        uuid: tells this object apart from every other; once it is made, its tensors are left as they are.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class LoRA(dict[str, Tensor]):
     ) -> None:
         super().__init__(tensors)
         self.metadata = dict(metadata or {})
+        self.uuid = uuid.uuid4()
 
     @classmethod
     def from_matrices(

@@ -32,7 +32,7 @@ def _megabytes() -> int:
         return max(0, int(chosen))
     except FileNotFoundError:
         return DEFAULT_MEGABYTES
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         log.warning("The setting %s cannot be read from %s (%s): %d MB", SETTING, path, error, DEFAULT_MEGABYTES)
         return DEFAULT_MEGABYTES
 

@@ -4,7 +4,6 @@ import json
 import logging
 import uuid
 import weakref
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -26,8 +25,6 @@ from ..network import ops
 from ..network.bases import Bases
 from ..network.hyperlora import HyperLoRA
 
-_CLONES = 8  # kept a model
-_Clones = OrderedDict[tuple[int, float, Any], tuple[weakref.ref, comfy.model_patcher.ModelPatcher]]
 _shapes: weakref.WeakKeyDictionary[nn.Module, dict[str, tuple[int, ...] | None]] = weakref.WeakKeyDictionary()
 
 BASE_MODEL_NAMES = {
@@ -146,38 +143,22 @@ def apply_lora(
         strength: what delta W is multiplied by; any real number.
 
     Returns:
-        A clone with the patches, or ``model`` itself where nothing would change. The same clone for the same model,
-        ``LoRA`` and strength, while both are there: ComfyUI has nothing to patch anew then.
+        A clone with the patches, or ``model`` itself where nothing would change. Clones of one model with the same
+        ``LoRA`` object at the same strength have one ``patches_uuid``: ComfyUI has nothing to patch anew then.
 
     Raises:
         HyperLoRAError: the base model has not every target of the LoRA, by name and by shape.
     """
     if strength == 0 or not lora:
         return model
+    clone = model.clone()
     if not isinstance(lora, LoRA):
-        clone = model.clone()
         clone.add_patches(_foreign_patches(model, lora), strength)
         return clone
-    # kept on the model itself, and by weak references to LoRAs: no clone outlives the one or the other
-    kept: _Clones = model.__dict__.setdefault("hyperlora_clones", OrderedDict())
-    key = (id(lora), strength, model.patches_uuid)
-    if key not in kept:
-        clone = _clone_with(model, _adapters(model, lora), strength)
-        kept[key] = weakref.ref(lora, lambda _: kept.pop(key, None)), clone
-        if len(kept) > _CLONES:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key][1]
-
-
-def _clone_with(
-    model: comfy.model_patcher.ModelPatcher, patches: dict[str, LoRAAdapter], strength: float
-) -> comfy.model_patcher.ModelPatcher:
-    """As ``add_patches`` on a clone, which looks through the whole state dict for keys that are known to be there."""
-    clone = model.clone()
-    for key, adapter in patches.items():
+    # as add_patches does, which looks through the whole state dict for keys that are known to be there
+    for key, adapter in _adapters(model, lora).items():
         clone.patches.setdefault(key, []).append((strength, adapter, 1.0, None, None))
-    clone.patches_uuid = uuid.uuid4()
+    clone.patches_uuid = uuid.uuid5(model.patches_uuid, f"{lora.uuid} {float(strength)!r}")
     return clone
 
 
