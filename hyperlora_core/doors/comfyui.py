@@ -65,7 +65,7 @@ class Operations(comfy.ops.manual_cast):
 
         def forward(self, like: Tensor) -> Tensor:
             weight, bias, stream = comfy.ops.cast_bias_weight(self, like, offloadable=True)
-            numbers = weight.clone() if stream is not None else weight
+            numbers = weight.clone()  # what was lent may lie in memory that the next leaf is cast to
             comfy.ops.uncast_bias_weight(self, weight, bias, stream)
             return numbers
 

@@ -10,7 +10,7 @@ import torch
 
 from demo.models import CLIP_VISION
 from demo.sdxl import UNET
-from hyperlora_core import ClipVision, HyperLoRA, HyperLoRAError, LoRA
+from hyperlora_core import Cache, ClipVision, HyperLoRA, HyperLoRAError, Identity, LoRA, generate
 
 VEGA = UNET | {"dtype": torch.float32}
 SD15 = VEGA | {
@@ -414,6 +414,38 @@ def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden
 
     network.before_use = free_then_load
     assert_same("freed in the middle")
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("path", ["mapped", "batched", "cached", "in part", "streamed", "offloaded"])
+def test_every_path_gives_the_golden_numbers(comfy, golden_checkpoint, golden, path, monkeypatch):
+    from hyperlora_core.doors import comfyui
+
+    cpu = torch.device("cpu")
+    network = HyperLoRA.load(golden_checkpoint, operations=comfyui.Operations)
+    parts = comfyui.hand_over(network, network.children())
+    load = network.before_use
+    if path == "streamed":
+        monkeypatch.setattr(comfyui, "_has_room", lambda patcher: False)
+    if path == "in part":
+        network.before_use = lambda part: parts[part].load(cpu, lowvram_model_memory=1 << 15)
+    if path == "offloaded":
+        network.before_use = lambda part: (comfy.model_management.free_memory(1e30, cpu), load(part))
+    with torch.inference_mode():
+        rows = network.id_rows(golden["input.id_embed"][:, 0], golden["input.clip_hidden"])
+        coefficients = network.mix(rows)
+        identity, cache = Identity(rows, None, network.source), Cache(1 << 28)
+        lora = generate(network, identity, 1.0, cache=cache)
+        if path == "batched":
+            _, lora = network.id_loras(torch.stack([torch.zeros_like(coefficients), coefficients]))
+        if path == "cached":
+            assert generate(network, identity, 1.0, cache=cache) is lora
+    torch.testing.assert_close(coefficients, golden["expect.id_coefficients"][0], rtol=0, atol=1e-5)
+    expected = {name: value for name, value in golden.items() if name.startswith("expect.id_lora.")}
+    assert len(expected) == 36
+    for name, value in expected.items():
+        found = lora[name.removeprefix("expect.id_lora.")]
+        assert (found - value).abs().max() <= 1e-5 * value.abs().max(), name
 
 
 @pytest.mark.usefixtures("way")
