@@ -160,8 +160,8 @@ def test_leaves_with_weights_are_made_by_the_classes_given(golden_checkpoint, go
 
     operations = Recording()
     network = HyperLoRA.load(golden_checkpoint, operations=operations)
-    assert operations.made == {"Linear", "LayerNorm", "Queries", "Basis"}
-    leaves = (ops.Linear, ops.LayerNorm, ops.Queries, ops.Basis)
+    assert operations.made == {"Linear", "LayerNorm", "Learned", "Basis"}
+    leaves = (ops.Linear, ops.LayerNorm, ops.Learned, ops.Basis)
     for name, module in network.named_modules():
         if list(module.parameters(recurse=False)):
             assert isinstance(module, leaves), name
