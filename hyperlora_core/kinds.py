@@ -151,6 +151,7 @@ def _pickled_names(path: Path) -> Names:
                 names.setdefault(last, ())
             elif isinstance(argument, int) and operation.name.startswith("BININT"):
                 names[last] = (*names.get(last, ()), argument)[:_NUMBERS]
+    # whatever zipfile and pickletools say of a broken archive or pickle: it is of no known kind then
     except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
         return {}
     return names
