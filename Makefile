@@ -2,7 +2,7 @@
 #                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
 # make test       every check and every test
 # make bench      speed and memory at full size against a plain reference and the machine's floor, into the README's table:
-#                 15 minutes, 16 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm
+#                 15 minutes, 16 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
 # make templates  the graph editor's example workflows, anew from example_workflows/api
@@ -61,7 +61,7 @@ test: lint browser
 	@$(PY) -m pytest
 
 bench: $(ENV)/.ready
-	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS))
+	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) $(if $(PROMPTS),--prompts $(PROMPTS))
 
 # Chromium for the browser tests: $$CHROMIUM, else one on PATH, else Debian's where the user is root.
 browser:

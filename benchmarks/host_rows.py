@@ -28,7 +28,7 @@ SDXL = sdxl.UNET | {
     "dtype": torch.float16,
 }
 PEOPLE = ("obama", "biden", "astronaut")
-PROMPTS, WARM = 50, 10
+WARM = 10
 
 
 def import_comfy(device: torch.device) -> ModuleType:
@@ -82,13 +82,13 @@ def _random_lora(rank: int = 8) -> LoRA:
     return LoRA.from_matrices(matrices, rank / 2)
 
 
-def queue() -> Iterator[Row]:
-    """Fifty prompts over the API on the demo models: three people in turn, in random order, with random seeds."""
+def queue(prompts: int) -> Iterator[Row]:
+    """Prompts over the API on the demo models: three people in turn, in random order, with random seeds."""
     random.seed(0)
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base), models.demo_models()) as server:
         names = {person: server.upload(photos()[person]) for person in PEOPLE}
         seconds, memory, person = [], [], ""
-        for _ in range(PROMPTS):
+        for _ in range(prompts):
             person = random.choice([other for other in PEOPLE if other != person])  # else ComfyUI would run nothing
             workflow = workflows.fill(
                 workflows.load("portrait_simple"),
@@ -104,11 +104,11 @@ def queue() -> Iterator[Row]:
             ours = [number for number, node in workflow.items() if node["class_type"].startswith("HyperLoRA")]
             seconds.append(sum(ran.get(number, 0.0) for number in ours))
             memory.append(resident(server.pid)["VmRSS"] / (1 << 20))
-    count = torch.arange(PROMPTS - WARM, dtype=torch.float64)
+    count = torch.arange(prompts - WARM, dtype=torch.float64)
     design = torch.stack([torch.ones_like(count), count], dim=1)
     slope = float(torch.linalg.lstsq(design, torch.tensor(memory[WARM:], dtype=torch.float64)[:, None]).solution[1])
     spent = Spread.of([1e3 * time for time in seconds[WARM:]])
     sides = f"the first of each person: {max(seconds) * 1e3:.0f} ms at most"
-    yield Row(f"{PROMPTS} prompts over the API, our nodes a prompt", 50, spent, "ms", sides=sides)
-    sides = f"{memory[WARM]:.0f} MB after {WARM}, {memory[-1]:.0f} MB after {PROMPTS}"
+    yield Row(f"{prompts} prompts over the API, our nodes a prompt", 50, spent, "ms", sides=sides)
+    sides = f"{memory[WARM]:.0f} MB after {WARM}, {memory[-1]:.0f} MB after {prompts}"
     yield Row(f"  the server's memory, a prompt after the {WARM}th", 1, Spread(slope, slope, slope), "MB", sides=sides)

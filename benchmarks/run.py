@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=PAIRS, help="of runs, for each ratio (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    parser.add_argument("--prompts", type=int, default=50, help="over the API (%(default)s)")
     parser.add_argument("--rows", default="", help="a part of the name of what is measured, to measure less")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         "faces": photo_rows.one_pass,
         "streamed": lambda: network_rows.streamed(folder, device, few),
         "apply": lambda: host_rows.applying(pairs, device),
-        "queue": host_rows.queue,
+        "queue": lambda: host_rows.queue(options.prompts),
     }
     with torch.inference_mode():
         host = machine(device, compute_dtype(device))
