@@ -16,11 +16,12 @@ from .convert import convert
 from .encoders import OTHER_ENCODERS, Encoders, check_clip, check_face
 from .errors import HyperLoRAError
 from .faces import ORDERS, FaceAnalyzer
+from .generation import generate
 from .inspection import inspect
 from .network.hyperlora import HyperLoRA
 from .onnx_models import PROVIDERS
 from .photos import open_photo
-from .pipeline import ON_NO_FACE, encode_base, encode_id, find_references, generate
+from .pipeline import ON_NO_FACE, encode_base, encode_id, find_references
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 

@@ -14,6 +14,7 @@ from .errors import HyperLoRAError
 
 LANDMARKS = 106
 GREY = (0x7F, 0x7F, 0x7F)
+THUMBNAIL = 256
 
 # The jaw from one temple to the other, then both brows back.
 OUTLINE = (
@@ -71,6 +72,15 @@ def id_image(
         photo.paste(face, corner, _blurred(mask, _MASK_BLUR))
     picture = photo.crop(box)
     return picture.convert("L").convert("RGB") if grayscale else picture
+
+
+def thumbnail(photo: Image.Image, landmarks: np.ndarray, size: int = THUMBNAIL) -> Image.Image:
+    """The face with a margin, as a square picture of ``size`` pixels.
+
+    Raises:
+        HyperLoRAError: as ``face_box``.
+    """
+    return photo.crop(face_box(landmarks, scale=1.2)).resize((size, size), Image.Resampling.LANCZOS, reducing_gap=2)
 
 
 def base_image(

@@ -1,5 +1,10 @@
 """The errors a user can meet: each names what was wrong and what to do about it."""
 
+NOT_FINITE = (
+    "the LoRA's {} are not finite numbers: the checkpoint is broken, which `hyperlora inspect --full` tells, or half "
+    "precision is too small for it: choose the dtype fp32"
+)
+
 
 class HyperLoRAError(ValueError):
     """Something a user gave cannot be used as it is."""

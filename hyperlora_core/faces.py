@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from . import onnx_models
 from .crops import face_box
+from .encoders import Encoder
 from .errors import HyperLoRAError, NoFaceError
 
 ORDERS = ("largest", "left to right", "detection order", "best match")
@@ -59,6 +60,7 @@ class Reference:
         face: the person's.
         id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on; None where it reads none.
         number: the photo's place among those given, from 1.
+        embedder: what finds the faces' embeddings.
     """
 
     photo: Image.Image
@@ -67,6 +69,7 @@ class Reference:
     face: Face
     id_embed: np.ndarray | None
     number: int
+    embedder: Encoder
 
 
 class FaceAnalyzer:

@@ -7,11 +7,12 @@ Format: 8 bytes, little endian, the length of the header; the header, JSON: name
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -162,6 +163,36 @@ def write(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
+    """Write tensors to a safetensors file, which appears whole or not at all.
+
+    Args:
+        path: where to; folders are made, and an existing file is replaced.
+        tensors: of any device.
+        metadata: of its header.
+
+    Returns:
+        The path written.
+
+    Raises:
+        HyperLoRAError: it cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.part")
+    on_cpu = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # not save_file, whose files other users cannot read
+        partial.write_bytes(safetensors.torch.save(on_cpu, metadata=dict(metadata)))
+        partial.replace(path)
+    except OSError as error:
+        raise HyperLoRAError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return path
 
 
 def read_bytes(tensors: Iterable[StoredTensor], block: int = 16 << 20) -> Iterator[bytes]:

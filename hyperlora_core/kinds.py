@@ -16,6 +16,10 @@ from .errors import HyperLoRAError
 
 FORMAT_KEY = "hyperlora.format"
 """The metadata entry by which our single file is known."""
+IDENTITY_KEY = "hyperlora.identity"
+"""The metadata entry by which an identity's file is known."""
+SLIDER_KEY = "hyperlora.slider"
+"""The metadata entry by which a slider's file is known."""
 
 _NUMBERS = 8  # that may follow a tensor's name in a pickle: its storage's size and offset, its shape and strides
 _STORAGE = re.compile(r"\d+|(cpu|cuda|mps)(:\d+)?")  # what a pickle calls the place of a tensor's numbers
@@ -36,6 +40,8 @@ class Kind:
 
 
 HYPERLORA = Kind("a HyperLoRA checkpoint in one file", "load it with Load HyperLoRA")
+IDENTITY = Kind("an identity", "put it into models/hyper_lora/identities and load it with HyperLoRA Load Identity")
+SLIDER = Kind("a slider", "put it into models/hyper_lora/sliders and load it with HyperLoRA Load Slider")
 _PART = "choose the folder that holds it, with hyper_lora_modules.json and the other files"
 _LORA = "put it into models/loras and load it with ComfyUI's Load LoRA; a HyperLoRA is what makes LoRAs"
 _OTHER_PACK = (
@@ -99,8 +105,9 @@ _KINDS: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
 def recognise_names(names: Names, metadata: Mapping[str, str] | None = None) -> Kind | None:
     """Tell what tensors of these names and shapes are; None where nothing is known of them."""
     metadata = metadata or {}
-    if FORMAT_KEY in metadata:
-        return HYPERLORA
+    for key, ours in ((FORMAT_KEY, HYPERLORA), (IDENTITY_KEY, IDENTITY), (SLIDER_KEY, SLIDER)):
+        if key in metadata:
+            return ours
     kind = next((Kind(name, advice) for fits, name, advice in _KINDS if fits(names)), None)
     if kind is not None and kind.advice == _LORA and "hyperlora.checkpoint" in metadata:
         return Kind(f"a LoRA that the HyperLoRA '{metadata['hyperlora.checkpoint']}' made", _LORA)

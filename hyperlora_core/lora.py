@@ -4,19 +4,18 @@ It is a dict of kohya key -> tensor, so that everything that takes a LoRA state 
 them. Canonical names (diffusers paths) are what the rest of the project speaks; the two meet here.
 """
 
-import contextlib
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from . import files
+from .blocks import BlockStrengths
 from .errors import HyperLoRAError
 
 PREFIX = "lora_unet_"
@@ -57,7 +56,7 @@ class LoRA(dict[str, Tensor]):
 
     Attributes:
         metadata: what a saved file's header says beside kohya's own entries.
-        uuid: tells this object apart from every other; once it is made, its tensors are left as they are.
+        uuid: tells it apart from every other; once it is made, its tensors are left as they are.
     """
 
     def __init__(
@@ -121,6 +120,30 @@ class LoRA(dict[str, Tensor]):
         sums = [value.sum(dtype=torch.float32) for value in self.values()]
         return bool(torch.isfinite(torch.stack(sums)).all()) if sums else True
 
+    @property
+    def norm(self) -> float:
+        """The Frobenius norm of all its weight changes together, found without making them."""
+        squares = []
+        for _, factors in self.factors():
+            down, up = factors.down.double(), factors.up.double()  # differences cancel
+            squares.append(factors.scale**2 * ((down @ down.mT) * (up.mT @ up)).sum())
+        return float(torch.stack(squares).sum().clamp(min=0).sqrt()) if squares else 0.0
+
+    def scaled(self, blocks: BlockStrengths) -> "LoRA":
+        """The same LoRA, each target at the strength of its block; those at 0 are left out.
+
+        Raises:
+            HyperLoRAError: a block has no target.
+        """
+        blocks.check(name for name, _ in self.factors())
+        scaled = LoRA(metadata=self.metadata)
+        for name, factors in self.factors():
+            strength = blocks.of(name)
+            if strength != 0:
+                scaled._put(name, replace(factors, up=factors.up * strength))
+        scaled.uuid = uuid.uuid5(self.uuid, repr(sorted(blocks.strengths.items())))
+        return scaled
+
     def file_metadata(self) -> dict[str, str]:
         """What is written into a saved file's header: kohya's entries, then ``metadata``."""
         factors = [factor for _, factor in self.factors()]
@@ -151,20 +174,7 @@ class LoRA(dict[str, Tensor]):
             raise HyperLoRAError(
                 "there is nothing to save: this LoRA is empty, for its weights were 0, or no photo with a face was left"
             )
-        path = Path(path)
-        tensors = {key: value.detach().contiguous().cpu() for key, value in self.items()}
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # not save_file, whose files other users cannot read
-            partial.write_bytes(safetensors.torch.save(tensors, metadata=self.file_metadata()))
-            partial.replace(path)
-        except OSError as error:
-            raise HyperLoRAError(f"{path} cannot be written: {error.strerror or error}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-        return path
+        return files.save(path, self, self.file_metadata())
 
     @classmethod
     def load(cls, path: str | Path) -> "LoRA":

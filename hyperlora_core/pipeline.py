@@ -1,7 +1,6 @@
-"""The way from photos to a LoRA, in the four steps that the nodes and the command share."""
+"""The way from photos to an identity, in the steps that the nodes and the command share: faces, ID part, Base part."""
 
 import itertools
-import json
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -10,22 +9,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from . import __version__, crops
+from . import crops
 from .cache import NOTHING_KEPT, Cache, digest
 from .clip import ClipVision
-from .errors import HyperLoRAError, NoFaceError
+from .errors import NOT_FINITE, HyperLoRAError, NoFaceError
 from .faces import Face, FaceAnalyzer, Reference, choose_face, sort_faces
 from .identity import Identity
-from .lora import LoRA, combine
 from .network.hyperlora import HyperLoRA
 
-TRIGGER_WORDS = "fcsks fxhks fhyks"
 _SOMEONE_ELSE = 0.2  # cosine of two ID embeddings; two photos of one person have .3 and more
 
-_NOT_FINITE = (
-    "the LoRA's {} are not finite numbers: the checkpoint is broken, which `hyperlora inspect --full` tells, or half "
-    "precision is too small for it: choose the dtype fp32"
-)
 ON_NO_FACE = ("error", "skip", "bypass")
 
 log = logging.getLogger(__name__)
@@ -88,7 +81,7 @@ def find_references(
         try:
             face = choose_face(faces, index)
             id_embed = _id_embedding(analyzer, photo, sha256, face, cache) if embed else None
-            references.append(Reference(photo, sha256, faces, face, id_embed, number))
+            references.append(Reference(photo, sha256, faces, face, id_embed, number, analyzer.embedder))
         except NoFaceError as error:
             problem = f"photo {number} of {len(photos)}: {error}"
             if on_no_face == "error":
@@ -178,18 +171,30 @@ def encode_id(
         HyperLoRAError: an encoder does not fit the network, or the rows are not finite.
     """
     if not references:
-        return Identity(None, None, network.source), []
+        return Identity(None, None, network.source, network.attentions), []
 
-    def make() -> tuple[torch.Tensor, list[Image.Image]]:
+    first, embeds = references[0], _embeds(references)
+
+    def make() -> tuple[torch.Tensor, list[Image.Image], Image.Image]:
         pictures = [crops.id_image(ref.photo, ref.face.landmarks, remove_background, grayscale) for ref in references]
-        embeds = [torch.from_numpy(ref.id_embed) for ref in references if ref.id_embed is not None]
         tokens = _tokens(clip, pictures, cache) if network.config.reads_clip else None
-        rows = network.id_rows(torch.stack(embeds) if embeds else None, tokens)
-        return _finite(rows.cpu()), pictures
+        rows = network.id_rows(embeds, tokens)
+        return _finite(rows.cpu()), pictures, crops.thumbnail(first.photo, first.face.landmarks)
 
     key = ("ID rows", *_encoded_by(network, clip), *_seen(references), remove_background, grayscale)
-    rows, pictures = cache.get(key, make)
-    return Identity(rows, None, network.source, tuple(ref.photo_sha256 for ref in references)), pictures
+    rows, pictures, thumbnail = cache.get(key, make)
+    identity = Identity(
+        id_rows=rows,
+        base_rows=None,
+        checkpoint=network.source,
+        attentions=network.attentions,
+        photos=tuple(ref.photo_sha256 for ref in references),
+        embeds=embeds,
+        embedder=first.embedder if embeds is not None else None,
+        settings={"remove_background": str(remove_background), "grayscale": str(grayscale)},
+        thumbnail=thumbnail,
+    )
+    return identity, pictures
 
 
 def encode_base(
@@ -220,7 +225,7 @@ def encode_base(
     """
     network.need_base()
     if not references:
-        return Identity(None, None, network.source), []
+        return Identity(None, None, network.source, network.attentions), []
 
     def make() -> tuple[torch.Tensor, list[Image.Image]]:
         pictures = [crops.base_image(ref.photo, ref.face.landmarks, crop, scale_lrtb, safe_crop) for ref in references]
@@ -229,7 +234,19 @@ def encode_base(
 
     key = ("Base rows", *_encoded_by(network, clip), *_seen(references), crop, tuple(scale_lrtb), safe_crop)
     rows, pictures = cache.get(key, make)
-    return Identity(None, rows, network.source), pictures
+    identity = Identity(
+        id_rows=None,
+        base_rows=rows,
+        checkpoint=network.source,
+        attentions=network.attentions,
+        base_photos=tuple(ref.photo_sha256 for ref in references),
+        settings={
+            "base_crop": str(crop),
+            "base_crop_scale_lrtb": " ".join(f"{scale:g}" for scale in scale_lrtb),
+            "base_safe_crop": str(safe_crop),
+        },
+    )
+    return identity, pictures
 
 
 def _tokens(clip: ClipVision | None, pictures: Sequence[Image.Image], cache: Cache) -> torch.Tensor | None:
@@ -240,64 +257,17 @@ def _tokens(clip: ClipVision | None, pictures: Sequence[Image.Image], cache: Cac
     return cache.get(key, lambda: clip.tokens(clip.preprocess(pictures)))
 
 
+def _embeds(references: Sequence[Reference]) -> torch.Tensor | None:
+    embeds = [torch.from_numpy(ref.id_embed) for ref in references if ref.id_embed is not None]
+    return torch.stack(embeds) if embeds else None
+
+
 def _encoded_by(network: HyperLoRA, clip: ClipVision | None) -> tuple[Hashable, ...]:
     return (network.cache_key, clip.cache_key if clip is not None else None)
 
 
 def _seen(references: Sequence[Reference]) -> tuple[Hashable, ...]:
     return tuple((ref.photo_sha256, digest(ref.face.landmarks, ref.id_embed)) for ref in references)
-
-
-def generate(
-    network: HyperLoRA,
-    identity: Identity,
-    id_weight: float = 0.8,
-    base_weight: float = 0.4,
-    cache: Cache = NOTHING_KEPT,
-) -> LoRA:
-    """Make the LoRA of an identity: its ID part and, where it has one, its Base part, each at its weight.
-
-    Args:
-        network: the HyperLoRA that encoded the identity.
-        identity: what to make it of.
-        id_weight: strength of the ID-LoRA.
-        base_weight: strength of the Base-LoRA.
-        cache: where results are kept, and found again: the same LoRA then, to be left as it is.
-
-    Returns:
-        One LoRA on the CPU, with the ranks of both parts side by side; empty where every weight is 0.
-
-    Raises:
-        HyperLoRAError: the identity is another checkpoint's, or a weight is not finite.
-    """
-    identity.check_checkpoint(network.source)
-    key = ("LoRA", network.cache_key, identity.cache_key, id_weight, base_weight)
-    return cache.get(key, lambda: _generate(network, identity, id_weight, base_weight))
-
-
-def _generate(network: HyperLoRA, identity: Identity, id_weight: float, base_weight: float) -> LoRA:
-    parts = []
-    if identity.id_rows is not None and id_weight != 0:
-        parts.append((network.id_lora(network.mix(identity.id_rows)), id_weight))
-    if identity.base_rows is not None and base_weight != 0:
-        parts.append((network.base_lora(network.mix(identity.base_rows)), base_weight))
-    lora = combine(parts)
-    metadata = {
-        "ss_base_model_version": "sdxl_base_v1-0",
-        "ss_tag_frequency": json.dumps({"hyperlora": {TRIGGER_WORDS: max(1, len(identity.photos))}}),
-        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
-        "modelspec.trigger_phrase": TRIGGER_WORDS,
-        "hyperlora.version": __version__,
-        "hyperlora.checkpoint": network.source.get("name", ""),
-        "hyperlora.checkpoint_fingerprint": network.source.get("fingerprint", ""),
-        "hyperlora.photos_sha256": " ".join(identity.photos),
-        "hyperlora.id_weight": f"{id_weight if identity.id_rows is not None else 0:g}",
-        "hyperlora.base_weight": f"{base_weight if identity.base_rows is not None else 0:g}",
-    }
-    lora = lora.cpu()
-    if not lora.is_finite:
-        raise HyperLoRAError(_NOT_FINITE.format("weights"))
-    return LoRA(lora, metadata)
 
 
 def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> None:
@@ -311,5 +281,5 @@ def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> 
 
 def _finite(rows: torch.Tensor) -> torch.Tensor:
     if not torch.isfinite(rows).all():
-        raise HyperLoRAError(_NOT_FINITE.format("coefficients"))
+        raise HyperLoRAError(NOT_FINITE.format("coefficients"))
     return rows

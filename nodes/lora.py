@@ -11,8 +11,8 @@ from comfy_execution.graph import ExecutionBlocker
 
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.generation import generate
 from ..hyperlora_core.lora import LoRA
-from ..hyperlora_core.pipeline import generate
 from .cache import cache
 from .models import DTYPES
 from .progress import Remarks

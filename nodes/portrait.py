@@ -4,7 +4,8 @@ from comfy_api.latest import io
 
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.pipeline import TRIGGER_WORDS, encode_base, encode_id, generate
+from ..hyperlora_core.generation import TRIGGER_WORDS, generate
+from ..hyperlora_core.pipeline import encode_base, encode_id
 from .cache import cache
 from .faces import find_faces, photos_of
 from .identity import crops_of, crops_output

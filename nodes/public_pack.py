@@ -15,9 +15,10 @@ from comfy_api.latest import io
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.encoders import OTHER_ENCODERS
 from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.generation import generate
 from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
 from ..hyperlora_core.photos import to_photos
-from ..hyperlora_core.pipeline import encode_base, encode_id, generate, on_photos
+from ..hyperlora_core.pipeline import encode_base, encode_id, on_photos
 from .cache import cache
 from .faces import find_faces
 from .folders import clip_files, face_folders, hyper_lora_models, stamp_of_models

@@ -20,8 +20,7 @@ from . import ops
 from .bases import Bases
 from .config import ROWS_PER_MODULE, HyperLoRAConfig, ResamplerConfig
 from .resampler import Resampler
-
-ROW_EPS = 1e-8
+from .rows import mean_of_photos, unit
 
 
 class IDProjector(nn.Sequential):
@@ -111,6 +110,11 @@ class HyperLoRA(nn.Module):
         """What its results depend on, beside its inputs; its weights are taken to be as they were loaded."""
         return (self._content, str(self.compute_device), self.compute_dtype)
 
+    @property
+    def attentions(self) -> tuple[str, ...]:
+        """Canonical names of the attentions that its LoRAs change, in the order of their rows."""
+        return tuple(module.name for module in self.config.modules)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of every tensor that it is made of."""
         return {name: tuple(tensor.shape) for name, tensor in self.state_dict().items()}
@@ -171,22 +175,9 @@ class HyperLoRA(nn.Module):
             ``(..., 8 M, K)``.
 
         Raises:
-            HyperLoRAError: there is no row, or the weights do not fit or sum to zero.
+            HyperLoRAError: as ``mean_of_photos``.
         """
-        if rows.ndim < 3 or rows.shape[-3] == 0:
-            raise HyperLoRAError(f"rows of at least one photo, (refs, rows, K), are needed; got {tuple(rows.shape)}")
-        if weights is None:
-            mean = rows.mean(-3)
-        else:
-            if weights.shape != rows.shape[:-2]:
-                raise HyperLoRAError(
-                    f"one weight a photo is needed: rows {tuple(rows.shape)}, weights {tuple(weights.shape)}"
-                )
-            total = weights.sum(-1, keepdim=True)
-            if not (total.abs() > 0).all():
-                raise HyperLoRAError(f"the photos' weights sum to zero: {weights.tolist()}")
-            mean = ((weights / total).to(rows)[..., None, None] * rows).sum(-3)
-        return mean * torch.rsqrt(mean.square().sum(-1, keepdim=True) + ROW_EPS)
+        return unit(mean_of_photos(rows, weights))
 
     def id_coefficients(self, id_embeds: Tensor | None = None, clip_tokens: Tensor | None = None) -> Tensor:
         """``id_rows``, then ``mix``: ``(8 M, K)`` float32."""

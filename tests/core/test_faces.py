@@ -18,11 +18,6 @@ from hyperlora_core.faces import ORDERS, choose_face, draw_faces, sort_faces
 
 
 @pytest.fixture(scope="module")
-def analyzer(face_pack) -> FaceAnalyzer:
-    return FaceAnalyzer.load(face_pack)
-
-
-@pytest.fixture(scope="module")
 def opened(photos) -> dict[str, Image.Image]:
     return {name: open_photo(path) for name, path in photos.items()}
 

@@ -38,6 +38,7 @@ print(sorted(name for name in dir(module) if not name.startswith("_")), "torch" 
 def test_the_surface_is_short():
     assert set(dir(hyperlora_core)) == {
         "TRIGGER_WORDS",
+        "BlockStrengths",
         "Cache",
         "ClipVision",
         "Face",
@@ -46,12 +47,17 @@ def test_the_surface_is_short():
         "HyperLoRAError",
         "Identity",
         "LoRA",
+        "Slider",
         "crops",
         "encode_base",
         "encode_id",
         "find_references",
         "generate",
+        "generate_slider",
+        "load_identity",
+        "mixing",
         "open_photo",
+        "save_identity",
     }
 
 

@@ -15,12 +15,9 @@ from PIL import Image
 from demo.models import CLIP_VISION, HYPER_LORA
 from hyperlora_core import (
     TRIGGER_WORDS,
-    ClipVision,
-    FaceAnalyzer,
     HyperLoRA,
     HyperLoRAError,
     LoRA,
-    encode_base,
     encode_id,
     find_references,
     generate,
@@ -28,36 +25,7 @@ from hyperlora_core import (
 )
 from hyperlora_core.cli import main
 from hyperlora_core.errors import NoFaceError
-
-ONE_PERSON = ("obama", "obama2", "obama3")
-
-
-@pytest.fixture(scope="module")
-def network(models) -> HyperLoRA:
-    return HyperLoRA.load(models / "hyper_lora" / HYPER_LORA)
-
-
-@pytest.fixture(scope="module")
-def clip(models) -> ClipVision:
-    return ClipVision.load(models / "clip_vision" / CLIP_VISION)
-
-
-@pytest.fixture(scope="module")
-def analyzer(face_pack) -> FaceAnalyzer:
-    return FaceAnalyzer.load(face_pack)
-
-
-@pytest.fixture(scope="module")
-def references(analyzer, photos):
-    names = (*ONE_PERSON, "biden", "astronaut")
-    return dict(zip(names, find_references(analyzer, [open_photo(photos[name]) for name in names]), strict=True))
-
-
-@pytest.fixture(scope="module")
-def identity(network, clip, references):
-    """An identity of one photo, with its Base part."""
-    found, _ = encode_id(network, clip, [references["obama"]])
-    return found.with_base(encode_base(network, clip, [references["biden"]])[0])
+from tests.core.conftest import ONE_PERSON
 
 
 def delta(lora: LoRA) -> torch.Tensor:

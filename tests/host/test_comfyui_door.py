@@ -434,7 +434,7 @@ def test_every_path_gives_the_golden_numbers(comfy, golden_checkpoint, golden, p
     with torch.inference_mode():
         rows = network.id_rows(golden["input.id_embed"][:, 0], golden["input.clip_hidden"])
         coefficients = network.mix(rows)
-        identity, cache = Identity(rows, None, network.source), Cache(1 << 28)
+        identity, cache = Identity(rows, None, network.source, network.attentions), Cache(1 << 28)
         lora = generate(network, identity, 1.0, cache=cache)
         if path == "batched":
             _, lora = network.id_loras(torch.stack([torch.zeros_like(coefficients), coefficients]))
