@@ -14,8 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hyperlora_core.checkpoint import read_checkpoint
 from hyperlora_core.clip_weights import find_tower
 from hyperlora_core.encoders import UNKNOWN, Encoders, face_encoder
+from hyperlora_core.identity import Identity
+from hyperlora_core.identity_file import save_identity
 from hyperlora_core.layout import ENCODERS_KEY, MODULES_JSON
 
 from . import face_pack as faces
@@ -26,6 +29,7 @@ from .comfyui import comfyui
 HYPER_LORA = "hyperlora_demo"
 CLIP_VISION = "hyperlora_demo_clip.safetensors"
 STYLE_LORA = "hyperlora_demo_style.safetensors"
+IDENTITY = "hyperlora_demo_person.safetensors"
 
 _WIDTH, _TEXT = 320, 2048
 _RANK, _BASE_RANK = 8, 4
@@ -52,6 +56,7 @@ def _build(folder: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     _make_clip_vision(folder / "clip_vision" / CLIP_VISION)
     make_hyper_lora(folder / "hyper_lora" / HYPER_LORA, generator, encoders=demo_encoders(folder))
+    _make_identity(folder / "hyper_lora", generator)
     _make_style_lora(folder / "loras" / STYLE_LORA, generator)
     shutil.copytree(faces.face_pack(), folder / "insightface" / "models" / "antelopev2")
     command = [sys.executable, "-m", "demo.sdxl", str(comfyui()), str(folder)]
@@ -184,6 +189,18 @@ def _make_clip_vision(path: Path) -> None:
         model = CLIPVisionModelWithProjection(config)
     tensors = {name: value.contiguous() for name, value in model.state_dict().items() if value.is_floating_point()}
     save_file(tensors, path)
+
+
+def _make_identity(folder: Path, generator: torch.Generator) -> None:
+    """A person who is nobody."""
+    checkpoint = read_checkpoint(folder / HYPER_LORA)
+    identity = Identity(
+        id_rows=torch.randn(1, 8 * len(ATTENTIONS), checkpoint.config.basis_size, generator=generator),
+        base_rows=None,
+        checkpoint={"name": checkpoint.name, "fingerprint": checkpoint.fingerprint},
+        attentions=tuple(ATTENTIONS),
+    )
+    save_identity(identity, folder / "identities" / IDENTITY)
 
 
 def _make_style_lora(path: Path, generator: torch.Generator) -> None:

@@ -57,6 +57,30 @@ a HyperLoRA with Base parts, which the released ones do not have.
 Lines of a second picture say where everything is, another LoRA how it is drawn, HyperLoRA who it is. LoRAs may stand
 before or after it: the picture is the same.
 {MODELS}""",
+    "identity_save": f"""# Keep a person
+
+Photos of one person become an identity, a small file under *models/hyper_lora/identities*. **Mix Photos** weighs them,
+and drops those that look like somebody else; it says which. The picture shows what was kept.
+
+The file is a person's likeness: keep it for people who agreed.
+{MODELS}""",
+    "identity_load": f"""# A kept person
+
+**Load Identity** needs no photo any more: choose a file that **Save Identity** wrote. Press **R** to refresh the list.
+
+Begin the prompt with the trigger words: **fcsks fxhks fhyks,**
+{MODELS}""",
+    "people_blend": f"""# Between two people
+
+**Blend People** makes one person of two: **amount** 0 is the first, 1 the second. **Block Strengths** multiply it in
+each part of the UNet: with *up* at 0, the way up stays the first person's.
+{MODELS}""",
+    "slider": f"""# A slider
+
+Two photos that differ in one thing, as the same person smiling and serious, become a **slider**; its strength turns
+that thing up and, below 0, down. Here it stands beside another person's LoRA. More pairs make it purer: connect them in
+order.
+{MODELS}""",
     "saved_lora": """# A saved person
 
 A LoRA that **HyperLoRA Save LoRA** wrote is an ordinary SDXL LoRA: it needs no photo and no HyperLoRA any more. Press
@@ -66,12 +90,43 @@ Begin the prompt with the trigger words: **fcsks fxhks fhyks,**
 """,
 }
 
+SIDES = (
+    ("More of it", "Less of it"),
+    ("Face with more", "Face with less"),
+    ("Identity with more", "Identity with less"),
+)
+
 # Columns of the layout, by the nodes' titles.
 COLUMNS = {
     "Models": ("Load Checkpoint", "Load HyperLoRA", "Load a style LoRA", "The saved person"),
-    "Photos": ("Photo", "Photo 1", "Photo 2", "Photo 3", "HyperLoRA Detect Faces"),
-    "The person": ("HyperLoRA Encode Identity", "HyperLoRA Encode Base", "HyperLoRA Portrait"),
-    "The LoRA": ("HyperLoRA Generate LoRA", "HyperLoRA Apply LoRA", "HyperLoRA Save LoRA"),
+    "Photos": ("Photo", "Photo 1", "Photo 2", "Photo 3", "Photo of one", "Photo of the other", *SIDES[0]),
+    "Faces": ("HyperLoRA Detect Faces", "Face of one", "Face of the other", *SIDES[1]),
+    "The person": (
+        "HyperLoRA Load Identity",
+        "HyperLoRA Encode Identity",
+        "HyperLoRA Encode Base",
+        "HyperLoRA Portrait",
+        "Identity of one",
+        "Identity of the other",
+        *SIDES[2],
+    ),
+    "Mixing": (
+        "HyperLoRA Mix Photos",
+        "How well the photos agree",
+        "HyperLoRA Block Strengths",
+        "HyperLoRA Blend People",
+        "HyperLoRA Make Slider",
+        "HyperLoRA Save Identity",
+        "HyperLoRA Save Slider",
+    ),
+    "The LoRA": (
+        "HyperLoRA Generate LoRA",
+        "HyperLoRA Generate Slider",
+        "HyperLoRA Apply LoRA",
+        "Apply the person",
+        "Apply the slider",
+        "HyperLoRA Save LoRA",
+    ),
     "Prompt": ("CLIP Set Last Layer", "Prompt: begin with the trigger words", "Negative prompt"),
     "Where things are": ("Load ControlNet", "Picture to follow", "Canny", "Apply ControlNet"),
     "Sampling": ("Size", "KSampler", "VAE Decode"),
@@ -84,6 +139,8 @@ SIZES = {
     "HyperLoRADetectFaces": (300, 440),
     "HyperLoRAEncodeIdentity": (300, 400),
     "HyperLoRAEncodeBase": (300, 540),
+    "HyperLoRALoadIdentity": (300, 360),
+    "PreviewAny": (300, 180),
     "HyperLoRAPortrait": (320, 500),
     "CLIPTextEncode": (340, 160),
     "SaveImage": (460, 540),
@@ -149,6 +206,7 @@ def real_names(folder: Path) -> Path:
         "control_net_name": Path("controlnet", sdxl.CONTROLNET),
         "lora_name": Path("loras", models.STYLE_LORA),
         "model": Path("hyper_lora", models.HYPER_LORA),
+        "identity_name": Path("hyper_lora", "identities", models.IDENTITY),
     }
     for path in (workflows.FOLDER / "api").glob("*.json"):
         for node in workflows.load(path.stem).values():
@@ -172,7 +230,7 @@ def main() -> int:
             for photo in ("photo.png", "photo1.png", "photo2.png", "photo3.png", "pose.png"):
                 server.upload(_silhouette(base / photo))
             for name in names:
-                with front_end(server, size=(2400, 1300)) as page:  # a fresh one: nodes keep the pictures of old ones
+                with front_end(server, size=(3200, 1740)) as page:  # a fresh one: nodes keep the pictures of old ones
                     write_template(page, name, workflows.FOLDER)
                 logging.info("example_workflows/%s.json", name)
     return 0

@@ -181,7 +181,8 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.part")
-    on_cpu = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    # clones, as one tensor may stand under two names, which safetensors refuses
+    on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # not save_file, whose files other users cannot read

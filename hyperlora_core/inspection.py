@@ -10,10 +10,14 @@ from .clip_weights import find_tower
 from .encoders import ANTELOPEV2, Encoder
 from .errors import HyperLoRAError
 from .faces import FaceAnalyzer
+from .identity import Identity, describe
+from .identity_file import load_identity
 from .layout import MODULES_JSON, PARTS, SHA256_KEY
 from .lora import LoRA
+from .mixing import agreement
 from .network.hyperlora import HyperLoRA
 from .samples import finite
+from .slider import Slider
 
 # Number of attentions -> the UNet that has so many.
 _UNETS = {140: "SDXL has", 68: "SSD-1B has", 30: "Segmind Vega has", 32: "SD 1.5 has"}
@@ -53,6 +57,10 @@ def _lines(path: Path, full: bool) -> list[str]:
         raise HyperLoRAError(f"{path} is a whole safetensors file of no known kind: {found}")
     if kind is kinds.HYPERLORA:
         return _checkpoint(read_checkpoint(path), full)
+    if kind is kinds.IDENTITY:
+        return [f"{path} is {kind.name}", *_identity(load_identity(path)), f"what to do with it: {kind.advice}"]
+    if kind is kinds.SLIDER:
+        return [f"{path} is {kind.name}", *_slider(Slider.load(path)), f"what to do with it: {kind.advice}"]
     lines = [f"{path} is {kind.name}"]
     if kind.name == "a CLIP vision model":
         return _clip(path)
@@ -147,6 +155,29 @@ def _lora(path: Path) -> list[str]:
         if key in header.metadata:
             lines.append(f"{label:<13} {header.metadata[key]}")
     return lines
+
+
+def _identity(identity: Identity) -> list[str]:
+    lines = [
+        f"made by       the HyperLoRA {describe(identity.checkpoint)}",
+        f"ID part       {_sets(identity.refs)}, of {len(identity.photos)} photos",
+        f"Base part     {_sets(len(identity.base_rows)) if identity.base_rows is not None else 'none'}",
+    ]
+    if identity.weights:
+        lines.append(f"weights       {', '.join(f'{weight:g}' for weight in identity.weights)}")
+    if identity.embedder is not None:
+        agreements = ", ".join(f"{value:.2f}" for value in agreement(identity))
+        lines.append(f"agreement     {agreements}, by {identity.embedder.name}")
+    return [*lines, *(f"{name:<13} {value}" for name, value in identity.settings.items())]
+
+
+def _slider(slider: Slider) -> list[str]:
+    made_by = describe(slider.pairs[0][0].checkpoint)
+    return [f"made by       the HyperLoRA {made_by}", f"pairs         {len(slider.pairs)}"]
+
+
+def _sets(count: int) -> str:
+    return f"{count} set{'s' if count != 1 else ''} of rows"
 
 
 def _clip(path: Path) -> list[str]:

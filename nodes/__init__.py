@@ -2,7 +2,20 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import cache, faces, folders, identity, lora, models, neighbours, portrait, public_pack
+from . import (
+    cache,
+    faces,
+    folders,
+    identity,
+    library,
+    lora,
+    mixing,
+    models,
+    neighbours,
+    portrait,
+    public_pack,
+    slider,
+)
 
 
 class HyperLoRAExtension(ComfyExtension):
@@ -25,5 +38,15 @@ class HyperLoRAExtension(ComfyExtension):
             lora.HyperLoRAGenerate,
             lora.HyperLoRAApply,
             lora.HyperLoRASave,
+            library.HyperLoRASaveIdentity,
+            library.HyperLoRALoadIdentity,
+            mixing.HyperLoRAMixPhotos,
+            mixing.HyperLoRABlend,
+            mixing.HyperLoRABlocks,
+            mixing.HyperLoRAScaleBlocks,
+            slider.HyperLoRAMakeSlider,
+            slider.HyperLoRAGenerateSlider,
+            library.HyperLoRASaveSlider,
+            library.HyperLoRALoadSlider,
             *public_pack.NODES,
         ]

@@ -10,7 +10,9 @@ from ..hyperlora_core.layout import MODULES_JSON, PARTS
 
 _CHECKPOINT_FILES = {MODULES_JSON, *(f"{part}.safetensors" for part in PARTS)}
 _MODEL_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-_ENCODERS = ("clip_vit/", "clip_processor/")  # of the public pack, beside its checkpoints
+IDENTITIES, SLIDERS = "identities", "sliders"  # folders below models/hyper_lora
+# What lies below models/hyper_lora and is no checkpoint; the first two are the public pack's.
+_OTHERS = ("clip_vit/", "clip_processor/", f"{IDENTITIES}/", f"{SLIDERS}/")
 
 
 def register_folders() -> None:
@@ -32,7 +34,7 @@ def hyper_lora_models() -> dict[str, Path]:
         inside = folders - {""}
         others = {file for file in files if file.endswith(_MODEL_ENDINGS) and os.path.dirname(file) not in inside}
         for name in sorted([*folders, *others.difference(parts)], key=lambda name: (name.count(os.sep), name)):
-            if not _slashes(name).startswith(_ENCODERS):
+            if not _slashes(name).startswith(_OTHERS):
                 shown = _without_nesting(_slashes(name).removeprefix("hyper_lora/")) or "."
                 found.setdefault(shown, Path(root, name))
     return found
@@ -43,6 +45,26 @@ def stamp_of_models(model: str | None, face_model: str | None) -> Stamp:
     paths = [hyper_lora_models().get(model or ""), face_folder(face_model) if face_model else None]
     files = [file for path in paths if path for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     return stamp([*files, *clip_files().values()])
+
+
+def keeping_folders(kind: str) -> list[Path]:
+    """Where files of a kind, ``IDENTITIES`` or ``SLIDERS``, are looked for."""
+    return [Path(root, kind) for root in folder_paths.get_folder_paths("hyper_lora")]
+
+
+def keeping_folder(kind: str) -> Path:
+    """Where files of a kind are written: ComfyUI's own models folder, for others may be shared or read-only."""
+    return Path(folder_paths.models_dir, "hyper_lora", kind)
+
+
+def kept_files(kind: str) -> dict[str, Path]:
+    """Name -> file of a kind; the name has the folders below ``keeping_folders`` in it."""
+    found: dict[str, Path] = {}
+    for folder in keeping_folders(kind):
+        for path in sorted(folder.rglob("*.safetensors")):
+            if not path.name.startswith("."):
+                found.setdefault(_slashes(str(path.relative_to(folder))), path)
+    return found
 
 
 def clip_files() -> dict[str, Path]:

@@ -10,6 +10,8 @@ CATEGORY = "HyperLoRA"
 HyperLoraModel = io.Custom("HYPER_LORA")
 Faces = io.Custom("HYPER_LORA_FACES")
 IdentitySocket = io.Custom("HYPER_LORA_IDENTITY")
+SliderSocket = io.Custom("HYPER_LORA_SLIDER")
+Blocks = io.Custom("HYPER_LORA_BLOCKS")
 LoraSocket = io.Custom("LORA,LORA_MODEL")
 
 
@@ -29,6 +31,17 @@ def photos_input() -> io.Input:
             max=16,
         ),
         tooltip="One or several photos of the same person. Connect as many as you have: they may differ in size.",
+    )
+
+
+def identities_input(name: str, prefix: str, least: int, tooltip: str) -> io.Input:
+    """One or several identities; a free slot appears as they are connected."""
+    return io.Autogrow.Input(
+        name,
+        template=io.Autogrow.TemplatePrefix(
+            IdentitySocket.Input(prefix, tooltip=tooltip), prefix=prefix, min=least, max=16
+        ),
+        tooltip=tooltip,
     )
 
 

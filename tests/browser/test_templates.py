@@ -23,7 +23,7 @@ def test_templates_use_stock_nodes_and_ours_only(server):
     for name in NAMES:
         used = {node["type"] for node in template(name)["nodes"]} - {"MarkdownNote"}
         assert used <= ours | stock
-    assert len(ours) == 19
+    assert len(ours) == 29
 
 
 def test_the_server_offers_the_templates(server):

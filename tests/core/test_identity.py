@@ -19,6 +19,7 @@ from hyperlora_core import (
     load_identity,
     save_identity,
 )
+from hyperlora_core.cli import main
 from hyperlora_core.files import read_header
 from hyperlora_core.mixing import agreement, blend, join, weighted, without_outliers
 from tests.core.conftest import ONE_PERSON
@@ -148,6 +149,21 @@ def test_a_broken_identity_is_told(people, tmp_path, fault):
     save_file(tensors, path, metadata)
     with pytest.raises(HyperLoRAError, match=f"broken.safetensors.*{FAULTS[fault]}"):
         load_identity(path)
+
+
+def test_inspect_says_what_is_in_a_kept_file(people, tmp_path, capsys):
+    joined = weighted(join([people["obama"], people["biden"]]), (1, 0.5))
+    path = save_identity(joined, tmp_path / "two.safetensors")
+    assert main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    for line in ("is an identity", "'hyperlora_demo' (", "2 sets of rows, of 2 photos", "1, 0.5", "agreement     0."):
+        assert line in said
+    slider = Slider(((people["obama"], people["biden"]),)).save(tmp_path / "slider.safetensors")
+    assert main(["inspect", str(slider)]) == 0
+    assert "pairs         1" in capsys.readouterr().out
+    path.write_bytes(path.read_bytes()[:-100])
+    assert main(["inspect", str(path)]) == 1
+    assert "cut short" in capsys.readouterr().out
 
 
 def test_another_kind_of_file_is_named(people, network, tmp_path):
@@ -365,7 +381,7 @@ def test_pairs_are_averaged(people, network):
 
 
 def test_a_slider_survives_its_file(slider, people, network, tmp_path):
-    two = Slider((*slider.pairs, (people["obama2"], people["astronaut"])))
+    two = Slider((*slider.pairs, (people["obama2"], people["biden"])))  # one person twice
     back = Slider.load(two.save(tmp_path / "slider.safetensors"))
     assert back.cache_key == two.cache_key
     assert [one.photos for one in back.people] == [one.photos for one in two.people]

@@ -104,6 +104,7 @@ def small(uploaded) -> Callable[..., workflows.Workflow]:
             "ControlNetLoader": {"control_net_name": sdxl.CONTROLNET},
             "LoraLoaderModelOnly": {"lora_name": demo.STYLE_LORA},
             "LoadImage": {"image": uploaded[photo]},
+            "HyperLoRALoadIdentity": {"identity_name": demo.IDENTITY},
             "EmptyLatentImage": {"width": 128, "height": 128},
             "KSampler": {"steps": 2},
         }

@@ -69,6 +69,32 @@ NODES = {
     ),
     "HyperLoRAApplyLoRA": ("model MODEL, lora LORA, weight FLOAT 0.8", "MODEL MODEL"),
     "HyperLoRASaveLoRA": ("filename_prefix STRING lora/id_lora, lora LORA", ""),
+    "HyperLoRASaveIdentity": (
+        "identity HYPER_LORA_IDENTITY, name STRING person, overwrite BOOLEAN False",
+        "identity_name STRING",
+    ),
+    "HyperLoRALoadIdentity": ("identity_name COMBO", "identity HYPER_LORA_IDENTITY, thumbnail IMAGE"),
+    "HyperLoRAMixPhotos": (
+        "identities COMFY_AUTOGROW_V3, weights STRING , outliers COMBO keep, least_agreement FLOAT 0.4",
+        "identity HYPER_LORA_IDENTITY, report STRING",
+    ),
+    "HyperLoRABlend": (
+        "identity_a HYPER_LORA_IDENTITY, identity_b HYPER_LORA_IDENTITY, amount FLOAT 0.5, method COMBO linear, "
+        "blocks HYPER_LORA_BLOCKS",
+        "identity HYPER_LORA_IDENTITY",
+    ),
+    "HyperLoRABlocks": (
+        "down FLOAT 1.0, mid FLOAT 1.0, up FLOAT 1.0, attn1 FLOAT 1.0, attn2 FLOAT 1.0, more STRING ",
+        "blocks HYPER_LORA_BLOCKS",
+    ),
+    "HyperLoRAScaleBlocks": ("lora LORA,LORA_MODEL, blocks HYPER_LORA_BLOCKS", "lora LORA,LORA_MODEL"),
+    "HyperLoRAMakeSlider": ("more COMFY_AUTOGROW_V3, less COMFY_AUTOGROW_V3", "slider HYPER_LORA_SLIDER"),
+    "HyperLoRAGenerateSlider": ("hyper_lora HYPER_LORA, slider HYPER_LORA_SLIDER", "lora LORA,LORA_MODEL"),
+    "HyperLoRASaveSlider": (
+        "slider HYPER_LORA_SLIDER, name STRING slider, overwrite BOOLEAN False",
+        "slider_name STRING",
+    ),
+    "HyperLoRALoadSlider": ("slider_name COMBO", "slider HYPER_LORA_SLIDER"),
     "HyperLoRASave": ("lora LORA,LORA_MODEL, filename_prefix STRING person, dtype COMBO fp16", "lora_name STRING"),
 }
 
@@ -99,7 +125,12 @@ OPTIONS = {
     ("HyperLoRADetectFaces", "on_no_face"): ["error", "skip", "bypass"],
     ("HyperLoRAPortrait", "on_no_face"): ["error", "skip", "bypass"],
     ("HyperLoRASave", "dtype"): ["fp16", "bf16", "fp32"],
+    ("HyperLoRAMixPhotos", "outliers"): ["keep", "drop"],
+    ("HyperLoRABlend", "method"): ["linear", "spherical"],
 }
+
+
+SIDES = {"more": "more", "less": "less"}
 
 
 def inputs(info: dict) -> dict:
@@ -134,3 +165,10 @@ def test_photos_are_named_as_api_prompts_name_them(server):
     for node in ("HyperLoRAPortrait", "HyperLoRADetectFaces"):
         template = inputs(server.object_info(node)[node])["images"][1]["template"]
         assert (template["prefix"], template["min"], template["max"]) == ("image", 1, 16)
+
+
+def test_identities_are_named_as_api_prompts_name_them(server):
+    for node, names in {"HyperLoRAMixPhotos": {"identities": "identity"}, "HyperLoRAMakeSlider": SIDES}.items():
+        for name, prefix in names.items():
+            template = inputs(server.object_info(node)[node])[name][1]["template"]
+            assert (template["prefix"], template["min"], template["max"]) == (prefix, 1, 16)
