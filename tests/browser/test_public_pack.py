@@ -10,6 +10,7 @@ from demo import workflows
 from demo.browser import front_end
 from demo.server import ComfyServer
 from tests.browser import public_workflows
+from tests.host.test_contracts import NODES
 from tests.host.test_public_pack import PUBLIC_PACK
 
 RELEASED, CHECKPOINT = "sdxl_hyper_id_lora_v1_fidelity", "RealVisXL_V4.0.safetensors"
@@ -89,7 +90,7 @@ def test_search_offers_ours_and_not_the_deprecated(page):
             .filter(([name]) => name.startsWith("HyperLoRA"))
             .map(([name, type]) => [name, Boolean(type.nodeData?.deprecated)]))"""
     )
-    assert sum(deprecated.values()) == 11 and len(deprecated) == 19
+    assert sum(deprecated.values()) == 11 and set(deprecated) == set(NODES)
     page.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
     box = page.page.get_by_role("combobox").or_(page.page.get_by_placeholder("Search for nodes")).first
     box.fill("hyperlora")

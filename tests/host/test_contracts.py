@@ -2,6 +2,8 @@
 
 import pytest
 
+from demo.server import PACK_NAME
+
 NODES = {
     "HyperLoRAPortrait": (
         "model MODEL, hyper_lora HYPER_LORA, images COMFY_AUTOGROW_V3, id_weight FLOAT 0.8, base_weight FLOAT 0.0, "
@@ -136,6 +138,11 @@ SIDES = {"more": "more", "less": "less"}
 def inputs(info: dict) -> dict:
     """Inputs in the order of the node's sockets and widgets."""
     return info["input"]["required"] | info["input"].get("optional", {})
+
+
+def test_every_node_is_written_down_here(server):
+    ours = {name for name, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
+    assert ours == set(NODES)
 
 
 @pytest.mark.parametrize("node", NODES)

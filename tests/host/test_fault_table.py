@@ -19,6 +19,7 @@ from safetensors import safe_open
 from demo import workflows
 from demo.server import PACK_NAME, ComfyServer, PromptRejectedError, ServerError
 from tests.host.conftest import failure
+from tests.host.test_contracts import NODES
 
 COMPLAINTS = 23
 ROWS: dict[int, str] = {}
@@ -68,8 +69,8 @@ def test_without_insightface_the_nodes_are_there_and_nothing_is_downloaded(bare_
     server, home = bare_server
     log = server.log.read_text()
     assert PACK_NAME in log and "IMPORT FAILED" not in log
-    ours = [name for name, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)]
-    assert len(ours) == 19
+    ours = {name for name, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
+    assert ours == set(NODES)
     error = failure(server, small("portrait_steps", HyperLoRALoadModel={"model": "face_alone"}))
     assert error.node_type == "HyperLoRADetectFaces"
     assert "finding faces needs insightface" in error.message
