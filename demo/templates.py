@@ -81,6 +81,28 @@ Two photos that differ in one thing, as the same person smiling and serious, bec
 that thing up and, below 0, down. Here it stands beside another person's LoRA. More pairs make it purer: connect them in
 order.
 {MODELS}""",
+    "people_batch": f"""# One person a picture
+
+The first person on the first picture of the batch, the second on the second, in one pass. Set the **batch size** to the
+number of people; free slots appear as you connect.
+
+The people are kept identities: see the template **identity_save**.
+{MODELS}""",
+    "people_regions": f"""# Two people in one picture
+
+One prompt, two masks: each person is drawn where their mask is, what no mask covers is the model's own. Paint masks of
+your own, soft edges are welcome. The prompt says that there are two people, and where.
+{MODELS}""",
+    "people_prompts": f"""# Two people, two prompts
+
+Each person has a prompt and a mask. Chain the nodes **MODEL to MODEL**, and join the prompts. The picture is that of
+ComfyUI's hooks, drawn in one pass. Begin each prompt with the trigger words: **fcsks fxhks fhyks,**
+{MODELS}""",
+    "schedule": f"""# A strength that changes
+
+The person comes in after the composition stands, and leaves the last details a little freer. *run-time* applies the
+LoRA while the model runs: nothing is patched when the person changes, and it is exact on fp8 models.
+{MODELS}""",
     "saved_lora": """# A saved person
 
 A LoRA that **HyperLoRA Save LoRA** wrote is an ordinary SDXL LoRA: it needs no photo and no HyperLoRA any more. Press
@@ -110,6 +132,8 @@ COLUMNS = {
         "Identity of the other",
         *SIDES[2],
     ),
+    "Two people": ("The first person", "The second person", "LoRA of the first", "LoRA of the second"),
+    "Where they are": ("The whole picture", "Half of it", "Left half", "Right half"),
     "Mixing": (
         "HyperLoRA Mix Photos",
         "How well the photos agree",
@@ -122,12 +146,22 @@ COLUMNS = {
     "The LoRA": (
         "HyperLoRA Generate LoRA",
         "HyperLoRA Generate Slider",
+        "HyperLoRA Schedule",
         "HyperLoRA Apply LoRA",
+        "HyperLoRA Apply per Picture",
+        "HyperLoRA Apply in Regions",
         "Apply the person",
         "Apply the slider",
         "HyperLoRA Save LoRA",
     ),
-    "Prompt": ("CLIP Set Last Layer", "Prompt: begin with the trigger words", "Negative prompt"),
+    "Prompt": (
+        "CLIP Set Last Layer",
+        "Prompt: begin with the trigger words",
+        "Prompt of the first",
+        "Prompt of the second",
+        "Negative prompt",
+    ),
+    "Who and where": ("First person for prompt", "Second person for prompt", "Both prompts"),
     "Where things are": ("Load ControlNet", "Picture to follow", "Canny", "Apply ControlNet"),
     "Sampling": ("Size", "KSampler", "VAE Decode"),
     "Portrait": ("Save Image",),

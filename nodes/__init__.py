@@ -12,8 +12,10 @@ from . import (
     mixing,
     models,
     neighbours,
+    placing,
     portrait,
     public_pack,
+    schedule,
     slider,
 )
 
@@ -44,6 +46,11 @@ class HyperLoRAExtension(ComfyExtension):
             mixing.HyperLoRABlend,
             mixing.HyperLoRABlocks,
             mixing.HyperLoRAScaleBlocks,
+            placing.HyperLoRAApplyPerItem,
+            placing.HyperLoRAApplyRegions,
+            placing.HyperLoRAPersonForPrompt,
+            schedule.HyperLoRASchedule,
+            schedule.HyperLoRACreateHook,
             slider.HyperLoRAMakeSlider,
             slider.HyperLoRAGenerateSlider,
             library.HyperLoRASaveSlider,

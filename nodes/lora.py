@@ -10,13 +10,24 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
 from ..hyperlora_core.doors.comfyui import apply_lora
+from ..hyperlora_core.doors.runtime import Layer, add_layers
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.generation import generate
-from ..hyperlora_core.lora import LoRA
+from ..hyperlora_core.lora import LoRA, combine
 from .cache import cache
 from .models import DTYPES
 from .progress import Remarks
-from .sockets import CATEGORY, IdentitySocket, LoraSocket, hyper_lora_input, id_weight_input, weight_input
+from .sockets import (
+    CATEGORY,
+    IdentitySocket,
+    LoraSocket,
+    hyper_lora_input,
+    id_weight_input,
+    schedule_input,
+    weight_input,
+)
+
+APPLICATIONS = ("patch", "run-time")
 
 
 class HyperLoRAGenerate(io.ComfyNode):
@@ -69,13 +80,44 @@ class HyperLoRAApply(io.ComfyNode):
                     1.0,
                     "Strength of the whole LoRA: 1 is as it was generated, 0 leaves the model as it is.",
                 ),
+                io.Combo.Input(
+                    "application",
+                    options=list(APPLICATIONS),
+                    default=APPLICATIONS[0],
+                    optional=True,
+                    tooltip="patch: into the weights, as other LoRAs; a step takes no longer. run-time: beside the "
+                    "weights while the model runs, a few percent slower; exact on fp8 and other quantised models, and "
+                    "nothing is patched when the person changes.",
+                ),
+                schedule_input("What strength is multiplied by while a picture is sampled; with run-time only."),
             ],
             outputs=[io.Model.Output(display_name="model")],
         )
 
     @classmethod
-    def execute(cls, model, lora, strength: float = 1.0) -> io.NodeOutput:
+    def execute(
+        cls, model, lora, strength: float = 1.0, application: str = APPLICATIONS[0], schedule=None
+    ) -> io.NodeOutput:
+        if application == "run-time":
+            return io.NodeOutput(add_layers(model, [Layer(ours(lora), strength, schedule)]))
+        if schedule is not None:
+            raise HyperLoRAError(
+                "patched weights cannot follow a schedule: set 'application' to run-time, or use HyperLoRA Create Hook"
+            )
         return io.NodeOutput(apply_lora(model, lora, strength))
+
+
+def ours(lora: Mapping[str, torch.Tensor]) -> LoRA:
+    """A LoRA that HyperLoRA made.
+
+    Raises:
+        HyperLoRAError: it is another.
+    """
+    if not isinstance(lora, LoRA):
+        raise HyperLoRAError(
+            "this LoRA was not made by HyperLoRA: connect HyperLoRA Generate LoRA or HyperLoRA Portrait"
+        )
+    return lora
 
 
 class HyperLoRASave(io.ComfyNode):
@@ -104,12 +146,17 @@ class HyperLoRASave(io.ComfyNode):
                     default="fp16",
                     tooltip="fp16 is what other tools expect.",
                 ),
+                schedule_input(
+                    "A file cannot change while a picture is sampled: the schedule's mean is multiplied into it."
+                ),
             ],
             outputs=[io.String.Output(display_name="lora_name", tooltip="The name by which Load LoRA finds the file.")],
         )
 
     @classmethod
-    def execute(cls, lora, filename_prefix: str = "person", dtype: str = "fp16") -> io.NodeOutput:
+    def execute(cls, lora, filename_prefix: str = "person", dtype: str = "fp16", schedule=None) -> io.NodeOutput:
+        if schedule is not None:
+            lora = combine([(ours(lora), schedule.mean)])
         root = os.path.join(folder_paths.get_output_directory(), "loras")
         path, shown = save_lora(lora, filename_prefix.strip() or "person", root, DTYPES[dtype])
         return io.NodeOutput(os.path.relpath(path, root) if path else ExecutionBlocker(None), ui=shown)

@@ -1,13 +1,11 @@
 """The nodes that mix identities, and that weigh the parts of the UNet."""
 
-from collections.abc import Mapping
-
 from comfy_api.latest import io
 
 from ..hyperlora_core.blocks import BlockStrengths
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.lora import LoRA
 from ..hyperlora_core.mixing import EVERYWHERE, METHODS, agreement, blend, join, weighted, without_outliers
+from .lora import ours
 from .progress import Remarks
 from .sockets import CATEGORY, Blocks, IdentitySocket, LoraSocket, identities_input
 
@@ -203,16 +201,3 @@ class HyperLoRAScaleBlocks(io.ComfyNode):
     @classmethod
     def execute(cls, lora, blocks) -> io.NodeOutput:
         return io.NodeOutput(ours(lora).scaled(blocks))
-
-
-def ours(lora: Mapping) -> LoRA:
-    """A LoRA that HyperLoRA made.
-
-    Raises:
-        HyperLoRAError: it is another.
-    """
-    if not isinstance(lora, LoRA):
-        raise HyperLoRAError(
-            "this LoRA was not made by HyperLoRA: connect HyperLoRA Generate LoRA or HyperLoRA Portrait"
-        )
-    return lora

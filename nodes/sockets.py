@@ -12,6 +12,7 @@ Faces = io.Custom("HYPER_LORA_FACES")
 IdentitySocket = io.Custom("HYPER_LORA_IDENTITY")
 SliderSocket = io.Custom("HYPER_LORA_SLIDER")
 Blocks = io.Custom("HYPER_LORA_BLOCKS")
+ScheduleSocket = io.Custom("HYPER_LORA_SCHEDULE")
 LoraSocket = io.Custom("LORA,LORA_MODEL")
 
 
@@ -43,6 +44,22 @@ def identities_input(name: str, prefix: str, least: int, tooltip: str) -> io.Inp
         ),
         tooltip=tooltip,
     )
+
+
+def loras_input(tooltip: str) -> io.Input:
+    """One or several people's LoRAs; a free slot appears as they are connected."""
+    return io.Autogrow.Input(
+        "loras",
+        template=io.Autogrow.TemplatePrefix(
+            LoraSocket.Input("lora", tooltip="From HyperLoRA Generate LoRA."), prefix="lora", min=1, max=16
+        ),
+        tooltip=tooltip,
+    )
+
+
+def schedule_input(tooltip: str) -> io.Input:
+    """A strength that changes while a picture is sampled."""
+    return ScheduleSocket.Input("schedule", optional=True, tooltip=f"{tooltip} From HyperLoRA Schedule.")
 
 
 def on_no_face_input(optional: bool = False) -> io.Input:

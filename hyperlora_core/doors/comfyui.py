@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..clip import ClipVision
 from ..errors import HyperLoRAError
-from ..lora import LoRA
+from ..lora import Factors, LoRA
 from ..network import ops
 from ..network.bases import Bases
 from ..network.hyperlora import HyperLoRA
@@ -156,30 +156,47 @@ def apply_lora(
         clone.add_patches(_foreign_patches(model, lora), strength)
         return clone
     # as add_patches does, which looks through the whole state dict for keys that are known to be there
-    for key, adapter in _adapters(model, lora).items():
+    for key, adapter in adapters(model, lora).items():
         clone.patches.setdefault(key, []).append((strength, adapter, 1.0, None, None))
     clone.patches_uuid = uuid.uuid5(model.patches_uuid, f"{lora.uuid} {float(strength)!r}")
     return clone
 
 
-def _adapters(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, LoRAAdapter]:
+def adapters(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, LoRAAdapter]:
+    """ComfyUI's key of a weight -> what it is patched with.
+
+    Raises:
+        HyperLoRAError: as ``fitting``.
+    """
+    return {
+        key: LoRAAdapter(set(), (factors.up, factors.down, factors.alpha, None, None, None))
+        for key, factors in fitting(model, lora).items()
+    }
+
+
+def fitting(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, Factors]:
+    """ComfyUI's key of a weight -> the LoRA's factors for it.
+
+    Raises:
+        HyperLoRAError: the base model has not every target of the LoRA, by name and by shape.
+    """
     targets = _targets(json.dumps(model.model.model_config.unet_config, default=str, sort_keys=True))
-    patches, wrong = {}, []
+    fit, wrong = {}, []
     for name, factors in lora.factors():
         found = _weight_shape(model.model, targets[name]) if name in targets else None
         needed = (factors.up.shape[0], factors.down.shape[1])
         if found == needed:
-            patches[targets[name]] = LoRAAdapter(set(), (factors.up, factors.down, factors.alpha, None, None, None))
+            fit[targets[name]] = factors
         else:
             wrong.append(f"{name} is {'absent' if found is None else f'{_size(found)} instead of {_size(needed)}'}")
     if wrong:
-        total = len(patches) + len(wrong)
+        total = len(fit) + len(wrong)
         raise HyperLoRAError(
-            f"this LoRA does not fit the base model: {len(patches)} of its {total} targets fit "
+            f"this LoRA does not fit the base model: {len(fit)} of its {total} targets fit "
             f"{base_model_name(model)} ({wrong[0]}). Use the kind of base model it was made for: "
             f"{lora.metadata.get('ss_base_model_version', 'SDXL')}"
         )
-    return patches
+    return fit
 
 
 @lru_cache(maxsize=8)

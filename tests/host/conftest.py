@@ -4,8 +4,10 @@ import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -20,6 +22,36 @@ from hyperlora_core.convert import convert
 from hyperlora_core.encoders import UNKNOWN
 from hyperlora_core.layout import MODULES_JSON
 from tests import wrong_files
+
+VEGA = sdxl.UNET | {"dtype": torch.float32}
+"""A small model of the SDXL family: Segmind Vega's shape, 320 wide throughout."""
+
+
+@pytest.fixture(scope="session")
+def comfy(comfyui_path) -> ModuleType:
+    """ComfyUI's ``comfy`` package, in this process, on the CPU."""
+    sys.path.insert(0, str(comfyui_path))
+    from comfy.cli_args import args
+
+    args.cpu = True
+    import comfy.model_management
+    import comfy.sd
+    import comfy.supported_models
+
+    return comfy
+
+
+def patcher(comfy, kind: str, unet_config: dict, device: str = "cpu", dtype: torch.dtype = torch.float32):
+    """A MODEL of a kind and shape with the same random weights each time, computed with in float32."""
+    torch.manual_seed(0)
+    config = getattr(comfy.supported_models, kind)(unet_config | {"dtype": dtype})
+    config.set_inference_dtype(dtype, None if dtype == torch.float32 else torch.float32)
+    model = config.get_model({}, device=device)
+    if device == "cpu":
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape) * 0.05)
+    return comfy.model_patcher.ModelPatcher(model, torch.device(device), torch.device(device))
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,15 @@
 """ComfyUI's own classes, in this process: LoRAs patched into its UNets, and the network run by its leaves."""
 
 import gc
-import sys
 import weakref
-from types import ModuleType
 
 import pytest
 import torch
 
 from demo.models import CLIP_VISION
-from demo.sdxl import UNET
 from hyperlora_core import Cache, ClipVision, HyperLoRA, HyperLoRAError, Identity, LoRA, generate
+from tests.host.conftest import VEGA, patcher
 
-VEGA = UNET | {"dtype": torch.float32}
 SD15 = VEGA | {
     "channel_mult": [1, 2, 4, 4],
     "num_res_blocks": [2, 2, 2, 2],
@@ -65,32 +62,6 @@ FLUX = {
     "txt_ids_dims": [],
     "dtype": torch.float32,
 }
-
-
-@pytest.fixture(scope="module")
-def comfy(comfyui_path) -> ModuleType:
-    """ComfyUI's ``comfy`` package, on the CPU."""
-    sys.path.insert(0, str(comfyui_path))
-    from comfy.cli_args import args
-
-    args.cpu = True
-    import comfy.model_management
-    import comfy.sd
-    import comfy.supported_models
-
-    return comfy
-
-
-def patcher(comfy, kind, unet_config, device="cpu"):
-    torch.manual_seed(0)
-    config = getattr(comfy.supported_models, kind)(dict(unet_config))
-    config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, device=device)
-    if device == "cpu":
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.normal_(std=0.05)
-    return comfy.model_patcher.ModelPatcher(model, torch.device(device), torch.device(device))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,10 @@ NODES = {
         "hyper_lora HYPER_LORA, identity HYPER_LORA_IDENTITY, id_weight FLOAT 0.8, base_weight FLOAT 0.4",
         "lora LORA,LORA_MODEL",
     ),
-    "HyperLoRAApply": ("model MODEL, lora LORA,LORA_MODEL, strength FLOAT 1.0", "model MODEL"),
+    "HyperLoRAApply": (
+        "model MODEL, lora LORA,LORA_MODEL, strength FLOAT 1.0, application COMBO patch, schedule HYPER_LORA_SCHEDULE",
+        "model MODEL",
+    ),
     "HyperLoRAConfig": (
         "image_processor COMBO, image_encoder COMBO, resampler.dim INT 1024, resampler.dim_head INT 64, "
         "resampler.heads INT 12, resampler.depth INT 4, resampler.ff_mult INT 4, encoder_types COMBO clip + arcface, "
@@ -97,7 +100,33 @@ NODES = {
         "slider_name STRING",
     ),
     "HyperLoRALoadSlider": ("slider_name COMBO", "slider HYPER_LORA_SLIDER"),
-    "HyperLoRASave": ("lora LORA,LORA_MODEL, filename_prefix STRING person, dtype COMBO fp16", "lora_name STRING"),
+    "HyperLoRASave": (
+        "lora LORA,LORA_MODEL, filename_prefix STRING person, dtype COMBO fp16, schedule HYPER_LORA_SCHEDULE",
+        "lora_name STRING",
+    ),
+    "HyperLoRAApplyPerItem": (
+        "model MODEL, loras COMFY_AUTOGROW_V3, strength FLOAT 1.0, fewer_people COMBO repeat, "
+        "schedule HYPER_LORA_SCHEDULE",
+        "model MODEL",
+    ),
+    "HyperLoRAApplyRegions": (
+        "model MODEL, loras COMFY_AUTOGROW_V3, masks COMFY_AUTOGROW_V3, strength FLOAT 1.0, "
+        "schedule HYPER_LORA_SCHEDULE",
+        "model MODEL",
+    ),
+    "HyperLoRAPersonForPrompt": (
+        "model MODEL, conditioning CONDITIONING, lora LORA,LORA_MODEL, strength FLOAT 1.0, mask MASK, "
+        "schedule HYPER_LORA_SCHEDULE",
+        "model MODEL, conditioning CONDITIONING",
+    ),
+    "HyperLoRASchedule": (
+        "curve COMBO constant, start_percent FLOAT 0.0, end_percent FLOAT 1.0, points STRING 0: 0, 0.3: 1, 1: 0.6",
+        "schedule HYPER_LORA_SCHEDULE, hook_keyframes HOOK_KEYFRAMES",
+    ),
+    "HyperLoRACreateHook": (
+        "lora LORA,LORA_MODEL, strength FLOAT 1.0, schedule HYPER_LORA_SCHEDULE, prev_hooks HOOKS",
+        "hooks HOOKS",
+    ),
 }
 
 # Node -> number widget -> least, most, step; of the public pack but for the weight, which is wider here.
@@ -129,10 +158,30 @@ OPTIONS = {
     ("HyperLoRASave", "dtype"): ["fp16", "bf16", "fp32"],
     ("HyperLoRAMixPhotos", "outliers"): ["keep", "drop"],
     ("HyperLoRABlend", "method"): ["linear", "spherical"],
+    ("HyperLoRAApply", "application"): ["patch", "run-time"],
+    ("HyperLoRAApplyPerItem", "fewer_people"): ["repeat", "error"],
+    ("HyperLoRASchedule", "curve"): [
+        "constant",
+        "rise",
+        "rise, ease in",
+        "rise, ease out",
+        "rise, ease in and out",
+        "fall",
+        "fall, ease in",
+        "fall, ease out",
+        "fall, ease in and out",
+        "rise and fall",
+        "points",
+    ],
 }
 
 
-SIDES = {"more": "more", "less": "less"}
+GROWING = {
+    "HyperLoRAMixPhotos": {"identities": "identity"},
+    "HyperLoRAMakeSlider": {"more": "more", "less": "less"},
+    "HyperLoRAApplyPerItem": {"loras": "lora"},
+    "HyperLoRAApplyRegions": {"loras": "lora", "masks": "mask"},
+}
 
 
 def inputs(info: dict) -> dict:
@@ -174,8 +223,8 @@ def test_photos_are_named_as_api_prompts_name_them(server):
         assert (template["prefix"], template["min"], template["max"]) == ("image", 1, 16)
 
 
-def test_identities_are_named_as_api_prompts_name_them(server):
-    for node, names in {"HyperLoRAMixPhotos": {"identities": "identity"}, "HyperLoRAMakeSlider": SIDES}.items():
+def test_growing_inputs_are_named_as_api_prompts_name_them(server):
+    for node, names in GROWING.items():
         for name, prefix in names.items():
             template = inputs(server.object_info(node)[node])[name][1]["template"]
             assert (template["prefix"], template["min"], template["max"]) == (prefix, 1, 16)
