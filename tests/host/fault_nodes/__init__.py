@@ -41,9 +41,21 @@ class LoadedModels(io.ComfyNode):
         return io.NodeOutput(nonce, ui={"text": names})
 
 
+class ForeignLora(io.ComfyNode):
+    """A LoRA of another kind, as a training node gives it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(node_id="TestForeignLora", outputs=[io.Custom("LORA_MODEL").Output()])
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput({"diffusion_model.out.2.diff": torch.zeros(4, 320, 3, 3)})
+
+
 class FaultExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [FaultyImage, LoadedModels]
+        return [FaultyImage, LoadedModels, ForeignLora]
 
 
 async def comfy_entrypoint() -> ComfyExtension:
