@@ -37,8 +37,10 @@ def import_comfy(device: torch.device) -> ModuleType:
     from comfy.cli_args import args
 
     args.cpu = device.type == "cpu"
+    import comfy.hooks
     import comfy.model_management
     import comfy.model_patcher
+    import comfy.sample
     import comfy.sd
     import comfy.supported_models
 
@@ -54,7 +56,7 @@ def applying(pairs: int, device: torch.device) -> Iterator[Row]:
     config.set_inference_dtype(torch.float16, None)
     unet = config.get_model({}, device=torch.device("meta"))
     model = comfy.model_patcher.ModelPatcher(unet, torch.device("cpu"), torch.device("cpu"))
-    lora = _random_lora()
+    lora = random_lora()
     plain = dict(lora)
 
     def ours() -> None:
@@ -69,12 +71,13 @@ def applying(pairs: int, device: torch.device) -> Iterator[Row]:
     yield Row.of_times("apply: adapters into a clone / load_lora_for_models", 0.10, *times)
 
 
-def _random_lora(rank: int = 8) -> LoRA:
+def random_lora(rank: int = 8) -> LoRA:
+    """A LoRA of random numbers on all of SDXL's attentions."""
     matrices = [
         (
             f"{module.name}.{'to_out.0' if projection == 'to_out' else projection}",
-            torch.randn(rank, module.in_features(projection)),
-            torch.randn(module.hidden_size, rank),
+            torch.randn(rank, module.in_features(projection)) * 0.02,
+            torch.randn(module.hidden_size, rank) * 0.02,
         )
         for module in full_size.sdxl_config().modules
         for projection in PROJECTIONS

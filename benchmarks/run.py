@@ -14,7 +14,7 @@ import torch
 
 from hyperlora_core import __version__
 
-from . import full_size, host_rows, network_rows, photo_rows
+from . import full_size, host_rows, network_rows, photo_rows, step_rows
 from .measure import machine
 from .once import compute_dtype
 from .rows import HEADING
@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         "faces": photo_rows.one_pass,
         "streamed": lambda: network_rows.streamed(folder, device, few),
         "apply": lambda: host_rows.applying(pairs, device),
+        "steps": lambda: step_rows.steps(pairs, device),
         "queue": lambda: host_rows.queue(options.prompts),
     }
     with torch.inference_mode():
