@@ -199,6 +199,8 @@ def _make_identity(folder: Path, generator: torch.Generator) -> None:
         base_rows=None,
         checkpoint={"name": checkpoint.name, "fingerprint": checkpoint.fingerprint},
         attentions=tuple(ATTENTIONS),
+        embeds=torch.nn.functional.normalize(torch.randn(1, _EMBED, generator=generator)),
+        embedder=face_encoder(faces.face_pack() / "glintr100.onnx"),
     )
     save_identity(identity, folder / "identities" / IDENTITY)
 

@@ -6,7 +6,7 @@ Another encoder of the same size runs and gives another person, so the one that 
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Encoder:
-    """One encoder.
+    """One encoder; two of the same content are equal.
 
     Attributes:
         name: as messages call it.
         sha256: of a face embedder's file; of a CLIP tower's content, see ``TowerFile.fingerprint``.
     """
 
-    name: str
+    name: str = field(compare=False)
     sha256: str
 
 

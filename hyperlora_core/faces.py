@@ -228,8 +228,10 @@ def choose_face(faces: Sequence[Face], index: int = 0) -> Face:
     return faces[index]
 
 
-def draw_faces(photo: Image.Image, faces: Sequence[Face], chosen: Face) -> Image.Image:
-    """A photo with its faces framed and numbered as given; the chosen one has a thick double frame."""
+def draw_faces(
+    photo: Image.Image, faces: Sequence[Face], chosen: Face | None, labels: Sequence[str] = ()
+) -> Image.Image:
+    """A photo with its faces framed, and labelled or numbered as given; the chosen one has a thick double frame."""
     drawn = photo.copy()
     draw = ImageDraw.Draw(drawn)
     line = max(1, round(max(photo.size) / 200))
@@ -242,7 +244,7 @@ def draw_faces(photo: Image.Image, faces: Sequence[Face], chosen: Face) -> Image
             draw.rectangle(box, outline="orange", width=line)
         draw.text(
             (box[0] + 4 * line, box[1] + 4 * line),
-            str(number),
+            labels[number] if labels else str(number),
             fill="white",
             font_size=10 * line,
             stroke_fill="black",

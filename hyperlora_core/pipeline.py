@@ -64,23 +64,20 @@ def find_references(
     if on_no_face not in ON_NO_FACE:
         raise HyperLoRAError(f"on_no_face is {on_no_face!r}; one of {', '.join(ON_NO_FACE)} was expected")
 
-    def detect(photo: Image.Image, sha256: str) -> Sequence[Face]:
-        key = ("faces", analyzer.cache_key, sha256, matched)
-        return cache.get(key, lambda: analyzer.detect(photo, embed=matched))
-
     embedding, matched = None, order == "best match"
     if matched and match is not None:
         try:
-            embedding = choose_face(sort_faces(detect(match, digest(match)))).embedding
+            found = detect_faces(analyzer, match, digest(match), matched, cache)
+            embedding = choose_face(sort_faces(found)).embedding
         except NoFaceError as error:
             raise NoFaceError(f"the reference photo for the best match: {error}") from error
     references, problems = [], []
     for number, photo in enumerate(photos, start=1):
         sha256 = digest(photo)
-        faces = tuple(sort_faces(detect(photo, sha256), order, embedding))
+        faces = tuple(sort_faces(detect_faces(analyzer, photo, sha256, matched, cache), order, embedding))
         try:
             face = choose_face(faces, index)
-            id_embed = _id_embedding(analyzer, photo, sha256, face, cache) if embed else None
+            id_embed = id_embedding(analyzer, photo, sha256, face, cache) if embed else None
             references.append(Reference(photo, sha256, faces, face, id_embed, number, analyzer.embedder))
         except NoFaceError as error:
             problem = f"photo {number} of {len(photos)}: {error}"
@@ -98,9 +95,22 @@ def find_references(
     return references
 
 
-def _id_embedding(
-    analyzer: FaceAnalyzer, photo: Image.Image, photo_sha256: str, face: Face, cache: Cache
+def detect_faces(
+    analyzer: FaceAnalyzer, photo: Image.Image, photo_sha256: str, embed: bool = False, cache: Cache = NOTHING_KEPT
+) -> Sequence[Face]:
+    """``FaceAnalyzer.detect``, kept."""
+    key = ("faces", analyzer.cache_key, photo_sha256, embed)
+    return cache.get(key, lambda: analyzer.detect(photo, embed=embed))
+
+
+def id_embedding(
+    analyzer: FaceAnalyzer, photo: Image.Image, photo_sha256: str, face: Face, cache: Cache = NOTHING_KEPT
 ) -> np.ndarray:
+    """``FaceAnalyzer.id_embedding``, kept.
+
+    Raises:
+        NoFaceError: as there.
+    """
     key = ("face embedding", analyzer.cache_key, photo_sha256, digest(face.box, face.landmarks))
     return cache.get(key, lambda: analyzer.id_embedding(photo, face))
 
@@ -138,7 +148,7 @@ def on_photos(
         if sha256 != ref.photo_sha256:
             wanted = embed and ref.id_embed is not None
             try:
-                found_again = _id_embedding(analyzer, photo, sha256, ref.face, cache) if wanted else None
+                found_again = id_embedding(analyzer, photo, sha256, ref.face, cache) if wanted else None
             except NoFaceError as error:
                 raise NoFaceError(f"photo {ref.number} of {len(photos)}, as it is now: {error}") from error
             ref = replace(ref, photo=photo, photo_sha256=sha256, id_embed=found_again)

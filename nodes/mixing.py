@@ -3,25 +3,12 @@
 from comfy_api.latest import io
 
 from ..hyperlora_core.blocks import BlockStrengths
-from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.mixing import EVERYWHERE, METHODS, agreement, blend, join, weighted, without_outliers
 from .lora import ours
 from .progress import Remarks
-from .sockets import CATEGORY, Blocks, IdentitySocket, LoraSocket, identities_input
+from .sockets import CATEGORY, Blocks, IdentitySocket, LoraSocket, identities_input, numbers
 
 LEAST_AGREEMENT = 0.4
-
-
-def _numbers(text: str) -> list[float]:
-    """Numbers of a text field, with commas or spaces between.
-
-    Raises:
-        HyperLoRAError: one cannot be read.
-    """
-    try:
-        return [float(word) for word in text.replace(",", " ").replace(";", " ").split()]
-    except ValueError as error:
-        raise HyperLoRAError(f"weights are {text!r}: numbers were expected, one a photo, as in '1, 0.5, 1'") from error
 
 
 class HyperLoRAMixPhotos(io.ComfyNode):
@@ -74,7 +61,7 @@ class HyperLoRAMixPhotos(io.ComfyNode):
         remarks = Remarks()
         joined = join([identity for identity in identities.values() if identity is not None])
         if weights.strip():
-            joined = weighted(joined, _numbers(weights))
+            joined = weighted(joined, numbers(weights))
         left = without_outliers(joined, least_agreement, remarks) if outliers == "drop" else joined
         shares = joined.weights or (1.0,) * joined.refs
         lines = [f"{joined.refs} photos"]

@@ -128,6 +128,20 @@ def _described(name: str, path: Path) -> str:
     return f"{name} ({what})"
 
 
+def face_analyzer(choice: str = AUTO, provider: str = AUTO) -> FaceAnalyzer:
+    """Load face models by the name that a widget gives.
+
+    Raises:
+        HyperLoRAError: they are missing or broken.
+    """
+    return FaceAnalyzer.load(_choose_faces(choice), provider)
+
+
+def face_model_input(tooltip: str) -> io.Input:
+    """Which face models."""
+    return io.Combo.Input("face_model", options=[AUTO, *sorted(face_folders())], default=AUTO, tooltip=tooltip)
+
+
 def _choose_faces(choice: str) -> Path:
     name = FACE_MODEL if choice == AUTO else choice
     folder = face_folder(name)
@@ -189,12 +203,9 @@ class HyperLoRALoadModel(io.ComfyNode):
                     tooltip="The CLIP vision model it was trained with: ViT-L/14 for the released ones. auto takes the "
                     "one that fits.",
                 ),
-                io.Combo.Input(
-                    "face_model",
-                    options=[AUTO, *sorted(face_folders())],
-                    default=AUTO,
-                    tooltip="The face models under models/insightface/models. auto takes antelopev2, which the "
-                    "released weights were trained with.",
+                face_model_input(
+                    "The face models under models/insightface/models. auto takes antelopev2, which the released "
+                    "weights were trained with."
                 ),
                 io.Combo.Input(
                     "provider",

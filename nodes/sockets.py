@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..hyperlora_core.encoders import OTHER_ENCODERS
+from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.pipeline import ON_NO_FACE
 
 CATEGORY = "HyperLoRA"
@@ -84,6 +85,18 @@ def other_encoders_input() -> io.Input:
         tooltip="A CLIP or face model other than this HyperLoRA was trained with, as buffalo_l in place of antelopev2: "
         "refuse it, or allow it and accept another likeness.",
     )
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers of a text field, with commas or spaces between.
+
+    Raises:
+        HyperLoRAError: one cannot be read.
+    """
+    try:
+        return [float(word) for word in text.replace(",", " ").replace(";", " ").split()]
+    except ValueError as error:
+        raise HyperLoRAError(f"{text!r} cannot be read: numbers were expected, as in '1, 0.5, 1'") from error
 
 
 def weight_input(name: str, default: float, tooltip: str) -> io.Input:

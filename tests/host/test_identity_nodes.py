@@ -174,7 +174,7 @@ def test_a_kept_slider_is_the_slider(small, uploaded, picture, kept):
 @pytest.mark.parametrize(
     ("widgets", "sentence"),
     [
-        ({"weights": "much"}, "weights are 'much': numbers were expected"),
+        ({"weights": "much"}, "'much' cannot be read: numbers were expected"),
         ({"weights": "1, 2"}, "2 weights (1, 2) were given for 1 photos"),
         ({"weights": "0"}, "not all of them 0"),
     ],

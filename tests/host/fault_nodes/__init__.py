@@ -53,9 +53,56 @@ class ForeignLora(io.ComfyNode):
         return io.NodeOutput({"diffusion_model.out.2.diff": torch.zeros(4, 320, 3, 3)})
 
 
+class PhotoVAE(io.ComfyNode):
+    """A VAE that decodes each latent to one of the photos given: random models draw no face that could be judged."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        template = io.Autogrow.TemplatePrefix(io.Image.Input("photo"), prefix="photo", min=1, max=8)
+        return io.Schema(
+            node_id="TestPhotoVAE", inputs=[io.Autogrow.Input("photos", template=template)], outputs=[io.Vae.Output()]
+        )
+
+    @classmethod
+    def execute(cls, photos: dict) -> io.NodeOutput:
+        return io.NodeOutput(_Photos(list(photos.values())))
+
+
+class Photos(io.ComfyNode):
+    """Photos of several sizes as one batch, none stretched."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        template = io.Autogrow.TemplatePrefix(io.Image.Input("photo"), prefix="photo", min=1, max=8)
+        return io.Schema(
+            node_id="TestPhotos", inputs=[io.Autogrow.Input("photos", template=template)], outputs=[io.Image.Output()]
+        )
+
+    @classmethod
+    def execute(cls, photos: dict) -> io.NodeOutput:
+        return io.NodeOutput(torch.cat([_square(photo) for photo in photos.values()]))
+
+
+class _Photos:
+    def __init__(self, photos: list[torch.Tensor]) -> None:
+        self.photos = [_square(photo) for photo in photos]
+
+    def decode(self, samples: torch.Tensor) -> torch.Tensor:
+        chosen = [int(each.abs().sum() * 1000) % len(self.photos) for each in samples]
+        return torch.cat([self.photos[number] for number in chosen])
+
+
+def _square(photo: torch.Tensor, side: int = 512) -> torch.Tensor:
+    """Cut to a square from the top, ``(1, side, side, 3)``."""
+    least = min(photo.shape[1:3])
+    left = (photo.shape[2] - least) // 2
+    pixels = photo[:1, :least, left : left + least, :3].movedim(-1, 1)
+    return torch.nn.functional.interpolate(pixels, size=(side, side), mode="area").movedim(1, -1)
+
+
 class FaultExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [FaultyImage, LoadedModels, ForeignLora]
+        return [FaultyImage, LoadedModels, ForeignLora, PhotoVAE, Photos]
 
 
 async def comfy_entrypoint() -> ComfyExtension:

@@ -1,0 +1,297 @@
+"""The nodes that judge pictures by how like a person they are, and that sample until one is like enough."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import comfy.samplers
+import torch
+from comfy_api.latest import io, ui
+
+import nodes as comfy_nodes
+
+from ..hyperlora_core.doors.runtime import Layer, add_layers
+from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
+from ..hyperlora_core.faces import FaceAnalyzer, draw_faces
+from ..hyperlora_core.likeness import Judged, Person, judge, select, written
+from ..hyperlora_core.photos import to_images, to_photos
+from ..hyperlora_core.pipeline import find_references
+from .cache import cache
+from .faces import PREVIEW_SIZE, photos_of
+from .lora import ours
+from .models import face_analyzer, face_model_input
+from .progress import Remarks, photo_progress
+from .sockets import CATEGORY, IdentitySocket, LoraSocket, numbers
+
+ORDERS = ("as they came", "best first")
+
+
+def judge_inputs() -> list[io.Input]:
+    """By whom and by what pictures are judged."""
+    return [
+        face_model_input(
+            "What judges. auto takes antelopev2, by which the released HyperLoRA reads faces too: that flatters. "
+            "Another face model, with photos of the person, is a fairer judge."
+        ),
+        IdentitySocket.Input(
+            "identity", optional=True, tooltip="Whom to compare with, by the face model it was encoded by."
+        ),
+        io.Autogrow.Input(
+            "photos",
+            template=io.Autogrow.TemplatePrefix(
+                io.Image.Input("photo", tooltip="A photo of the person, best one that was not encoded."),
+                prefix="photo",
+                min=0,
+                max=16,
+            ),
+            optional=True,
+            tooltip="Whom to compare with, by photos; instead of an identity. Photos that were not encoded judge "
+            "fairest.",
+        ),
+    ]
+
+
+def person_of(analyzer: FaceAnalyzer, identity, photos: dict | None) -> Person:
+    """Whom to compare with, as the inputs give it.
+
+    Raises:
+        HyperLoRAError: neither an identity nor photos are given, or both.
+        NoFaceError: a photo has no face.
+    """
+    pictures = photos_of(photos or {})
+    if (identity is None) == (not pictures):
+        given = "both" if pictures else "neither"
+        raise HyperLoRAError(f"whom to compare with? {given} of identity and photos are connected: connect one of them")
+    if identity is not None:
+        return Person.of_identity(identity)
+    return Person.of_references(find_references(analyzer, pictures, cache=cache()))
+
+
+def shown_of(judged: list[Judged], cls: type[io.ComfyNode]) -> dict:
+    """The pictures with each face's score, as a node shows them."""
+    drawn = []
+    for one in judged:
+        best = one.faces[one.scores.index(one.score)] if one.score is not None else None
+        drawn.append(draw_faces(one.picture, one.faces, best, [written(score) for score in one.scores]))
+    return ui.PreviewImage(to_images(drawn, PREVIEW_SIZE), cls=cls).as_dict()
+
+
+class HyperLoRALikeness(io.ComfyNode):
+    """Judge pictures by likeness."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HyperLoRALikeness",
+            display_name="HyperLoRA Likeness",
+            category=CATEGORY,
+            description="Judges how like a person each face on each picture is, sorts the pictures, and drops those "
+            "below a limit. A picture's score is that of the face most like the person.",
+            search_aliases=["similarity", "face distance", "score", "filter best", "id sim", "compare faces"],
+            inputs=[
+                io.Image.Input("images", tooltip="The pictures to judge."),
+                io.Combo.Input("order", options=list(ORDERS), default=ORDERS[0], tooltip="Of the pictures that stay."),
+                io.Float.Input(
+                    "least",
+                    default=-1.0,
+                    min=-1.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The score that a picture needs to stay: two photos of one person have 0.5 and more, "
+                    "mostly. -1 keeps all, those without a face too.",
+                ),
+                io.Int.Input("most", default=0, min=0, max=4096, tooltip="How many stay, the best. 0 keeps all."),
+                *judge_inputs(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images"),
+                io.Float.Output(display_name="best", tooltip="The highest score."),
+                io.Float.Output(
+                    display_name="scores",
+                    is_output_list=True,
+                    tooltip="Of the pictures that stay; -1 where there is no face.",
+                ),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images,
+        order: str = ORDERS[0],
+        least: float = -1.0,
+        most: int = 0,
+        face_model: str = "auto",
+        identity=None,
+        photos: dict | None = None,
+    ) -> io.NodeOutput:
+        analyzer = face_analyzer(face_model)
+        person = person_of(analyzer, identity, photos)
+        pictures = to_photos(images)
+        judged = judge(analyzer, person, pictures, cache(), photo_progress(len(pictures)))
+        kept = select(judged, least, order == ORDERS[1], most)
+        report = "\n".join([*map(str, judged), person.remark])
+        scores = [-1.0 if one.score is None else one.score for one in kept]
+        remarks = Remarks()
+        if all(one.score is None for one in judged):
+            remarks("no face was found on any picture")
+        return io.NodeOutput(
+            images[[one.number - 1 for one in kept]],
+            max(scores),
+            scores,
+            report,
+            ui=remarks.ui({**shown_of(judged, cls), "text": [report]}),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A picture, what it was drawn with, and how it was judged.
+
+    Attributes:
+        judged: the judgement.
+        seed: of its batch.
+        strength: of the LoRA.
+        samples: its latent, ``(1, ...)``.
+        image: ``(1, height, width, 3)``.
+    """
+
+    judged: Judged
+    seed: int
+    strength: float
+    samples: torch.Tensor
+    image: torch.Tensor
+
+    @property
+    def score(self) -> float:
+        """Below every likeness where there is no face."""
+        return -2.0 if self.judged.score is None else self.judged.score
+
+
+class HyperLoRASampleUntilAlike(io.ComfyNode):
+    """Sample, judge, and go on until a picture is like the person."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HyperLoRASampleUntilAlike",
+            display_name="HyperLoRA Sample until Alike",
+            category=CATEGORY,
+            description="Samples, decodes and judges one seed after another, and one strength after another, until a "
+            "picture is as like the person as wanted, and gives the best of all.",
+            search_aliases=["ksampler", "closed loop", "retry", "best of n", "seed search", "likeness gate"],
+            inputs=[
+                io.Model.Input("model", tooltip="A model that draws the person, or a plain one and the LoRA below."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.Latent.Input("latent_image"),
+                io.Vae.Input("vae"),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="The first."
+                ),
+                io.Int.Input("steps", default=20, min=1, max=10000),
+                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, round=0.01),
+                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="dpmpp_2m"),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="karras"),
+                io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01),
+                io.Float.Input(
+                    "enough",
+                    default=0.5,
+                    min=-1.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The score at which it stops. 1 tries everything and gives the best.",
+                ),
+                io.Int.Input("seeds", default=4, min=1, max=64, tooltip="How many seeds are tried, from seed on."),
+                io.String.Input(
+                    "strengths",
+                    default="",
+                    tooltip="Strengths of the LoRA below, tried with each seed, as '0.8, 1, 1.2'. Empty: 1.",
+                ),
+                LoraSocket.Input(
+                    "lora",
+                    optional=True,
+                    tooltip="The person's LoRA, applied at run-time at each of the strengths; not needed where the "
+                    "model has it already.",
+                ),
+                *judge_inputs(),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="Of the best picture."),
+                io.Image.Output(display_name="image", tooltip="The best picture."),
+                io.Float.Output(display_name="score"),
+                io.Int.Output(display_name="seed", tooltip="Of the best picture's batch."),
+                io.Float.Output(display_name="strength"),
+                io.Image.Output(display_name="all_images", tooltip="Every picture that was drawn, in order."),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        positive,
+        negative,
+        latent_image,
+        vae,
+        seed: int = 0,
+        steps: int = 20,
+        cfg: float = 5.0,
+        sampler_name: str = "dpmpp_2m",
+        scheduler: str = "karras",
+        denoise: float = 1.0,
+        enough: float = 0.5,
+        seeds: int = 4,
+        strengths: str = "",
+        face_model: str = "auto",
+        lora=None,
+        identity=None,
+        photos: dict | None = None,
+    ) -> io.NodeOutput:
+        if lora is None and strengths.strip():
+            raise HyperLoRAError(f"strengths are {strengths!r}, but no LoRA is connected whose they could be")
+        analyzer = face_analyzer(face_model)
+        person = person_of(analyzer, identity, photos)
+        drawn: list[Drawn] = []
+        lines = []
+        for number, strength in _attempts(seed, seeds, numbers(strengths) or [1.0]):
+            applied = model if lora is None else add_layers(model, [Layer(ours(lora), strength)])
+            (latent,) = comfy_nodes.common_ksampler(
+                applied, number, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
+            )
+            (pictures,) = comfy_nodes.VAEDecode().decode(vae, latent)
+            for one in judge(analyzer, person, to_photos(pictures), cache()):
+                its = slice(one.number - 1, one.number)
+                drawn.append(Drawn(one, number, strength, latent["samples"][its], pictures[its]))
+                with_lora = "" if lora is None else f", strength {strength:g}"
+                lines.append(f"seed {number}{with_lora}, {one}")
+            best = max(drawn, key=lambda one: one.score)
+            if best.score >= enough:
+                break
+        if best.judged.score is None:
+            raise NoFaceError(
+                f"no face was found on any of the {len(drawn)} pictures that were drawn, so none can be the best. "
+                "Draw the person larger, from the front, or with a stronger LoRA"
+            )
+        remarks = Remarks()
+        if best.score < enough:
+            remarks(f"none of {len(drawn)} pictures reached {enough:g}; the best has {best.score:.3f}")
+        report = "\n".join([*lines, person.remark])
+        return io.NodeOutput(
+            {"samples": best.samples},
+            best.image,
+            best.score,
+            best.seed,
+            best.strength,
+            torch.cat([one.image for one in drawn]),
+            report,
+            ui=remarks.ui({**shown_of([one.judged for one in drawn], cls), "text": [report]}),
+        )
+
+
+def _attempts(seed: int, seeds: int, strengths: list[float]) -> Iterator[tuple[int, float]]:
+    """Seeds from the first on, each with every strength."""
+    for number in range(seeds):
+        for strength in strengths:
+            yield (seed + number) % (1 << 64), strength
