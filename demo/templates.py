@@ -103,6 +103,29 @@ ComfyUI's hooks, drawn in one pass. Begin each prompt with the trigger words: **
 The person comes in after the composition stands, and leaves the last details a little freer. *run-time* applies the
 LoRA while the model runs: nothing is patched when the person changes, and it is exact on fp8 models.
 {MODELS}""",
+    "likeness": f"""# The best of several
+
+Four pictures, judged by a **photo that was not encoded**, the best first. The report names the face model that judges:
+the one that the person was encoded by flatters.
+{MODELS}""",
+    "sample_until_alike": f"""# Until it is alike
+
+Draws one seed after another, and with **strengths** one strength after another, until a picture's likeness is
+**enough**, and gives the best of all. The scores are on the node.
+{MODELS}""",
+    "faces_refine": f"""# Faces drawn again
+
+Small faces of a picture, each drawn again at the size that the model knows best, as its person: **from left to right**,
+or **by likeness** to the identities. What is no face stays as it is.
+{MODELS}""",
+    "keypoints_controlnet": f"""# A face in another's place
+
+**Face Keypoints** of a second photo say where the face is and where it looks, for InstantID's ControlNet; who it is
+comes from the first. **Photo Report** says what that photo is worth.
+
+- InstantID's ControlNet: its *ControlNetModel* file, in *models/controlnet*
+  ([get it](https://huggingface.co/InstantX/InstantID))
+{MODELS}""",
     "saved_lora": """# A saved person
 
 A LoRA that **HyperLoRA Save LoRA** wrote is an ordinary SDXL LoRA: it needs no photo and no HyperLoRA any more. Press
@@ -121,8 +144,18 @@ SIDES = (
 # Columns of the layout, by the nodes' titles.
 COLUMNS = {
     "Models": ("Load Checkpoint", "Load HyperLoRA", "Load a style LoRA", "The saved person"),
-    "Photos": ("Photo", "Photo 1", "Photo 2", "Photo 3", "Photo of one", "Photo of the other", *SIDES[0]),
-    "Faces": ("HyperLoRA Detect Faces", "Face of one", "Face of the other", *SIDES[1]),
+    "Photos": (
+        "Photo",
+        "Photo 1",
+        "Photo 2",
+        "Photo 3",
+        "Photo of one",
+        "Photo of the other",
+        *SIDES[0],
+        "Another photo of the person",
+        "Picture with two people",
+    ),
+    "Faces": ("HyperLoRA Detect Faces", "HyperLoRA Photo Report", "Face of one", "Face of the other", *SIDES[1]),
     "The person": (
         "HyperLoRA Load Identity",
         "HyperLoRA Encode Identity",
@@ -162,8 +195,17 @@ COLUMNS = {
         "Negative prompt",
     ),
     "Who and where": ("First person for prompt", "Second person for prompt", "Both prompts"),
-    "Where things are": ("Load ControlNet", "Picture to follow", "Canny", "Apply ControlNet"),
-    "Sampling": ("Size", "KSampler", "VAE Decode"),
+    "Where things are": (
+        "Photo of the pose",
+        "Face of the pose",
+        "HyperLoRA Face Keypoints",
+        "Load ControlNet",
+        "Picture to follow",
+        "Canny",
+        "Apply ControlNet",
+    ),
+    "Sampling": ("Size", "KSampler", "VAE Decode", "HyperLoRA Sample until Alike", "HyperLoRA Refine Faces"),
+    "Judgement": ("HyperLoRA Likeness", "The scores"),
     "Portrait": ("Save Image",),
 }
 
@@ -174,6 +216,11 @@ SIZES = {
     "HyperLoRAEncodeIdentity": (300, 400),
     "HyperLoRAEncodeBase": (300, 540),
     "HyperLoRALoadIdentity": (300, 360),
+    "HyperLoRAPhotoReport": (300, 420),
+    "HyperLoRAFaceKeypoints": (300, 460),
+    "HyperLoRALikeness": (340, 560),
+    "HyperLoRASampleUntilAlike": (340, 820),
+    "HyperLoRARefineFaces": (340, 900),
     "PreviewAny": (300, 180),
     "HyperLoRAPortrait": (320, 500),
     "CLIPTextEncode": (340, 160),

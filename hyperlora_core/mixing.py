@@ -74,11 +74,15 @@ def agreement(identity: Identity) -> list[float]:
             "this identity has no face embeddings to compare its photos by: its HyperLoRA reads CLIP alone, or its "
             "photos were described by several face models"
         )
-    count = len(identity.embeds)
-    if count == 1:
+    return mean_agreement(identity.embeds)
+
+
+def mean_agreement(embeds: Tensor) -> list[float]:
+    """The mean cosine of each of ``(photos, 512)`` with the others; 1 for a single one."""
+    if len(embeds) == 1:
         return [1.0]
-    cosines = identity.embeds @ identity.embeds.mT
-    return [float(row.sum() - row[i]) / (count - 1) for i, row in enumerate(cosines)]
+    cosines = embeds @ embeds.mT
+    return [float(row.sum() - row[i]) / (len(embeds) - 1) for i, row in enumerate(cosines)]
 
 
 def without_outliers(identity: Identity, least: float, report: Callable[[str], None]) -> Identity:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import comfy.samplers
 import torch
 from comfy_api.latest import io, ui
 
@@ -20,7 +19,7 @@ from .faces import PREVIEW_SIZE, photos_of
 from .lora import ours
 from .models import face_analyzer, face_model_input
 from .progress import Remarks, photo_progress
-from .sockets import CATEGORY, IdentitySocket, LoraSocket, numbers
+from .sockets import CATEGORY, IdentitySocket, LoraSocket, numbers, sampling_inputs
 
 ORDERS = ("as they came", "best first")
 
@@ -182,18 +181,13 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
             search_aliases=["ksampler", "closed loop", "retry", "best of n", "seed search", "likeness gate"],
             inputs=[
                 io.Model.Input("model", tooltip="A model that draws the person, or a plain one and the LoRA below."),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
-                io.Latent.Input("latent_image"),
-                io.Vae.Input("vae"),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="The first."
+                io.Conditioning.Input("positive", tooltip="The prompt; begin it with the trigger words."),
+                io.Conditioning.Input("negative", tooltip="What is not wanted."),
+                io.Latent.Input(
+                    "latent_image", tooltip="The size, or a picture to begin with; batches are judged too."
                 ),
-                io.Int.Input("steps", default=20, min=1, max=10000),
-                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, round=0.01),
-                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="dpmpp_2m"),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="karras"),
-                io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01),
+                io.Vae.Input("vae", tooltip="Decodes the pictures that are judged."),
+                *sampling_inputs(1.0),
                 io.Float.Input(
                     "enough",
                     default=0.5,

@@ -1,5 +1,6 @@
 """The types that travel along wires, and the inputs that several nodes share."""
 
+import comfy.samplers
 from comfy_api.latest import io
 
 from ..hyperlora_core.encoders import OTHER_ENCODERS
@@ -85,6 +86,50 @@ def other_encoders_input() -> io.Input:
         tooltip="A CLIP or face model other than this HyperLoRA was trained with, as buffalo_l in place of antelopev2: "
         "refuse it, or allow it and accept another likeness.",
     )
+
+
+def sampling_inputs(denoise: float) -> list[io.Input]:
+    """As KSampler's, at what suits the released models."""
+    return [
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=True,
+            tooltip="Of the noise; the first where several are tried.",
+        ),
+        io.Int.Input("steps", default=20, min=1, max=10000, tooltip="How many steps a picture takes."),
+        io.Float.Input(
+            "cfg",
+            default=5.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            tooltip="How closely the prompt is followed. 5 suits the released models.",
+        ),
+        io.Combo.Input(
+            "sampler_name",
+            options=comfy.samplers.KSampler.SAMPLERS,
+            default="dpmpp_2m",
+            tooltip="As in KSampler; dpmpp_2m suits the released models.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.KSampler.SCHEDULERS,
+            default="karras",
+            tooltip="As in KSampler; karras suits the released models.",
+        ),
+        io.Float.Input(
+            "denoise",
+            default=denoise,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="How much is drawn anew: 1 all of it, 0 nothing.",
+        ),
+    ]
 
 
 def numbers(text: str) -> list[float]:

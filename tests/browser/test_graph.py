@@ -87,6 +87,21 @@ def test_a_template_runs_and_shows_what_it_did(either_page, server, tmp_path):
     assert page.errors == []
 
 
+def test_what_a_node_found_out_is_read_on_it(either_page, server, tmp_path):
+    page = either_page
+    requests.post(f"{server.url}/free", json={"free_memory": True}, timeout=30)
+    small(page, "keypoints_controlnet")
+    for _ in range(2):  # once more: the panel is there already
+        assert page.queue()["type"] == "execution_success"
+        panel = page.page.locator(".hyperlora-text").filter(has_text="photo 1: keep. face ")
+        panel.wait_for(timeout=10_000)
+        assert panel.count() == 1 and "nothing has to be replaced" in panel.inner_text()
+    page.picture(tmp_path / "graph.png")
+    prompt = page.prompt()
+    assert prompt[workflows.node(prompt, "HyperLoRAPhotoReport")]["inputs"].keys() == {"faces"}
+    assert page.errors == []
+
+
 def test_a_failure_is_shown_with_our_sentence(page, server, tmp_path):
     Image.new("RGB", (64, 64), "gray").save(tmp_path / "blank.png")
     server.upload(tmp_path / "blank.png")

@@ -119,6 +119,31 @@ NODES = {
         "schedule HYPER_LORA_SCHEDULE",
         "model MODEL, conditioning CONDITIONING",
     ),
+    "HyperLoRALikeness": (
+        "images IMAGE, order COMBO as they came, least FLOAT -1.0, most INT 0, face_model COMBO auto, "
+        "identity HYPER_LORA_IDENTITY, photos COMFY_AUTOGROW_V3",
+        "images IMAGE, best FLOAT, scores FLOAT, report STRING",
+    ),
+    "HyperLoRASampleUntilAlike": (
+        "model MODEL, positive CONDITIONING, negative CONDITIONING, latent_image LATENT, vae VAE, seed INT 0, "
+        "steps INT 20, cfg FLOAT 5.0, sampler_name COMBO dpmpp_2m, scheduler COMBO karras, denoise FLOAT 1.0, "
+        "enough FLOAT 0.5, seeds INT 4, strengths STRING , face_model COMBO auto, lora LORA,LORA_MODEL, "
+        "identity HYPER_LORA_IDENTITY, photos COMFY_AUTOGROW_V3",
+        "latent LATENT, image IMAGE, score FLOAT, seed INT, strength FLOAT, all_images IMAGE, report STRING",
+    ),
+    "HyperLoRARefineFaces": (
+        "images IMAGE, model MODEL, vae VAE, positive CONDITIONING, negative CONDITIONING, loras COMFY_AUTOGROW_V3, "
+        "strength FLOAT 1.0, assignment COMBO left to right, least_likeness FLOAT 0.1, seed INT 0, steps INT 20, "
+        "cfg FLOAT 5.0, sampler_name COMBO dpmpp_2m, scheduler COMBO karras, denoise FLOAT 0.4, size INT 1024, "
+        "surroundings FLOAT 1.6, feather FLOAT 0.08, on_no_face COMBO skip, face_model COMBO auto, "
+        "identities COMFY_AUTOGROW_V3",
+        "images IMAGE, masks MASK, report STRING",
+    ),
+    "HyperLoRAPhotoReport": ("faces HYPER_LORA_FACES", "report STRING, preview IMAGE"),
+    "HyperLoRAFaceKeypoints": (
+        "faces HYPER_LORA_FACES, width INT 1024, height INT 1024, fit COMBO whole photo, every_face BOOLEAN False",
+        "image IMAGE",
+    ),
     "HyperLoRASchedule": (
         "curve COMBO constant, start_percent FLOAT 0.0, end_percent FLOAT 1.0, points STRING 0: 0, 0.3: 1, 1: 0.6",
         "schedule HYPER_LORA_SCHEDULE, hook_keyframes HOOK_KEYFRAMES",
@@ -159,6 +184,10 @@ OPTIONS = {
     ("HyperLoRAMixPhotos", "outliers"): ["keep", "drop"],
     ("HyperLoRABlend", "method"): ["linear", "spherical"],
     ("HyperLoRAApply", "application"): ["patch", "run-time"],
+    ("HyperLoRALikeness", "order"): ["as they came", "best first"],
+    ("HyperLoRARefineFaces", "assignment"): ["left to right", "by likeness"],
+    ("HyperLoRARefineFaces", "on_no_face"): ["skip", "error"],
+    ("HyperLoRAFaceKeypoints", "fit"): ["whole photo", "fill"],
     ("HyperLoRAApplyPerItem", "fewer_people"): ["repeat", "error"],
     ("HyperLoRASchedule", "curve"): [
         "constant",

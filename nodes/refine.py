@@ -1,0 +1,166 @@
+"""The node that draws the faces of a picture again, larger, each as its person."""
+
+import torch
+from comfy_api.latest import io, ui
+
+import nodes as comfy_nodes
+
+from ..hyperlora_core.doors.runtime import Layer, add_layers
+from ..hyperlora_core.errors import NoFaceError
+from ..hyperlora_core.faces import Face
+from ..hyperlora_core.likeness import Person, judge, written
+from ..hyperlora_core.photos import to_photos
+from ..hyperlora_core.refine import ASSIGNMENTS, Cut, assign
+from .cache import cache
+from .lora import ours
+from .models import face_analyzer, face_model_input
+from .progress import Remarks
+from .sockets import CATEGORY, identities_input, loras_input, sampling_inputs, weight_input
+
+
+class HyperLoRARefineFaces(io.ComfyNode):
+    """Draw faces again."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HyperLoRARefineFaces",
+            display_name="HyperLoRA Refine Faces",
+            category=CATEGORY,
+            description="Finds the faces of a picture, draws each again at the size the model knows best, with its "
+            "person's LoRA, and lays it back with soft edges. What is no face stays as it is, to the pixel.",
+            search_aliases=["face detailer", "face fix", "inpaint face", "small faces", "adetailer"],
+            inputs=[
+                io.Image.Input("images", tooltip="Pictures with faces."),
+                io.Model.Input("model", tooltip="An SDXL model without the people's LoRAs: they are applied here."),
+                io.Vae.Input("vae", tooltip="The checkpoint's."),
+                io.Conditioning.Input("positive", tooltip="What a face looks like: begin with the trigger words."),
+                io.Conditioning.Input("negative", tooltip="What is not wanted."),
+                loras_input("The people's LoRAs: one for each face that is drawn again."),
+                weight_input("strength", 1.0, "Strength of each LoRA."),
+                io.Combo.Input(
+                    "assignment",
+                    options=list(ASSIGNMENTS),
+                    default=ASSIGNMENTS[0],
+                    tooltip="Whose face is which: in order, from left to right; or by likeness to the identities, "
+                    "which are connected in the order of the LoRAs. Faces that are left over stay as they are.",
+                ),
+                io.Float.Input(
+                    "least_likeness",
+                    default=0.1,
+                    min=-1.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="By likeness: what a face needs to be somebody's.",
+                ),
+                *sampling_inputs(0.4),
+                io.Int.Input(
+                    "size", default=1024, min=256, max=2048, step=64, tooltip="At which a face is drawn, in pixels."
+                ),
+                io.Float.Input(
+                    "surroundings",
+                    default=1.6,
+                    min=1.0,
+                    max=4.0,
+                    step=0.05,
+                    tooltip="How much around the face is shown to the model, as a factor of the face's box.",
+                ),
+                io.Float.Input(
+                    "feather",
+                    default=0.08,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    tooltip="Width of the soft edge, as a share of what is cut out.",
+                ),
+                io.Combo.Input(
+                    "on_no_face",
+                    options=["skip", "error"],
+                    default="skip",
+                    tooltip="A picture without a face: it stays as it is, and that is said; or stop.",
+                ),
+                face_model_input("What finds the faces. auto takes antelopev2."),
+                identities_input("identities", "identity", 0, "For 'by likeness': one for each LoRA, in order."),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images"),
+                io.Mask.Output(display_name="masks", tooltip="What was drawn again."),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images,
+        model,
+        vae,
+        positive,
+        negative,
+        loras: dict,
+        strength: float = 1.0,
+        assignment: str = ASSIGNMENTS[0],
+        least_likeness: float = 0.1,
+        seed: int = 0,
+        steps: int = 20,
+        cfg: float = 5.0,
+        sampler_name: str = "dpmpp_2m",
+        scheduler: str = "karras",
+        denoise: float = 0.4,
+        size: int = 1024,
+        surroundings: float = 1.6,
+        feather: float = 0.08,
+        on_no_face: str = "skip",
+        face_model: str = "auto",
+        identities: dict | None = None,
+    ) -> io.NodeOutput:
+        people = [ours(lora) for lora in loras.values() if lora is not None]
+        known = [Person.of_identity(identity) for identity in (identities or {}).values() if identity is not None]
+        by_likeness = assignment == ASSIGNMENTS[1]
+        models = [add_layers(model, [Layer(lora, strength)]) for lora in people]
+        analyzer, remarks, lines = face_analyzer(face_model), Remarks(), []
+
+        def draw(image: torch.Tensor, face: Face, person: int) -> tuple[torch.Tensor, torch.Tensor]:
+            """The picture with one face drawn again, and where."""
+            cut = Cut.around(face, (image.shape[1], image.shape[0]), surroundings)
+            mask = cut.mask(face, feather)
+            latent = {"samples": vae.encode(cut.take(image, size)[..., :3]), "noise_mask": mask[None]}
+            (latent,) = comfy_nodes.common_ksampler(
+                models[person], seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
+            )
+            (drawn,) = comfy_nodes.VAEDecode().decode(vae, latent)
+            where = torch.zeros(image.shape[:2])
+            where[cut.top : cut.top + cut.side, cut.left : cut.left + cut.side] = mask
+            return cut.put_back(image, drawn, mask), where
+
+        refined, masks = [], []
+        for number, (image, picture) in enumerate(zip(images[..., :3], to_photos(images), strict=True), start=1):
+            judged = [judge(analyzer, person, [picture], cache())[0] for person in known] if by_likeness else None
+            faces = judged[0].faces if judged else _from_left(analyzer.detect(picture))
+            mask = torch.zeros(image.shape[:2])
+            whose = assign(faces, len(people), judged, least_likeness)
+            for place, face in enumerate(faces):
+                if place not in whose:
+                    lines.append(f"picture {number}, face {place + 1}: nobody's, as it was")
+                    continue
+                person = whose[place]
+                image, where = draw(image, face, person)
+                mask = torch.maximum(mask, where)
+                alike = f", likeness {written(judged[person].scores[place])} before" if judged else ""
+                lines.append(f"picture {number}, face {place + 1}: person {person + 1}{alike}")
+            if not faces:
+                problem = f"no face was found on picture {number} of {len(images)}"
+                if on_no_face == "error":
+                    raise NoFaceError(f"{problem}: set on_no_face to skip to let such pictures through")
+                remarks(f"{problem}: it stays as it is")
+            elif not whose:
+                remarks(f"no face on picture {number} of {len(images)} is like a person connected: it stays as it is")
+            refined.append(image)
+            masks.append(mask)
+        result, report = torch.stack(refined), "\n".join([*lines, *remarks])
+        shown = ui.PreviewImage(result, cls=cls).as_dict()
+        return io.NodeOutput(result, torch.stack(masks), report, ui=remarks.ui({**shown, "text": [report]}))
+
+
+def _from_left(faces: list[Face]) -> list[Face]:
+    return sorted(faces, key=lambda face: float(face.box[0] + face.box[2]))
