@@ -218,6 +218,9 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
                 io.Float.Output(display_name="strength"),
                 io.Image.Output(display_name="all_images", tooltip="Every picture that was drawn, in order."),
                 io.String.Output(display_name="report"),
+                io.Float.Output(
+                    display_name="scores", is_output_list=True, tooltip="Of all pictures, in order; -1 without a face."
+                ),
             ],
         )
 
@@ -280,6 +283,7 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
             best.strength,
             torch.cat([one.image for one in drawn]),
             report,
+            [-1.0 if one.judged.score is None else one.judged.score for one in drawn],
             ui=remarks.ui({**shown_of([one.judged for one in drawn], cls), "text": [report]}),
         )
 

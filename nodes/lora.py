@@ -6,6 +6,7 @@ from pathlib import Path
 
 import folder_paths
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
@@ -14,6 +15,7 @@ from ..hyperlora_core.doors.runtime import Layer, add_layers
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.generation import generate
 from ..hyperlora_core.lora import LoRA, combine
+from ..hyperlora_core.schedule import Schedule
 from .cache import cache
 from .models import DTYPES
 from .progress import Remarks
@@ -80,15 +82,7 @@ class HyperLoRAApply(io.ComfyNode):
                     1.0,
                     "Strength of the whole LoRA: 1 is as it was generated, 0 leaves the model as it is.",
                 ),
-                io.Combo.Input(
-                    "application",
-                    options=list(APPLICATIONS),
-                    default=APPLICATIONS[0],
-                    optional=True,
-                    tooltip="patch: into the weights, as other LoRAs; a step takes no longer. run-time: beside the "
-                    "weights while the model runs, a few percent slower; exact on fp8 and other quantised models, and "
-                    "nothing is patched when the person changes.",
-                ),
+                application_input(),
                 schedule_input("What strength is multiplied by while a picture is sampled; with run-time only."),
             ],
             outputs=[io.Model.Output(display_name="model")],
@@ -98,13 +92,41 @@ class HyperLoRAApply(io.ComfyNode):
     def execute(
         cls, model, lora, strength: float = 1.0, application: str = APPLICATIONS[0], schedule=None
     ) -> io.NodeOutput:
-        if application == "run-time":
-            return io.NodeOutput(add_layers(model, [Layer(ours(lora), strength, schedule)]))
-        if schedule is not None:
-            raise HyperLoRAError(
-                "patched weights cannot follow a schedule: set 'application' to run-time, or use HyperLoRA Create Hook"
-            )
-        return io.NodeOutput(apply_lora(model, lora, strength))
+        return io.NodeOutput(applied(model, lora, strength, application, schedule))
+
+
+def application_input() -> io.Input:
+    """How a LoRA is applied; optional, as API prompts may lack it."""
+    return io.Combo.Input(
+        "application",
+        options=list(APPLICATIONS),
+        default=APPLICATIONS[0],
+        optional=True,
+        tooltip="patch: into the weights, as other LoRAs; a step takes no longer. run-time: beside the weights while "
+        "the model runs, a few percent slower; exact on fp8 and other quantised models, and nothing is patched when "
+        "the person changes.",
+    )
+
+
+def applied(
+    model: ModelPatcher,
+    lora: Mapping[str, torch.Tensor],
+    strength: float,
+    application: str,
+    schedule: Schedule | None = None,
+) -> ModelPatcher:
+    """A model with a LoRA, in one of the ``APPLICATIONS``.
+
+    Raises:
+        HyperLoRAError: it does not fit the model, or the way it is to be applied.
+    """
+    if application == "run-time":
+        return add_layers(model, [Layer(ours(lora), strength, schedule)])
+    if schedule is not None:
+        raise HyperLoRAError(
+            "patched weights cannot follow a schedule: set 'application' to run-time, or use HyperLoRA Create Hook"
+        )
+    return apply_lora(model, lora, strength)
 
 
 def ours(lora: Mapping[str, torch.Tensor]) -> LoRA:

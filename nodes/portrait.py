@@ -2,13 +2,13 @@
 
 from comfy_api.latest import io
 
-from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.generation import TRIGGER_WORDS, generate
 from ..hyperlora_core.pipeline import encode_base, encode_id
 from .cache import cache
 from .faces import find_faces, photos_of
 from .identity import crops_of, crops_output
+from .lora import APPLICATIONS, application_input, applied
 from .sockets import (
     CATEGORY,
     LoraSocket,
@@ -43,6 +43,7 @@ class HyperLoRAPortrait(io.ComfyNode):
                     "Base parts, which the released ones do not have; 0 leaves it out.",
                 ),
                 on_no_face_input(),
+                application_input(),
             ],
             outputs=[
                 io.Model.Output(display_name="model"),
@@ -61,6 +62,7 @@ class HyperLoRAPortrait(io.ComfyNode):
         id_weight: float = 0.8,
         base_weight: float = 0.0,
         on_no_face: str = "error",
+        application: str = APPLICATIONS[0],
     ) -> io.NodeOutput:
         if base_weight != 0 and not hyper_lora.config.has_base:
             raise HyperLoRAError(
@@ -74,4 +76,5 @@ class HyperLoRAPortrait(io.ComfyNode):
             identity = identity.with_base(encode_base(network, clip, references, cache=cache())[0])
         lora = generate(network, identity, id_weight, base_weight, cache())
         crops, shown = crops_of(cls, pictures)
-        return io.NodeOutput(apply_lora(model, lora, 1.0), crops, TRIGGER_WORDS, lora, ui=remarks.ui(shown))
+        with_lora = applied(model, lora, 1.0, application)
+        return io.NodeOutput(with_lora, crops, TRIGGER_WORDS, lora, ui=remarks.ui(shown))

@@ -41,11 +41,18 @@ def comfy(comfyui_path) -> ModuleType:
     return comfy
 
 
-def patcher(comfy, kind: str, unet_config: dict, device: str = "cpu", dtype: torch.dtype = torch.float32):
-    """A MODEL of a kind and shape with the same random weights each time, computed with in float32."""
+def patcher(
+    comfy,
+    kind: str,
+    unet_config: dict,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    compute: torch.dtype = torch.float32,
+):
+    """A MODEL of a kind and shape with the same random weights each time."""
     torch.manual_seed(0)
     config = getattr(comfy.supported_models, kind)(unet_config | {"dtype": dtype})
-    config.set_inference_dtype(dtype, None if dtype == torch.float32 else torch.float32)
+    config.set_inference_dtype(dtype, None if dtype == compute else compute)
     model = config.get_model({}, device=device)
     if device == "cpu":
         with torch.no_grad():

@@ -7,7 +7,7 @@ from demo.server import PACK_NAME
 NODES = {
     "HyperLoRAPortrait": (
         "model MODEL, hyper_lora HYPER_LORA, images COMFY_AUTOGROW_V3, id_weight FLOAT 0.8, base_weight FLOAT 0.0, "
-        "on_no_face COMBO error",
+        "on_no_face COMBO error, application COMBO patch",
         "model MODEL, crops IMAGE, trigger_words STRING, lora LORA,LORA_MODEL",
     ),
     "HyperLoRALoadModel": (
@@ -129,7 +129,8 @@ NODES = {
         "steps INT 20, cfg FLOAT 5.0, sampler_name COMBO dpmpp_2m, scheduler COMBO karras, denoise FLOAT 1.0, "
         "enough FLOAT 0.5, seeds INT 4, strengths STRING , face_model COMBO auto, lora LORA,LORA_MODEL, "
         "identity HYPER_LORA_IDENTITY, photos COMFY_AUTOGROW_V3",
-        "latent LATENT, image IMAGE, score FLOAT, seed INT, strength FLOAT, all_images IMAGE, report STRING",
+        "latent LATENT, image IMAGE, score FLOAT, seed INT, strength FLOAT, all_images IMAGE, report STRING, "
+        "scores FLOAT",
     ),
     "HyperLoRARefineFaces": (
         "images IMAGE, model MODEL, vae VAE, positive CONDITIONING, negative CONDITIONING, loras COMFY_AUTOGROW_V3, "
@@ -184,6 +185,7 @@ OPTIONS = {
     ("HyperLoRAMixPhotos", "outliers"): ["keep", "drop"],
     ("HyperLoRABlend", "method"): ["linear", "spherical"],
     ("HyperLoRAApply", "application"): ["patch", "run-time"],
+    ("HyperLoRAPortrait", "application"): ["patch", "run-time"],
     ("HyperLoRALikeness", "order"): ["as they came", "best first"],
     ("HyperLoRARefineFaces", "assignment"): ["left to right", "by likeness"],
     ("HyperLoRARefineFaces", "on_no_face"): ["skip", "error"],

@@ -80,7 +80,7 @@ def test_what_cannot_be_judged_is_said(judging, server):
     by_blank = judging("biden", by=())
     by_blank["judge"]["inputs"]["photos.photo0"] = ["blank", 0]
     by_blank["blank"] = blank["blank"]
-    assert "photo 1 of 1: no face was found" in failure(server, by_blank).message
+    assert "photo 1 of 2: no face was found" in failure(server, by_blank).message
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_it_stops_at_the_first_picture_that_is_enough(searching, server):
 def test_strengths_are_tried_with_each_seed_and_the_best_comes_out(searching, server):
     workflow = searching("biden", "obama2", "astronaut", enough=1.0, seeds=2, strengths="-6, 0.5 6", seed=7)
     loop = workflows.node(workflow, "HyperLoRASampleUntilAlike")
-    for name, output in (("score", 2), ("seed", 3), ("strength", 4)):
+    for name, output in (("score", 2), ("seed", 3), ("strength", 4), ("scores", 7)):
         workflow[name] = node("PreviewAny", source=[loop, output])
     workflow["again"] = node("VAEDecode", samples=[loop, 0], vae=["vae", 0])
     workflow["judge"] = node(
@@ -141,6 +141,8 @@ def test_strengths_are_tried_with_each_seed_and_the_best_comes_out(searching, se
     every = tries(result, workflow)
     starts = [f"seed {seed}, strength {strength}, picture 1" for seed in (7, 8) for strength in ("-6", "0.5", "6")]
     assert [line.partition(":")[0] for line in every] == starts
+    scores = [float(text) for text in result.outputs["scores"]["text"]]
+    assert [f"{each:.3f}" for each in scores] == [line.rpartition(": ")[2] for line in every]
     best = max(every, key=lambda line: float(line.rpartition(": ")[2]))
     score, seed, strength = (result.outputs[name]["text"][0] for name in ("score", "seed", "strength"))
     assert best.startswith(f"seed {seed}, strength {float(strength):g}, ")

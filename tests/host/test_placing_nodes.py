@@ -135,3 +135,15 @@ def test_run_time_takes_our_loras_alone(small, server):
     workflow["foreign"] = node("TestForeignLora")
     workflow[sampler]["inputs"]["model"] = ["apply", 0]
     assert "this LoRA was not made by HyperLoRA" in failure(server, workflow).message
+
+
+@pytest.mark.parametrize("name", ["portrait_controlnet_lora", "keypoints_controlnet"])
+def test_run_time_goes_with_a_real_controlnet_and_another_lora(small, picture, name):
+    kind = "HyperLoRAPortrait" if name == "portrait_controlnet_lora" else "HyperLoRAApply"
+    weight = {"HyperLoRAPortrait": {"id_weight": 6.0}, "HyperLoRAGenerate": {"id_weight": 6.0}}
+
+    def drawn(application: str) -> np.ndarray:
+        values = {**weight, kind: {**weight.get(kind, {}), "application": application}}
+        return picture(small(name, **values))
+
+    assert difference(drawn("run-time"), drawn("patch")) <= 1

@@ -258,6 +258,19 @@ def test_it_is_exact_on_a_model_of_eight_bits(comfy, people, running, kind):
     assert off > 0.02 * effect
 
 
+@pytest.mark.parametrize(("kind", "most"), [("bfloat16", 0.01), ("float16", 0.002)])
+def test_a_model_that_computes_in_half_precision(comfy, people, door, running, kind, most):
+    """What a GPU does, slowly; only the types matter here."""
+    dtype, start = getattr(torch, kind), noise(0, batch=2, size=8)
+    model = patcher(comfy, "Segmind_Vega", VEGA, dtype=dtype, compute=dtype)
+    found = sample(running(model, people[0]), start=start, steps=1)
+    check(kind, found, sample(patched(model, people[0]), start=start, steps=1), most)
+    masks = [half("left"), half("right")]
+    for layers in (door.per_item(people[:2]), door.in_regions(people[:2], masks, schedule=Schedule.preset("fall"))):
+        result = sample(door.add_layers(model, layers), start=start, steps=1)
+        assert result.dtype == torch.float32 and torch.isfinite(result).all()
+
+
 def test_a_queue_that_alternates_between_people_patches_nothing(comfy, base, people, running, monkeypatch):
     patches, patch = [], comfy.model_patcher.ModelPatcher.patch_weight_to_device
     monkeypatch.setattr(
@@ -275,6 +288,7 @@ def test_a_queue_that_alternates_between_people_patches_nothing(comfy, base, peo
     assert sum(patches) == 0
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_a_hundred_alternations(base, people, running):
     import psutil
 
@@ -319,6 +333,7 @@ def test_nothing_remains_after_an_exception_or_an_interrupt(base, people, door, 
         assert run.__self__._joined == {}
 
 
+@pytest.mark.slow
 def test_a_compiled_model_follows_whoever_comes(base, people, door):
     """With a hook instead, torch.compile would go on with the first person, or with none."""
     from comfy_api.torch_helpers import set_torch_compile_wrapper
