@@ -6,7 +6,7 @@ Preprocessing and the two passes of the embedding are what the released weights 
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,10 @@ class Face:
     keypoints: np.ndarray
     landmarks: np.ndarray
     embedding: np.ndarray | None = None
+
+    def scaled(self, by: float) -> "Face":
+        """The face on the same photo at another size."""
+        return replace(self, box=self.box * by, keypoints=self.keypoints * by, landmarks=self.landmarks * by)
 
     @property
     def area(self) -> float:

@@ -1,5 +1,6 @@
 """The node that draws the faces of a picture again, larger, each as its person."""
 
+import comfy.model_management
 import torch
 from comfy_api.latest import io, ui
 
@@ -122,6 +123,7 @@ class HyperLoRARefineFaces(io.ComfyNode):
 
         def draw(image: torch.Tensor, face: Face, person: int) -> tuple[torch.Tensor, torch.Tensor]:
             """The picture with one face drawn again, and where."""
+            comfy.model_management.throw_exception_if_processing_interrupted()
             cut = Cut.around(face, (image.shape[1], image.shape[0]), surroundings)
             mask = cut.mask(face, feather)
             latent = {"samples": vae.encode(cut.take(image, size)[..., :3]), "noise_mask": mask[None]}
@@ -134,7 +136,8 @@ class HyperLoRARefineFaces(io.ComfyNode):
             return cut.put_back(image, drawn, mask), where
 
         refined, masks = [], []
-        for number, (image, picture) in enumerate(zip(images[..., :3], to_photos(images), strict=True), start=1):
+        colours = images[..., :3].expand(*images.shape[:3], 3)
+        for number, (image, picture) in enumerate(zip(colours, to_photos(images), strict=True), start=1):
             judged = [judge(analyzer, person, [picture], cache())[0] for person in known] if by_likeness else None
             faces = judged[0].faces if judged else _from_left(analyzer.detect(picture))
             mask = torch.zeros(image.shape[:2])
@@ -144,7 +147,7 @@ class HyperLoRARefineFaces(io.ComfyNode):
                     lines.append(f"picture {number}, face {place + 1}: nobody's, as it was")
                     continue
                 person = whose[place]
-                image, where = draw(image, face, person)
+                image, where = draw(image, face.scaled(image.shape[1] / picture.width), person)
                 mask = torch.maximum(mask, where)
                 alike = f", likeness {written(judged[person].scores[place])} before" if judged else ""
                 lines.append(f"picture {number}, face {place + 1}: person {person + 1}{alike}")

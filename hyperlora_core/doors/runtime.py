@@ -174,9 +174,13 @@ class Runtime:
         """
         options = named["transformer_options"] if "transformer_options" in named else args[3]
         model = executor.class_obj
+        uuids = options.get("uuids") or [None] * len(options.get("cond_or_uncond", (0,)))
+        prompts = [self._prompts.get(uuid, Prompt()) for uuid in uuids]
+        rows = self.rows(model, x, prompts, options)
+        if rows is not None and not rows.any():
+            return executor(x, t, *args, **named)
         joined = self.joined(model, x.device)
-        prompts = [self._prompts.get(uuid, Prompt()) for uuid in options.get("uuids", (None,))]
-        moment = Moment(self, self.rows(model, x, prompts, options), self.masks(x, prompts))
+        moment = Moment(self, rows, self.masks(x, prompts))
         started: list[tuple[nn.Module, Projection]] = []
         try:
             for name, factors in joined.items():
@@ -208,7 +212,7 @@ class Runtime:
         return self._joined[device, dtype]
 
     def rows(self, model: Any, x: Tensor, prompts: Sequence[Prompt], options: Mapping[str, Any]) -> Tensor | None:
-        """How much each layer acts on each row: ``(rows, layers)``, or None if every one acts fully on all."""
+        """How much each layer acts on each row: ``(rows, layers)`` on the CPU, or None if every one acts fully."""
         if not any(layer.varies for layer in self.layers):
             return None
         batch = len(x) // len(prompts)
@@ -223,7 +227,7 @@ class Runtime:
                     for place in places
                 ]
             )
-        return torch.tensor(columns).T.to(x.device)
+        return torch.tensor(columns).T
 
     def _percent(self, model: Any, sigmas: Tensor) -> float:
         """How far sampling is, by the model's own noise schedule."""
@@ -294,7 +298,7 @@ class Moment:
             layers = torch.tensor(
                 [n for n, rank in joined.layers for _ in range(rank)], dtype=torch.long, device=device
             )
-            rows = None if self.rows is None else self.rows[:, None, layers].to(dtype)
+            rows = None if self.rows is None else self.rows.to(device, dtype)[:, None, layers]
             masks = {} if reads_prompt else {count: mask[..., layers].to(dtype) for count, mask in self.masks.items()}
             tokens = masks if rows is None else {count: mask * rows for count, mask in masks.items()}
             self._gates[key] = Gates(rows, tokens)

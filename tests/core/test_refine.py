@@ -72,6 +72,11 @@ def test_a_face_laid_back_as_it_was_is_as_it_was(photo, faces, image):
     assert float((result - image).abs().max()) < 0.06
 
 
+def test_a_face_is_the_same_on_a_larger_picture(photo, faces):
+    cut, larger = (Cut.around(faces[0].scaled(by), (photo.width * by, photo.height * by), 1.6) for by in (1, 3))
+    assert (larger.left, larger.top, larger.side) == pytest.approx((cut.left * 3, cut.top * 3, cut.side * 3), abs=3)
+
+
 def judged(*scores: float | None) -> Judged:
     return Judged(1, Image.new("RGB", (8, 8)), (), scores)
 
