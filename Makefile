@@ -3,7 +3,7 @@
 # make test       every check, and every test but the slowest
 # make test-all   the slowest too
 # make bench      speed and memory at full size against a plain reference and the machine's floor, into the README's table:
-#                 40 minutes, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
+#                 an hour, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
 # make templates  the graph editor's example workflows, anew from example_workflows/api

@@ -33,6 +33,7 @@ PARTS: dict[str, Callable[[Path, torch.device, int, int, Machine], Iterable[Row]
     "streamed": lambda folder, device, pairs, prompts, host: network_rows.streamed(folder, device, max(3, pairs // 3)),
     "apply": lambda folder, device, pairs, prompts, host: host_rows.applying(pairs, device),
     "steps": lambda folder, device, pairs, prompts, host: step_rows.steps(pairs, device),
+    "prompts": lambda folder, device, pairs, prompts, host: step_rows.prompts(pairs, device),
     "queue": lambda folder, device, pairs, prompts, host: host_rows.queue(prompts),
 }
 
