@@ -1,4 +1,4 @@
-"""The command ``hyperlora``, without ComfyUI: ``generate`` photos to a LoRA file, ``inspect`` and ``convert`` files."""
+"""The command ``hyperlora``: ``download`` models, ``generate`` a LoRA of photos, ``inspect`` and ``convert`` files."""
 
 import argparse
 import logging
@@ -13,6 +13,7 @@ from .checkpoint import read_checkpoint
 from .clip import ClipVision
 from .clip_weights import find_tower
 from .convert import convert
+from .downloads import CATALOGUE, Bundle, bundle, download
 from .encoders import OTHER_ENCODERS, Encoders, check_clip, check_face
 from .errors import HyperLoRAError
 from .faces import ORDERS, FaceAnalyzer
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "httpx2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return options.run(options)
     except HyperLoRAError as error:
@@ -50,10 +53,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hyperlora", description="Photos of a face to the weights of an SDXL LoRA.")
     parser.add_argument("--version", action="version", version=f"hyperlora {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_download(commands.add_parser("download", help="fetch the models that HyperLoRA needs, or say which are there"))
     _add_generate(commands.add_parser("generate", help="make a LoRA file from photos of one person"))
     _add_inspect(commands.add_parser("inspect", help="say what a model file or folder is, and whether it is whole"))
     _add_convert(commands.add_parser("convert", help="a HyperLoRA folder to one file, or one file to a folder"))
     return parser
+
+
+def _add_download(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=_download)
+    command.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"{', '.join(entry.name for entry in CATALOGUE)}; without a name, all that is needed",
+    )
+    command.add_argument("--models", type=Path, required=True, metavar="DIR", help="ComfyUI's models folder")
+    command.add_argument("--list", action="store_true", help="download nothing: say what is there and what is missing")
+    command.add_argument("--accept-licences", action="store_true", help="of what is downloaded; asked for otherwise")
 
 
 def _add_generate(command: argparse.ArgumentParser) -> None:
@@ -131,6 +148,33 @@ def _add_convert(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--clip", type=Path, metavar="FILE", help="the CLIP it was trained with, to be noted in it")
     command.add_argument("--faces", type=Path, metavar="DIR", help="the face models it was trained with, to be noted")
+
+
+def _download(options: argparse.Namespace) -> int:
+    if not options.models.is_dir():
+        raise HyperLoRAError(f"--models {options.models} is no folder: give the models folder of a ComfyUI")
+    wanted = [bundle(name) for name in options.names] or [entry for entry in CATALOGUE if entry.needed]
+    if options.list:
+        for entry in CATALOGUE if not options.names else wanted:
+            missing = [file.place for file in entry.missing(options.models)]
+            state = f"missing {', '.join(missing)}" if missing else "there"
+            sys.stdout.write(f"{entry.name} ({entry.title}): {state}\n")
+        return 0
+    for entry in wanted:
+        if entry.missing(options.models):
+            for path in download(entry, options.models, options.accept_licences or _asked(entry)):
+                log.info("downloaded %s", path)
+    log.info("%s: there", ", ".join(entry.name for entry in wanted))
+    return 0
+
+
+def _asked(entry: Bundle) -> bool:
+    """Whether somebody at the keyboard accepts a licence."""
+    if not sys.stdin.isatty():
+        return False
+    licence = entry.licence
+    question = f"{entry.title}: about {entry.megabytes} MB. {licence.summary} Licence: {licence.name}, {licence.url}"
+    return input(f"{question}\nAccept it? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _generate(options: argparse.Namespace) -> int:
