@@ -7,6 +7,7 @@
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
 # make templates  the graph editor's example workflows, anew from example_workflows/api
+# make locales    ComfyUI's language files, anew from the nodes, web/ and locales/<language>/words.json
 # make lock       resolve requirements-dev.in into requirements.lock
 #
 # All of it lies outside the checkout, in $XDG_CACHE_HOME/comfyui-hyperlora. Nothing is installed into the system but
@@ -28,7 +29,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait test test-all bench lint browser templates lock
+.PHONY: help env portrait test test-all bench lint browser templates locales lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -83,6 +84,9 @@ browser:
 
 templates: browser $(ENV)/.ready
 	@$(PY) -m demo.templates
+
+locales: $(ENV)/.ready
+	@$(PY) -m demo.locales
 
 lock:
 	@tools=$$(mktemp -d)

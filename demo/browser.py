@@ -39,6 +39,7 @@ SETTINGS: dict[str, Any] = {
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasMenu": False,
     "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Locale": "en",
 }
 
 
@@ -126,6 +127,11 @@ class FrontEnd:
         """Set widgets of every node of a class, as a user would: node class -> widget -> value."""
         self.page.evaluate(_SET_WIDGETS, {node: dict(widgets) for node, widgets in values.items()})
 
+    def show(self, node: str) -> None:
+        """Bring the first node of a class into the middle of the window, at its own size."""
+        self.page.evaluate(_SHOW, node)
+        self.page.wait_for_timeout(500)
+
     def queue(self, timeout: float = 300) -> dict[str, Any]:
         """Press the Run button and wait for the end.
 
@@ -162,6 +168,14 @@ _SET_WIDGETS = """values => {
             widget.value = value;
             widget.callback?.(value);
         }
+}"""
+
+_SHOW = """type => {
+    const { app } = window, node = app.rootGraph.nodes.find(n => n.type === type);
+    const [x, y, width, height] = node.boundingRect, canvas = app.canvas.canvas.getBoundingClientRect();
+    app.canvas.ds.scale = 1;
+    app.canvas.ds.offset = [canvas.width / 2 - x - width / 2, canvas.height / 2 - y - height / 2];
+    app.canvas.setDirty(true, true);
 }"""
 
 _LISTEN = """() => {

@@ -17,6 +17,8 @@ from typing import Any
 import aiohttp
 import requests
 
+from hyperlora_core.comfy_client import ComfyClient
+
 from .comfyui import comfyui
 
 PACK = Path(__file__).parent.parent
@@ -171,25 +173,15 @@ class ComfyServer:
 
     def object_info(self, node_id: str = "") -> dict[str, Any]:
         """What the server says of its nodes, or of one."""
-        return requests.get(f"{self.url}/object_info/{node_id}".rstrip("/"), timeout=60).json()
+        return ComfyClient(self.url).object_info(node_id)
 
     def upload(self, path: Path, name: str | None = None) -> str:
         """Upload a picture into the input folder; returns the name that LoadImage takes."""
-        with path.open("rb") as file:
-            answer = requests.post(
-                f"{self.url}/upload/image",
-                files={"image": (name or path.name, file)},
-                data={"overwrite": "true"},
-                timeout=60,
-            )
-        answer.raise_for_status()
-        return answer.json()["name"]
+        return ComfyClient(self.url).upload(path, name)
 
     def view(self, image: Mapping[str, str]) -> bytes:
         """The bytes of a picture that a prompt's outputs name."""
-        answer = requests.get(f"{self.url}/view", params=dict(image), timeout=60)
-        answer.raise_for_status()
-        return answer.content
+        return ComfyClient(self.url).view(image)
 
     def interrupt(self) -> None:
         """Stop the running prompt."""

@@ -1,4 +1,4 @@
-"""The command ``hyperlora``: ``download`` models, ``generate`` a LoRA of photos, ``inspect`` and ``convert`` files."""
+"""The command ``hyperlora``: ``download`` models, ``generate`` LoRAs, draw a ``batch``, ``inspect`` and ``convert``."""
 
 import argparse
 import logging
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from . import __version__
+from .batch_jobs import jobs_of, read_people, read_seeds, read_workflow
 from .checkpoint import read_checkpoint
 from .clip import ClipVision
 from .clip_weights import find_tower
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hyperlora {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_download(commands.add_parser("download", help="fetch the models that HyperLoRA needs, or say which are there"))
+    _add_batch(commands.add_parser("batch", help="draw people x prompts x seeds on ComfyUI servers"))
     _add_generate(commands.add_parser("generate", help="make a LoRA file from photos of one person"))
     _add_inspect(commands.add_parser("inspect", help="say what a model file or folder is, and whether it is whole"))
     _add_convert(commands.add_parser("convert", help="a HyperLoRA folder to one file, or one file to a folder"))
@@ -71,6 +73,32 @@ def _add_download(command: argparse.ArgumentParser) -> None:
     command.add_argument("--models", type=Path, required=True, metavar="DIR", help="ComfyUI's models folder")
     command.add_argument("--list", action="store_true", help="download nothing: say what is there and what is missing")
     command.add_argument("--accept-licences", action="store_true", help="of what is downloaded; asked for otherwise")
+
+
+def _add_batch(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=_batch)
+    command.add_argument(
+        "people",
+        type=Path,
+        metavar="PEOPLE",
+        help="a folder with a folder of photos for each person, or a .csv with the columns person, photos (; between), "
+        "prompt, seed, and any 'node.input'",
+    )
+    command.add_argument(
+        "--workflow", type=Path, required=True, metavar="FILE", help="in the API format, as example_workflows/api has"
+    )
+    command.add_argument(
+        "--server",
+        action="append",
+        metavar="URL",
+        help="a running ComfyUI; give it again for each (http://127.0.0.1:8188)",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="pictures and manifest.jsonl go here")
+    command.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="give it again for each prompt")
+    command.add_argument("--prompts", type=Path, metavar="FILE", help="prompts, one a line")
+    command.add_argument("--seeds", default="", metavar="LIST", help="as 1,2,3 or 1-20; the workflow's own otherwise")
+    command.add_argument("--retries", type=int, default=3, metavar="N", help="when a server goes away (%(default)s)")
+    command.add_argument("--timeout", type=float, default=3600, metavar="S", help="seconds a picture (%(default)s)")
 
 
 def _add_generate(command: argparse.ArgumentParser) -> None:
@@ -166,6 +194,27 @@ def _download(options: argparse.Namespace) -> int:
                 log.info("downloaded %s", path)
     log.info("%s: there", ", ".join(entry.name for entry in wanted))
     return 0
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from .batch import MANIFEST, Batch, Options
+
+    prompts = list(options.prompt)
+    if options.prompts is not None:
+        if not options.prompts.is_file():
+            raise HyperLoRAError(f"there is no file of prompts {options.prompts}")
+        prompts += filter(None, map(str.strip, options.prompts.read_text(encoding="utf-8-sig").splitlines()))
+    jobs = jobs_of(read_people(options.people), prompts, read_seeds(options.seeds))
+    servers = options.server or ["http://127.0.0.1:8188"]
+    batch = Batch(
+        read_workflow(options.workflow), jobs, Options(servers, options.out, options.retries, options.timeout)
+    )
+    log.info("%d to draw, %d are there already", len(batch.left), len(batch.jobs) - len(batch.left))
+    failed = batch.run()
+    for entry in failed:
+        log.error("failed: %s, prompt %r, seed %s: %s", *(entry[key] for key in ("person", "prompt", "seed", "error")))
+    log.info("%d of %d are in %s", len(batch.jobs) - len(failed), len(batch.jobs), options.out / MANIFEST)
+    return 1 if failed else 0
 
 
 def _asked(entry: Bundle) -> bool:

@@ -74,6 +74,11 @@ class Bundle:
     megabytes: int
     needed: bool = True
 
+    @property
+    def folder(self) -> str:
+        """The folder that its files lie in."""
+        return Path(self.files[0].place).parent.name
+
     def missing(self, models: Path) -> list[RemoteFile]:
         """The files that are not in their places below a ``models`` folder."""
         return [file for file in self.files if not (models / file.place).is_file()]
@@ -207,6 +212,7 @@ def _fetch(file: RemoteFile, target: Path, progress: Callable[[RemoteFile, int, 
         target.parent.mkdir(parents=True, exist_ok=True)
         _check_room(file, size, part)
         with part.open("ab") as opened:
+            progress(file, opened.tell(), size)
             _get(url, _Watched(opened, lambda done: progress(file, done, size)), part.stat().st_size, size)
         _check_content(file, part, file.sha256 or etag, size)
         os.replace(part, target)

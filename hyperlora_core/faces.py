@@ -233,15 +233,15 @@ def choose_face(faces: Sequence[Face], index: int = 0) -> Face:
 
 
 def draw_faces(
-    photo: Image.Image, faces: Sequence[Face], chosen: Face | None, labels: Sequence[str] = ()
+    photo: Image.Image, faces: Sequence[Face], chosen: Sequence[Face], labels: Sequence[str] = ()
 ) -> Image.Image:
-    """A photo with its faces framed, and labelled or numbered as given; the chosen one has a thick double frame."""
+    """A photo with its faces framed, and labelled or numbered as given; the chosen have a thick double frame."""
     drawn = photo.copy()
     draw = ImageDraw.Draw(drawn)
     line = max(1, round(max(photo.size) / 200))
     for number, face in enumerate(faces):
         box = tuple(float(value) for value in face.box)
-        if face is chosen:
+        if any(face is one for one in chosen):
             draw.rectangle(box, outline="white", width=3 * line)
             draw.rectangle(box, outline="limegreen", width=2 * line)
         else:

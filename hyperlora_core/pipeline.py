@@ -16,6 +16,7 @@ from .errors import NOT_FINITE, HyperLoRAError, NoFaceError
 from .faces import Face, FaceAnalyzer, Reference, choose_face, sort_faces
 from .identity import Identity
 from .network.hyperlora import HyperLoRA
+from .picks import Pick, check_picks
 
 _SOMEONE_ELSE = 0.2  # cosine of two ID embeddings; two photos of one person have .3 and more
 
@@ -35,6 +36,7 @@ def find_references(
     cache: Cache = NOTHING_KEPT,
     report: Callable[[str], None] = log.warning,
     progress: Callable[[int], None] = lambda done: None,
+    picks: Sequence[Pick] = (),
 ) -> list[Reference]:
     """Find a person's face in each photo.
 
@@ -51,13 +53,15 @@ def find_references(
         cache: where results are kept, and found again.
         report: told of each photo that is left out, and why, and of photos that hardly look like one person.
         progress: told of the number of photos done, after each.
+        picks: faces that were pointed at; on their photos they are taken, and ``order`` and ``index`` choose on the
+            others.
 
     Returns:
-        One reference for each photo that has the face.
+        One reference for each photo that has the face, and one for each face picked where some were.
 
     Raises:
         NoFaceError: a photo has no face, naming its number; or, skipping, not one photo has; or ``match`` has none.
-        HyperLoRAError: there is no photo, or ``index`` or ``match`` does not fit.
+        HyperLoRAError: there is no photo, or ``index``, ``match`` or a pick does not fit.
     """
     if not photos:
         raise HyperLoRAError("no photo was given: connect at least one")
@@ -71,14 +75,16 @@ def find_references(
             embedding = choose_face(sort_faces(found)).embedding
         except NoFaceError as error:
             raise NoFaceError(f"the reference photo for the best match: {error}") from error
+    contents = [digest(photo) for photo in photos]
+    check_picks(picks, dict.fromkeys(contents))
     references, problems = [], []
-    for number, photo in enumerate(photos, start=1):
-        sha256 = digest(photo)
+    for number, (photo, sha256) in enumerate(zip(photos, contents, strict=True), start=1):
         faces = tuple(sort_faces(detect_faces(analyzer, photo, sha256, matched, cache), order, embedding))
         try:
-            face = choose_face(faces, index)
-            id_embed = id_embedding(analyzer, photo, sha256, face, cache) if embed else None
-            references.append(Reference(photo, sha256, faces, face, id_embed, number, analyzer.embedder))
+            picked = [pick.find(faces, photo, number) for pick in picks if pick.photo == sha256]
+            for face in picked or [choose_face(faces, index)]:
+                id_embed = id_embedding(analyzer, photo, sha256, face, cache) if embed else None
+                references.append(Reference(photo, sha256, faces, face, id_embed, number, analyzer.embedder))
         except NoFaceError as error:
             problem = f"photo {number} of {len(photos)}: {error}"
             if on_no_face == "error":
@@ -286,7 +292,8 @@ def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> 
     pairs = [(float(a @ b), one, other) for (one, a), (other, b) in itertools.combinations(known, 2)]
     likeness, one, other = min(pairs, default=(1.0, 0, 0))
     if likeness < _SOMEONE_ELSE:
-        report(f"photo {one} and photo {other} may show two people: their likeness is {likeness:.2f}, of at most 1")
+        which = f"photo {one} and photo {other}" if one != other else f"the faces picked on photo {one}"
+        report(f"{which} may show two people: their likeness is {likeness:.2f}, of at most 1")
 
 
 def _finite(rows: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,9 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import (
+    about,
     cache,
+    downloads,
     faces,
     folders,
     identity,
@@ -13,6 +15,7 @@ from . import (
     mixing,
     models,
     neighbours,
+    picker,
     placing,
     portrait,
     public_pack,
@@ -31,6 +34,9 @@ class HyperLoRAExtension(ComfyExtension):
         folders.register_folders()
         cache.clear_with_comfyui()
         neighbours.look_out()
+        picker.answer_the_picker()
+        about.answer_about()
+        downloads.answer_downloads()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack."""

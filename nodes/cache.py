@@ -1,40 +1,18 @@
 """What the nodes keep from prompt to prompt, where ComfyUI forgets as soon as another photo is used."""
 
-import json
-import logging
-from pathlib import Path
-
-import folder_paths
 from aiohttp import web
 from server import PromptServer
 
 from ..hyperlora_core.cache import Cache
-
-SETTING = "HyperLoRA.Cache.Size"
-DEFAULT_MEGABYTES = 512
+from .settings import cache_megabytes
 
 _cache = Cache()
-
-log = logging.getLogger(__name__)
 
 
 def cache() -> Cache:
     """Faces, tokens, rows and LoRAs by their content, as many bytes of them as the setting allows."""
-    _cache.limit = _megabytes() << 20
+    _cache.limit = cache_megabytes() << 20
     return _cache
-
-
-def _megabytes() -> int:
-    """The setting, as ComfyUI saved it for its first user."""
-    path = Path(folder_paths.get_user_directory(), "default", "comfy.settings.json")
-    try:
-        chosen = json.loads(path.read_text(encoding="utf-8")).get(SETTING, DEFAULT_MEGABYTES)
-        return max(0, int(chosen))
-    except FileNotFoundError:
-        return DEFAULT_MEGABYTES
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        log.warning("The setting %s cannot be read from %s (%s): %d MB", SETTING, path, error, DEFAULT_MEGABYTES)
-        return DEFAULT_MEGABYTES
 
 
 def clear_with_comfyui() -> None:

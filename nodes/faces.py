@@ -1,14 +1,21 @@
 """The node that finds the person's face in each photo."""
 
-from comfy_api.latest import io, ui
+from collections.abc import Sequence
+
+import comfy.model_management
+from comfy_api.latest import io
 from PIL import Image
 
-from ..hyperlora_core.faces import ORDERS, Reference, draw_faces
+from ..hyperlora_core.cache import digest
+from ..hyperlora_core.faces import ORDERS, FaceAnalyzer, Reference, draw_faces
 from ..hyperlora_core.photos import to_images, to_photos
+from ..hyperlora_core.picks import Pick, read_picks
 from ..hyperlora_core.pipeline import find_references
 from .cache import cache
-from .models import LoadedHyperLoRA
-from .progress import Remarks, photo_progress
+from .cards import saved_preview
+from .models import AUTO, LoadedHyperLoRA
+from .picker import described, reduced
+from .progress import Remarks, photo_progress, stage
 from .sockets import CATEGORY, Faces, hyper_lora_input, on_no_face_input, photos_input
 
 PREVIEW_SIZE = 512
@@ -26,11 +33,13 @@ def find_faces(
     order: str = ORDERS[0],
     index: int = 0,
     match: Image.Image | None = None,
+    picks: Sequence[Pick] = (),
 ) -> tuple[list[Reference], Remarks]:
     """``find_references`` as a node calls it: with progress and interruption, and remarks on what is left out."""
+    stage("faces")
     remarks = Remarks()
     references = find_references(
-        hyper_lora.analyzer(),
+        _analyzer(hyper_lora, remarks),
         photos,
         order,
         index,
@@ -40,8 +49,20 @@ def find_faces(
         cache=cache(),
         report=remarks,
         progress=photo_progress(len(photos)),
+        picks=picks,
     )
     return references, remarks
+
+
+def _analyzer(hyper_lora: LoadedHyperLoRA, remarks: Remarks) -> FaceAnalyzer:
+    analyzer = hyper_lora.analyzer()
+    on_gpu = not comfy.model_management.is_device_cpu(comfy.model_management.get_torch_device())
+    if on_gpu and analyzer.provider == "CPU" and hyper_lora.provider == AUTO:
+        remarks(
+            "faces are found on the CPU, though there is a GPU: pip uninstall -y onnxruntime, then pip install "
+            "onnxruntime-gpu; or set provider to CPU on Load HyperLoRA if that is meant"
+        )
+    return analyzer
 
 
 class HyperLoRADetectFaces(io.ComfyNode):
@@ -53,8 +74,9 @@ class HyperLoRADetectFaces(io.ComfyNode):
             node_id="HyperLoRADetectFaces",
             display_name="HyperLoRA Detect Faces",
             category=CATEGORY,
-            description="Finds the person's face in each photo. The preview numbers every face that was found, in the "
-            "order chosen; the one that is used has the thick frame.",
+            description="Finds the person's face in each photo. Click a face on the node to take it, and shift-click "
+            "for several; where none is picked, the order and the index choose. The preview numbers every face, and "
+            "those that are used have the thick frame.",
             search_aliases=["face detection", "find face", "insightface", "antelopev2", "face picker"],
             inputs=[
                 hyper_lora_input(),
@@ -75,6 +97,14 @@ class HyperLoRADetectFaces(io.ComfyNode):
                     optional=True,
                     tooltip="For 'best match': a photo on which the person's face is the largest.",
                 ),
+                io.String.Input(
+                    "picked",
+                    default="[]",
+                    optional=True,
+                    socketless=True,
+                    tooltip="The faces that were clicked: each by its photo's content and its place on it.",
+                    extra_dict={"hidden": True},
+                ),
             ],
             outputs=[
                 Faces.Output(display_name="faces"),
@@ -91,11 +121,17 @@ class HyperLoRADetectFaces(io.ComfyNode):
         index: int = 0,
         on_no_face: str = "error",
         reference=None,
+        picked: str = "[]",
     ) -> io.NodeOutput:
         photos = photos_of(images)
         match = to_photos(reference)[0] if reference is not None else None
-        references, remarks = find_faces(hyper_lora, photos, on_no_face, order, index, match)
-        drawn = {ref.number: draw_faces(ref.photo, ref.faces, ref.face) for ref in references}
-        preview = to_images([drawn.get(number, photo) for number, photo in enumerate(photos, start=1)], PREVIEW_SIZE)
-        shown = ui.PreviewImage(preview, cls=cls).as_dict()
-        return io.NodeOutput(references, preview, ui=remarks.ui(shown))
+        references, remarks = find_faces(hyper_lora, photos, on_no_face, order, index, match, read_picks(picked))
+        drawn, shown = list(photos), [described(photo, digest(photo), []) for photo in photos]
+        for ref in references:
+            used = [other.face for other in references if other.number == ref.number]
+            drawn[ref.number - 1] = draw_faces(ref.photo, ref.faces, used)
+            shown[ref.number - 1] = described(ref.photo, ref.photo_sha256, ref.faces)
+        for photo, entry in zip(photos, shown, strict=True):
+            entry["image"] = saved_preview(reduced(photo), cls)
+        preview = to_images(drawn, PREVIEW_SIZE)
+        return io.NodeOutput(references, preview, ui=remarks.ui({"hyperlora_faces": shown}))

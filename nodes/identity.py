@@ -10,6 +10,8 @@ from PIL import Image
 from ..hyperlora_core.photos import to_images
 from ..hyperlora_core.pipeline import encode_base, encode_id
 from .cache import cache
+from .cards import identity_card
+from .progress import stage
 from .sockets import CATEGORY, Faces, IdentitySocket, hyper_lora_input
 
 CROP_SIZE = 512
@@ -56,10 +58,11 @@ class HyperLoRAEncodeIdentity(io.ComfyNode):
 
     @classmethod
     def execute(cls, hyper_lora, faces, remove_background: bool = True, grayscale: bool = False) -> io.NodeOutput:
+        stage("encode")
         network, clip = hyper_lora.network, hyper_lora.clip()
         identity, pictures = encode_id(network, clip, faces, remove_background, grayscale, cache())
         crops, shown = crops_of(cls, pictures)
-        return io.NodeOutput(identity, crops, ui=shown)
+        return io.NodeOutput(identity, crops, ui={**shown, **identity_card(identity, cls)})
 
 
 def _side_input(side: str) -> io.Input:
@@ -119,7 +122,8 @@ class HyperLoRAEncodeBase(io.ComfyNode):
     ) -> io.NodeOutput:
         scales = (scale_left, scale_right, scale_top, scale_bottom)
         network, clip = hyper_lora.network, hyper_lora.clip()
+        stage("encode")
         base, pictures = encode_base(network, clip, faces, crop, scales, safe_crop, cache())
         whole = base if identity is None else identity.with_base(base)
         crops, shown = crops_of(cls, pictures)
-        return io.NodeOutput(whole, crops, ui=shown)
+        return io.NodeOutput(whole, crops, ui={**shown, **identity_card(whole, cls)})

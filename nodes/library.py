@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
 from ..hyperlora_core.errors import HyperLoRAError
@@ -14,6 +14,7 @@ from ..hyperlora_core.files import stamp
 from ..hyperlora_core.identity_file import load_identity, save_identity
 from ..hyperlora_core.photos import to_images
 from ..hyperlora_core.slider import Slider
+from .cards import identity_card
 from .folders import IDENTITIES, SLIDERS, keeping_folder, keeping_folders, kept_files
 from .progress import Remarks
 from .sockets import CATEGORY, IdentitySocket, SliderSocket
@@ -30,7 +31,9 @@ def _save_inputs(what: str) -> list[io.Input]:
     ]
 
 
-def _save(kind: str, name: str, overwrite: bool, write: Callable[[Path], Any]) -> io.NodeOutput:
+def _save(
+    kind: str, name: str, overwrite: bool, write: Callable[[Path], Any], card: dict[str, Any] | None = None
+) -> io.NodeOutput:
     """Write a file of a kind; its name, as the load node takes it."""
     root = keeping_folder(kind)
     root.mkdir(parents=True, exist_ok=True)
@@ -38,7 +41,7 @@ def _save(kind: str, name: str, overwrite: bool, write: Callable[[Path], Any]) -
     path = Path(folder, f"{stem}.safetensors" if overwrite else f"{stem}_{counter:05}_.safetensors")
     write(path)
     shown = os.path.relpath(path, root).replace(os.sep, "/")
-    return io.NodeOutput(shown, ui={"text": [str(path)]})
+    return io.NodeOutput(shown, ui={"text": [str(path)], **(card or {})})
 
 
 def _file(kind: str, name: str) -> Path:
@@ -83,7 +86,8 @@ class HyperLoRASaveIdentity(io.ComfyNode):
             remarks = Remarks()
             remarks("nothing was saved: this identity is empty, for no photo with a face was left")
             return io.NodeOutput(ExecutionBlocker(None), ui=remarks.ui())
-        return _save(IDENTITIES, name, overwrite, lambda path: save_identity(identity, path))
+        card = identity_card(identity, cls)
+        return _save(IDENTITIES, name, overwrite, lambda path: save_identity(identity, path), card)
 
 
 class HyperLoRALoadIdentity(io.ComfyNode):
@@ -117,10 +121,9 @@ class HyperLoRALoadIdentity(io.ComfyNode):
     @classmethod
     def execute(cls, identity_name: str) -> io.NodeOutput:
         identity = load_identity(_file(IDENTITIES, identity_name))
-        if identity.thumbnail is None:
-            return io.NodeOutput(identity, ExecutionBlocker(None))
-        picture = to_images([identity.thumbnail])
-        return io.NodeOutput(identity, picture, ui=ui.PreviewImage(picture, cls=cls).as_dict())
+        card, nothing = identity_card(identity, cls), ExecutionBlocker(None)
+        picture = to_images([identity.thumbnail]) if identity.thumbnail is not None else nothing
+        return io.NodeOutput(identity, picture, ui=card)
 
 
 class HyperLoRASaveSlider(io.ComfyNode):

@@ -15,10 +15,11 @@ from ..hyperlora_core.likeness import Judged, Person, judge, select, written
 from ..hyperlora_core.photos import to_images, to_photos
 from ..hyperlora_core.pipeline import find_references
 from .cache import cache
+from .cards import best_score
 from .faces import PREVIEW_SIZE, photos_of
 from .lora import ours
 from .models import face_analyzer, face_model_input
-from .progress import Remarks, photo_progress
+from .progress import Remarks, photo_progress, stage
 from .sockets import CATEGORY, IdentitySocket, LoraSocket, numbers, sampling_inputs
 
 ORDERS = ("as they came", "best first")
@@ -69,7 +70,7 @@ def shown_of(judged: list[Judged], cls: type[io.ComfyNode]) -> dict:
     """The pictures with each face's score, as a node shows them."""
     drawn = []
     for one in judged:
-        best = one.faces[one.scores.index(one.score)] if one.score is not None else None
+        best = [one.faces[one.scores.index(one.score)]] if one.score is not None else []
         drawn.append(draw_faces(one.picture, one.faces, best, [written(score) for score in one.scores]))
     return ui.PreviewImage(to_images(drawn, PREVIEW_SIZE), cls=cls).as_dict()
 
@@ -127,10 +128,12 @@ class HyperLoRALikeness(io.ComfyNode):
         analyzer = face_analyzer(face_model)
         person = person_of(analyzer, identity, photos)
         pictures = to_photos(images)
+        stage("judge")
         judged = judge(analyzer, person, pictures, cache(), photo_progress(len(pictures)))
         kept = select(judged, least, order == ORDERS[1], most)
         report = "\n".join([*map(str, judged), person.remark])
         scores = [-1.0 if one.score is None else one.score for one in kept]
+        scores_found = [one.score for one in judged]
         remarks = Remarks()
         if all(one.score is None for one in judged):
             remarks("no face was found on any picture")
@@ -139,7 +142,7 @@ class HyperLoRALikeness(io.ComfyNode):
             max(scores),
             scores,
             report,
-            ui=remarks.ui({**shown_of(judged, cls), "text": [report]}),
+            ui=remarks.ui({**shown_of(judged, cls), **best_score(scores_found), "text": [report]}),
         )
 
 
@@ -252,7 +255,9 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
         person = person_of(analyzer, identity, photos)
         drawn: list[Drawn] = []
         lines = []
-        for number, strength in _attempts(seed, seeds, numbers(strengths) or [1.0]):
+        attempts = list(_attempts(seed, seeds, numbers(strengths) or [1.0]))
+        for place, (number, strength) in enumerate(attempts, start=1):
+            stage("sample", n=place, all=len(attempts))
             applied = model if lora is None else add_layers(model, [Layer(ours(lora), strength)])
             (latent,) = comfy_nodes.common_ksampler(
                 applied, number, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
@@ -275,6 +280,7 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
         if best.score < enough:
             remarks(f"none of {len(drawn)} pictures reached {enough:g}; the best has {best.score:.3f}")
         report = "\n".join([*lines, person.remark])
+        shown = shown_of([one.judged for one in drawn], cls)
         return io.NodeOutput(
             {"samples": best.samples},
             best.image,
@@ -284,7 +290,7 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
             torch.cat([one.image for one in drawn]),
             report,
             [-1.0 if one.judged.score is None else one.judged.score for one in drawn],
-            ui=remarks.ui({**shown_of([one.judged for one in drawn], cls), "text": [report]}),
+            ui=remarks.ui({**shown, **best_score([best.judged.score]), "text": [report]}),
         )
 
 

@@ -18,7 +18,7 @@ from ..hyperlora_core.lora import LoRA, combine
 from ..hyperlora_core.schedule import Schedule
 from .cache import cache
 from .models import DTYPES
-from .progress import Remarks
+from .progress import Remarks, stage
 from .sockets import (
     CATEGORY,
     IdentitySocket,
@@ -59,6 +59,7 @@ class HyperLoRAGenerate(io.ComfyNode):
 
     @classmethod
     def execute(cls, hyper_lora, identity, id_weight: float = 0.8, base_weight: float = 0.4) -> io.NodeOutput:
+        stage("lora")
         return io.NodeOutput(generate(hyper_lora.network, identity, id_weight, base_weight, cache()))
 
 

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..hyperlora_core.blocks import BlockStrengths
 from ..hyperlora_core.mixing import EVERYWHERE, METHODS, agreement, blend, join, weighted, without_outliers
+from .cards import identity_card
 from .lora import ours
 from .progress import Remarks
 from .sockets import CATEGORY, Blocks, IdentitySocket, LoraSocket, identities_input, numbers
@@ -70,7 +71,7 @@ class HyperLoRAMixPhotos(io.ComfyNode):
                 f"photo {number}: agreement {agrees:.2f}, weight {share:g}"
                 for number, (agrees, share) in enumerate(zip(agreement(joined), shares, strict=True), start=1)
             ]
-        return io.NodeOutput(left, "\n".join([*lines, *remarks]), ui=remarks.ui())
+        return io.NodeOutput(left, "\n".join([*lines, *remarks]), ui=remarks.ui(identity_card(left, cls)))
 
 
 class HyperLoRABlend(io.ComfyNode):
@@ -114,7 +115,8 @@ class HyperLoRABlend(io.ComfyNode):
 
     @classmethod
     def execute(cls, identity_a, identity_b, amount: float = 0.5, method: str = METHODS[0], blocks=None):
-        return io.NodeOutput(blend(identity_a, identity_b, amount, method, blocks or EVERYWHERE))
+        between = blend(identity_a, identity_b, amount, method, blocks or EVERYWHERE)
+        return io.NodeOutput(between, ui=identity_card(between, cls))
 
 
 def _block_input(name: str, what: str) -> io.Input:

@@ -17,6 +17,7 @@ from ..hyperlora_core.faces import FaceAnalyzer
 from ..hyperlora_core.generation import TRIGGER_WORDS
 from ..hyperlora_core.network.hyperlora import HyperLoRA
 from ..hyperlora_core.onnx_models import PROVIDERS
+from . import settings
 from .folders import clip_files, face_folder, face_folders, hyper_lora_models, searched, stamp_of_models
 from .sockets import CATEGORY, HyperLoraModel, other_encoders_input
 
@@ -38,6 +39,7 @@ class LoadedHyperLoRA:
         patcher: the resampler's; by this name ComfyUI knows that a model is meant.
         config: the network's shapes.
         encoders: what it was trained with.
+        provider: what was chosen to find faces.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class LoadedHyperLoRA:
         self.config = network.config
         self.encoders = network.encoders
         self._clip_path, self._dtype = clip_path, network.compute_dtype
-        self._face_path, self._provider = face_path, provider
+        self._face_path, self.provider = face_path, provider
         self._other_encoders = other_encoders
         self._clip: ClipVision | None = None
 
@@ -63,7 +65,7 @@ class LoadedHyperLoRA:
 
     def analyzer(self) -> FaceAnalyzer:
         """The face models."""
-        analyzer = FaceAnalyzer.load(self._face_path, self._provider)
+        analyzer = FaceAnalyzer.load(self._face_path, _provider(self.provider))
         if self.config.reads_faces:
             check_face(self.encoders.face, analyzer.embedder, self._other_encoders)
         return analyzer
@@ -134,7 +136,11 @@ def face_analyzer(choice: str = AUTO, provider: str = AUTO) -> FaceAnalyzer:
     Raises:
         HyperLoRAError: they are missing or broken.
     """
-    return FaceAnalyzer.load(_choose_faces(choice), provider)
+    return FaceAnalyzer.load(_choose_faces(choice), _provider(provider))
+
+
+def _provider(choice: str) -> str:
+    return settings.provider() if choice == AUTO else choice
 
 
 def face_model_input(tooltip: str) -> io.Input:
@@ -211,7 +217,7 @@ class HyperLoRALoadModel(io.ComfyNode):
                     "provider",
                     options=list(PROVIDERS),
                     default=AUTO,
-                    tooltip="What finds faces: auto takes the fastest that onnxruntime offers here.",
+                    tooltip="What finds faces: auto takes what the settings say, or else the fastest there is.",
                 ),
                 io.Combo.Input(
                     "dtype",

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def look_out() -> None:
-    """Once every pack is loaded, say in the log if the public pack is there; the editor asks for it by a route."""
+    """Once every pack is loaded, say in the log if the public pack is there; ``about`` tells the editor."""
     server = getattr(PromptServer, "instance", None)
     if server is None:  # a tool that lists nodes, without a server
         return
@@ -26,10 +26,6 @@ def look_out() -> None:
     async def say(_: web.Application) -> None:
         for notice in notices():
             log.warning("%s", notice)
-
-    @server.routes.get("/hyperlora/notices")
-    async def answer(_: web.Request) -> web.Response:
-        return web.json_response(notices())
 
     server.app.on_startup.append(say)
 

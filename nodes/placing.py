@@ -6,6 +6,8 @@ import comfy.hooks
 from comfy_api.latest import io
 
 from ..hyperlora_core.doors.runtime import Layer, add_layers, check_mask, for_prompt, in_regions, per_item
+from ..hyperlora_core.regions import draw_regions
+from .cards import saved_preview
 from .lora import ours
 from .sockets import CATEGORY, LoraSocket, loras_input, schedule_input, weight_input
 
@@ -84,7 +86,9 @@ class HyperLoRAApplyRegions(io.ComfyNode):
     @classmethod
     def execute(cls, model, loras: dict, masks: dict, strength: float = 1.0, schedule=None) -> io.NodeOutput:
         given = [mask for mask in masks.values() if mask is not None]
-        return io.NodeOutput(add_layers(model, in_regions(_loras(loras), given, strength, schedule)))
+        layers = in_regions(_loras(loras), given, strength, schedule)
+        shown = {"hyperlora_regions": [saved_preview(draw_regions(given), cls)]}
+        return io.NodeOutput(add_layers(model, layers), ui=shown)
 
 
 class HyperLoRAPersonForPrompt(io.ComfyNode):

@@ -9,6 +9,7 @@ from .cache import cache
 from .faces import find_faces, photos_of
 from .identity import crops_of, crops_output
 from .lora import APPLICATIONS, application_input, applied
+from .progress import stage
 from .sockets import (
     CATEGORY,
     LoraSocket,
@@ -70,10 +71,12 @@ class HyperLoRAPortrait(io.ComfyNode):
                 "set it to 0"
             )
         references, remarks = find_faces(hyper_lora, photos_of(images), on_no_face)
+        stage("encode")
         network, clip = hyper_lora.network, hyper_lora.clip()
         identity, pictures = encode_id(network, clip, references, cache=cache())
         if base_weight != 0:
             identity = identity.with_base(encode_base(network, clip, references, cache=cache())[0])
+        stage("lora")
         lora = generate(network, identity, id_weight, base_weight, cache())
         crops, shown = crops_of(cls, pictures)
         with_lora = applied(model, lora, 1.0, application)

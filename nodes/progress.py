@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import comfy.model_management
 from comfy.utils import ProgressBar
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,13 @@ def photo_progress(photos: int) -> Callable[[int], None]:
         bar.update_absolute(number)
 
     return done
+
+
+def stage(name: str, **values: int) -> None:
+    """Tell the editor at what the running node is: one of the stages of ``web/results.js``."""
+    server, context = getattr(PromptServer, "instance", None), get_executing_context()
+    if server is not None and context is not None:
+        server.send_sync("hyperlora.stage", {"node": context.node_id, "stage": name, **values}, server.client_id)
 
 
 class Remarks(list[str]):

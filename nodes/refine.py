@@ -15,7 +15,7 @@ from ..hyperlora_core.refine import ASSIGNMENTS, Cut, assign
 from .cache import cache
 from .lora import ours
 from .models import face_analyzer, face_model_input
-from .progress import Remarks
+from .progress import Remarks, stage
 from .sockets import CATEGORY, identities_input, loras_input, sampling_inputs, weight_input
 
 
@@ -124,6 +124,7 @@ class HyperLoRARefineFaces(io.ComfyNode):
         def draw(image: torch.Tensor, face: Face, person: int) -> tuple[torch.Tensor, torch.Tensor]:
             """The picture with one face drawn again, and where."""
             comfy.model_management.throw_exception_if_processing_interrupted()
+            stage("refine", n=len(lines) + 1)
             cut = Cut.around(face, (image.shape[1], image.shape[0]), surroundings)
             mask = cut.mask(face, feather)
             latent = {"samples": vae.encode(cut.take(image, size)[..., :3]), "noise_mask": mask[None]}

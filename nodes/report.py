@@ -51,7 +51,7 @@ class HyperLoRAPhotoReport(io.ComfyNode):
         drawn = []
         for ref, quality in zip(faces, found, strict=True):
             verdict = f"{'replace' if quality.is_bad else 'keep'} {quality.number}"
-            drawn.append(draw_faces(ref.photo, [ref.face], None if quality.is_bad else ref.face, [verdict]))
+            drawn.append(draw_faces(ref.photo, [ref.face], [] if quality.is_bad else [ref.face], [verdict]))
         preview = to_images(drawn, PREVIEW_SIZE)
         return io.NodeOutput(report, preview, ui={**ui.PreviewImage(preview, cls=cls).as_dict(), "text": [report]})
 

@@ -6,6 +6,7 @@ from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.generation import generate_slider
 from ..hyperlora_core.slider import Slider
 from .cache import cache
+from .progress import stage
 from .sockets import CATEGORY, LoraSocket, SliderSocket, hyper_lora_input, identities_input
 
 
@@ -57,4 +58,5 @@ class HyperLoRAGenerateSlider(io.ComfyNode):
 
     @classmethod
     def execute(cls, hyper_lora, slider) -> io.NodeOutput:
+        stage("lora")
         return io.NodeOutput(generate_slider(hyper_lora.network, slider, cache()))

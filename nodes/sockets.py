@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from ..hyperlora_core.encoders import OTHER_ENCODERS
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.pipeline import ON_NO_FACE
+from .settings import on_no_face
 
 CATEGORY = "HyperLoRA"
 
@@ -69,7 +70,7 @@ def on_no_face_input(optional: bool = False) -> io.Input:
     return io.Combo.Input(
         "on_no_face",
         options=list(ON_NO_FACE),
-        default="error",
+        default=on_no_face(),
         optional=optional,
         tooltip="A photo in which no face is found: stop with an error that names it; or skip it and go on with the "
         "others; or bypass, which does the same, and lets the model through as it is where no photo is left.",

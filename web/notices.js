@@ -1,17 +1,24 @@
-// What the pack has to say that is no error: about other packs when the editor opens, and about photos when a node has run.
+// What the pack has to say: about other packs when the editor opens, about photos when a node has
+// run; and what went wrong, in the node's own sentence.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { about } from "./about.js";
 
-function say(detail) {
-    app.extensionManager.toast.add({ severity: "warn", summary: "HyperLoRA", detail });
+function show(severity, detail) {
+    app.extensionManager.toast.add({ severity, summary: "HyperLoRA", detail });
 }
+
+const say = (remark) => show("warn", remark);
 
 app.registerExtension({
     name: "HyperLoRA.notices",
     async setup() {
         api.addEventListener("executed", ({ detail }) => detail?.output?.remarks?.forEach?.(say));
-        const response = await api.fetchApi("/hyperlora/notices");
-        if (response.ok) (await response.json()).forEach(say);
+        api.addEventListener("execution_error", ({ detail }) => {
+            // The editor's own card names the node, and the sentence only behind "View details".
+            if (detail?.node_type?.startsWith("HyperLoRA")) show("error", detail.exception_message.trim());
+        });
+        about.notices.forEach(say);
     },
 });

@@ -1,4 +1,4 @@
-// The pack's settings in ComfyUI's dialog; nodes/cache.py reads what is chosen.
+// The pack's settings in ComfyUI's dialog; nodes/settings.py reads what is chosen.
 
 import { app } from "../../scripts/app.js";
 
@@ -15,6 +15,34 @@ app.registerExtension({
             type: "slider",
             attrs: { min: 0, max: 4096, step: 64 },
             defaultValue: 512,
+        },
+        {
+            id: "HyperLoRA.Faces.Provider",
+            category: ["HyperLoRA", "Faces", "Provider"],
+            name: "What finds faces",
+            tooltip: "Where a node's provider is auto. auto here takes the fastest that onnxruntime has.",
+            type: "combo",
+            options: ["auto", "CUDA", "ROCm", "CoreML", "DirectML", "CPU"],
+            defaultValue: "auto",
+        },
+        {
+            id: "HyperLoRA.Faces.OnNoFace",
+            category: ["HyperLoRA", "Faces", "OnNoFace"],
+            name: "New nodes: a photo without a face",
+            tooltip: "What on_no_face is on nodes that are added from now on. Press R to refresh the nodes.",
+            type: "combo",
+            options: ["error", "skip", "bypass"],
+            defaultValue: "error",
+        },
+        {
+            id: "HyperLoRA.Licences.Accepted",
+            category: ["HyperLoRA", "Licences", "Accepted"],
+            name: "I accept the licences of the models that I download",
+            tooltip:
+                "HyperLoRA's weights are CC BY-NC 4.0, AntelopeV2's for non-commercial research, CLIP's MIT. " +
+                "Without this, the dialog of models asks at each download.",
+            type: "boolean",
+            defaultValue: false,
         },
     ],
 });

@@ -82,7 +82,7 @@ def test_a_template_runs_and_shows_what_it_did(either_page, server, tmp_path):
         """() => Object.fromEntries(window.app.rootGraph.nodes.map(
             n => [n.type, (window.app.nodeOutputs[n.id]?.images ?? []).length]))"""
     )
-    for node in ("HyperLoRADetectFaces", "HyperLoRAEncodeIdentity", "HyperLoRAEncodeBase", "SaveImage"):
+    for node in ("HyperLoRAEncodeIdentity", "HyperLoRAEncodeBase", "SaveImage"):
         assert shown[node] == 1
     assert page.errors == []
 

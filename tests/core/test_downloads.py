@@ -97,7 +97,7 @@ def test_a_broken_connection_is_taken_up_again(hub, folder, files):
 
 
 def test_a_killed_download_goes_on_where_it_was(hub, folder, files):
-    hub.pause = 0.05
+    hub.pause = 0.005
     process = command(hub, folder, "fidelity", "--accept-licences")
     place, deadline = folder / "hyper_lora" / FOLDER, time.monotonic() + 60
     while not any(part.stat().st_size > 1 << 18 for part in place.glob("hyper_lora_modules.safetensors.*.part")):

@@ -131,8 +131,8 @@ def test_faces_that_cannot_be_chosen(group):
 
 
 def test_the_preview_marks_the_chosen_face(opened, group):
-    plain, drawn = opened["group"], draw_faces(opened["group"], group, group[1])
-    other = draw_faces(opened["group"], group, group[2])
+    plain, drawn = opened["group"], draw_faces(opened["group"], group, [group[1]])
+    other = draw_faces(opened["group"], group, [group[2]])
     assert drawn.size == plain.size and drawn.tobytes() != other.tobytes()
     assert plain.tobytes() == opened["group"].tobytes()
 

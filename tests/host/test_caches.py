@@ -1,5 +1,7 @@
 """What the nodes keep between prompts, on the real server."""
 
+import time
+
 import numpy as np
 import pytest
 import requests
@@ -30,6 +32,7 @@ def free(server):
     def ask() -> None:
         body = {"unload_models": True, "free_memory": True}
         requests.post(f"{server.url}/free", json=body, timeout=60).raise_for_status()
+        time.sleep(2)  # ComfyUI frees between two prompts: one that follows at once goes before
 
     ask()
     return ask
@@ -61,6 +64,6 @@ def test_the_setting_is_honoured_at_once_and_a_broken_one_does_no_harm(server, d
         draw("obama2"), draw("biden")
         _, kept = draw("obama2")
         assert kept < computed / 2
-        assert "The setting HyperLoRA.Cache.Size cannot be read" in server.log.read_text()
+        assert "The setting HyperLoRA.Cache.Size cannot be used" in server.log.read_text()
     finally:
         choose(server, 512)

@@ -17,7 +17,7 @@ NODES = {
     ),
     "HyperLoRADetectFaces": (
         "hyper_lora HYPER_LORA, images COMFY_AUTOGROW_V3, order COMBO largest, index INT 0, on_no_face COMBO error, "
-        "reference IMAGE",
+        "reference IMAGE, picked STRING []",
         "faces HYPER_LORA_FACES, preview IMAGE",
     ),
     "HyperLoRAEncodeIdentity": (

@@ -315,7 +315,7 @@ def beside(request, models, tmp_path_factory):
 
 def test_the_public_pack_beside_ours_is_said(beside):
     server, pack = beside
-    (notice,) = requests.get(f"{server.url}/hyperlora/notices", timeout=30).json()
+    (notice,) = requests.get(f"{server.url}/hyperlora/about", timeout=30).json()["notices"]
     theirs = server.object_info("HyperLoRAUniLoader")["HyperLoRAUniLoader"]["python_module"].endswith(pack.name)
     answers = f"{pack.name} answers to 2 of the 11" if theirs else f"{PACK_NAME} answers to the 11"
     assert f"Two packs have the HyperLoRA nodes of the public pack: {answers} node ids. Remove {pack}: " in notice
@@ -323,5 +323,5 @@ def test_the_public_pack_beside_ours_is_said(beside):
 
 
 def test_alone_there_is_no_notice(server):
-    assert requests.get(f"{server.url}/hyperlora/notices", timeout=30).json() == []
+    assert requests.get(f"{server.url}/hyperlora/about", timeout=30).json()["notices"] == []
     assert "Two packs have" not in server.log.read_text()

@@ -1,0 +1,169 @@
+"""The pack's words for ComfyUI, in every language, made out of the nodes themselves and of one list a language.
+
+``locales/<language>/words.json`` maps each English text to its translation, once; ``make locales`` makes of it what
+ComfyUI reads: nodeDefs.json, main.json, settings.json and commands.json. What the list lacks is said.
+"""
+
+import json
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .server import PACK, PACK_NAME, ComfyServer
+
+FOLDER = PACK / "locales"
+LANGUAGES = ("en", "zh", "ja", "ko", "de", "fr", "es")
+FILES = ("nodeDefs", "main", "settings", "commands")
+
+SAID = re.compile(r'\bsay\(\s*"([\w.]+)",\s*"((?:[^"\\]|\\.)*)"')
+_TABLE = re.compile(r"const STAGES = \{(.*?)\};", re.DOTALL)
+_ROW = re.compile(r'(\w+): "((?:[^"\\]|\\.)*)"')
+_LISTS = {
+    *("model", "clip_vision", "face_model", "identity_name", "slider_name", "sampler_name", "scheduler"),
+    *("face_analyzer", "image_encoder", "image_processor"),
+}
+
+log = logging.getLogger(__name__)
+
+
+def english(object_info: Mapping[str, Any]) -> dict[str, Any]:
+    """What ComfyUI reads for English, by file, out of the nodes and of the front end's modules."""
+    nodes = {name: info for name, info in sorted(object_info.items()) if _is_ours(info)}
+    options = {f"option.{option}": option for info in nodes.values() for option in _options(info)}
+    return {
+        "nodeDefs": {_key(name): _node(info) for name, info in nodes.items()},
+        "main": {"hyperlora": dict(sorted([*messages(), *options.items()])), "settingsCategories": _categories()},
+        "settings": _settings(),
+        "commands": {"HyperLoRA_Models": {"label": "HyperLoRA models"}},
+    }
+
+
+def texts(tree: Any) -> Iterator[str]:
+    """Every text of a tree."""
+    if isinstance(tree, str):
+        yield tree
+    else:
+        for value in tree.values():
+            yield from texts(value)
+
+
+def translated(tree: Any, word: Callable[[str], str]) -> Any:
+    """A tree with each of its texts replaced."""
+    return word(tree) if isinstance(tree, str) else {key: translated(value, word) for key, value in tree.items()}
+
+
+def words(language: str) -> dict[str, str]:
+    """A language's list; empty for English."""
+    return {} if language == "en" else json.loads((FOLDER / language / "words.json").read_text(encoding="utf-8"))
+
+
+def written(tree: Any) -> str:
+    """A tree as its file has it."""
+    return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
+
+
+def make(object_info: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Write all files.
+
+    Returns:
+        Language -> the English texts that its list lacks.
+    """
+    trees, missing = english(object_info), {}
+    for language in LANGUAGES:
+        known = words(language)
+        wanted = [text for tree in trees.values() for text in texts(tree)]
+        missing[language] = sorted({text for text in wanted if language != "en" and text not in known})
+        for name in FILES:
+            (FOLDER / language).mkdir(parents=True, exist_ok=True)
+            tree = translated(trees[name], lambda text, known=known: known.get(text, text))
+            (FOLDER / language / f"{name}.json").write_text(written(tree), encoding="utf-8")
+    return missing
+
+
+def _node(info: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = {}
+    for group in ("required", "optional"):
+        for name, spec in info["input"].get(group, {}).items():
+            inputs[_key(name)] = {"name": name, "tooltip": spec[1]["tooltip"]}
+    outputs = {}
+    for place, (name, tooltip) in enumerate(zip(info["output_name"], info["output_tooltips"], strict=True)):
+        outputs[str(place)] = {"name": name, **({"tooltip": tooltip} if tooltip else {})}
+    return {
+        "display_name": info["display_name"],
+        "description": info["description"],
+        "inputs": inputs,
+        **({"outputs": outputs} if outputs else {}),
+    }
+
+
+def _options(info: Mapping[str, Any]) -> Iterator[str]:
+    """What a node lets one choose from, but for files and what ComfyUI names."""
+    for group in ("required", "optional"):
+        for name, spec in info["input"].get(group, {}).items():
+            if spec[0] == "COMBO" and name not in _LISTS:
+                yield from spec[1]["options"]
+
+
+def messages() -> Iterator[tuple[str, str]]:
+    """What the front end's modules say: the words beside each key."""
+    for path in sorted((PACK / "web").glob("*.js")):
+        text = path.read_text(encoding="utf-8")
+        for key, said in SAID.findall(text):
+            yield key, json.loads(f'"{said}"')
+        for table in _TABLE.findall(text):
+            for key, said in _ROW.findall(table):
+                yield f"stage.{key}", json.loads(f'"{said}"')
+
+
+def _settings() -> dict[str, Any]:
+    """What ``web/settings.js`` says."""
+    text = (PACK / "web" / "settings.js").read_text(encoding="utf-8")
+    found: dict[str, Any] = {}
+    for entry in text.split("id: ")[1:]:
+        (key,) = re.findall(r'^"([\w.]+)"', entry)
+        name, tooltip = (_string(entry, field) for field in ("name", "tooltip"))
+        found[_key(key)] = {"name": name, "tooltip": tooltip}
+        options = re.search(r"options: \[(.*?)\]", entry, re.DOTALL)
+        if options:
+            found[_key(key)]["options"] = {_key(option): option for option in re.findall(r'"(.*?)"', options[1])}
+    return found
+
+
+def _string(entry: str, field: str) -> str:
+    """A property whose value is a string, or several joined by ``+``."""
+    (joined,) = re.findall(rf'\b{field}:\s*((?:"(?:[^"\\]|\\.)*"[\s+]*)+)', entry)
+    return "".join(json.loads(part) for part in re.findall(r'"(?:[^"\\]|\\.)*"', joined))
+
+
+def _categories() -> dict[str, str]:
+    text = (PACK / "web" / "settings.js").read_text(encoding="utf-8")
+    names = [name for listed in re.findall(r"category: \[(.*?)\]", text) for name in re.findall(r'"(.*?)"', listed)[:2]]
+    return {name: name for name in dict.fromkeys(names)}
+
+
+def _is_ours(info: Mapping[str, Any]) -> bool:
+    return info["python_module"].endswith(PACK_NAME)
+
+
+def _key(name: str) -> str:
+    """As ComfyUI's front end looks a name up."""
+    return name.replace(".", "_")
+
+
+def main() -> int:
+    """Make the files anew; 1 where a list lacks something."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    with tempfile.TemporaryDirectory() as temporary, ComfyServer(Path(temporary)) as server:
+        missing = make(server.object_info())
+    for language, lacks in missing.items():
+        for text in lacks:
+            log.info("%s lacks %s", language, json.dumps(text, ensure_ascii=False))
+    return 1 if any(missing.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

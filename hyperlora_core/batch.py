@@ -1,0 +1,250 @@
+"""A batch queue over one or several ComfyUI servers, that goes on where it was after a kill.
+
+``manifest.jsonl`` in the folder of results has a line for each thing that became of a job, the last of which counts:
+"queued" (where, and under which id), "done" (what made which picture) or "failed" (why).
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+from . import __version__
+from .batch_jobs import Job, fill
+from .comfy_client import ComfyClient, Ended, RefusedError, UnreachableError, Workflow
+from .errors import HyperLoRAError
+
+MANIFEST = "manifest.jsonl"
+_REST = 2.0  # seconds before a server that does not answer is asked again
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Manifest:
+    """What became of each job, in a file that only grows.
+
+    Attributes:
+        path: of the file.
+        last: a job's key -> its last line.
+    """
+
+    path: Path
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Manifest":
+        """That of a folder of results, empty where there is none; a last line that was cut short is left out."""
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = cls(folder / MANIFEST)
+        if manifest.path.exists():
+            text = manifest.path.read_text(encoding="utf-8")
+            for line in text.splitlines():
+                try:
+                    entry = json.loads(line)
+                    manifest.last[entry["job"]] = entry
+                except (ValueError, KeyError, TypeError):
+                    log.warning("left out a line of %s that cannot be read", manifest.path)
+            if text and not text.endswith("\n"):
+                manifest.path.write_text(f"{text}\n", encoding="utf-8")
+        return manifest
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Write a line, at once."""
+        with self._lock:
+            self.last[entry["job"]] = entry
+            with self.path.open("a", encoding="utf-8") as opened:
+                opened.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def is_done(self, key: str) -> bool:
+        """Whether a job was drawn, and its pictures are still there."""
+        entry = self.last.get(key, {})
+        files = [self.path.parent / name for name in entry.get("pictures", ())]
+        return entry.get("state") == "done" and bool(files) and all(file.is_file() for file in files)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a batch runs.
+
+    Attributes:
+        servers: addresses.
+        out: folder of results.
+        retries: further tries of a job whose server went away.
+        timeout: seconds that a job may take.
+    """
+
+    servers: Sequence[str]
+    out: Path
+    retries: int = 3
+    timeout: float = 3600
+
+
+class Batch:
+    """The queue.
+
+    Args:
+        workflow: in the API format.
+        jobs: what to draw.
+        options: where, and how.
+    """
+
+    def __init__(self, workflow: Workflow, jobs: Sequence[Job], options: Options) -> None:
+        self.workflow, self.options = workflow, options
+        self.manifest = Manifest.open(options.out)
+        self.jobs = {job.key(workflow): job for job in jobs}
+        self.left = [key for key in self.jobs if not self.manifest.is_done(key)]
+        self._waiting: Queue[tuple[str, int]] = Queue()
+        self._queued: dict[str, list[str]] = {}  # server -> jobs that it had when the batch was killed
+        self._open = len(self.left)
+        self._lock = threading.Lock()
+        for job in jobs:
+            fill(workflow, job, [photo.name for photo in job.photos])  # what cannot be filled in is said before all
+
+    def run(self) -> list[dict[str, Any]]:
+        """Draw what is left.
+
+        Returns:
+            The manifest's lines of the jobs that failed.
+
+        Raises:
+            HyperLoRAError: no server answers.
+        """
+        clients = [ComfyClient(url) for url in self.options.servers]
+        alive = [client for client in clients if client.alive()]
+        if self.left and not alive:
+            raise HyperLoRAError(f"no ComfyUI answers at {', '.join(self.options.servers)}")
+        for client in clients:
+            if client not in alive:
+                log.warning("ComfyUI at %s does not answer: going on without it until it does", client.url)
+        for key in self.left:
+            before = self.manifest.last.get(key, {})
+            if before.get("state") == "queued" and before.get("server") in [client.url for client in alive]:
+                self._queued.setdefault(before["server"], []).append(key)
+            else:
+                self._waiting.put((key, 0))
+        threads = [threading.Thread(target=self._work, args=(client,), daemon=True) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():  # in pieces, so that Ctrl-C is heard
+                thread.join(0.5)
+        return [entry for key in self.jobs if (entry := self.manifest.last.get(key, {})).get("state") == "failed"]
+
+    def _work(self, client: ComfyClient) -> None:
+        """Take jobs until all have ended."""
+        queued = self._queued.get(client.url, [])
+        while self._open:
+            try:
+                key, tries = (queued.pop(), 0) if queued else self._waiting.get(timeout=0.2)
+            except Empty:
+                continue
+            try:
+                self._end(self._drawn(client, key, tries))
+            except UnreachableError as error:
+                if tries >= self.options.retries:
+                    self._end(self._failed(key, client, str(error), tries))
+                    continue
+                log.warning("%s; %s is tried again", error, _title(self.jobs[key]))
+                self._waiting.put((key, tries + 1))
+                while self._open and not client.alive():
+                    time.sleep(_REST)
+            except HyperLoRAError as error:
+                self._end(self._failed(key, client, str(error), tries))
+            except Exception as error:
+                log.exception("%s failed", _title(self.jobs[key]))
+                self._end(self._failed(key, client, f"{type(error).__name__}: {error}", tries))
+
+    def _end(self, entry: dict[str, Any]) -> None:
+        self.manifest.add(entry)
+        with self._lock:
+            self._open -= 1
+            place = len(self.left) - self._open
+        what = ", ".join(entry.get("pictures", ())) or entry.get("error", "")
+        log.info("[%d/%d] %s: %s", place, len(self.left), _title(self.jobs[entry["job"]]), what)
+
+    def _drawn(self, client: ComfyClient, key: str, tries: int) -> dict[str, Any]:
+        """Draw a job, or take up what was queued before a kill; the manifest's line."""
+        job, began = self.jobs[key], time.monotonic()
+        before = self.manifest.last.get(key, {})
+        ended = self._taken_up(client, before) if before.get("state") == "queued" else None
+        prompt_id = before.get("prompt_id", "") if ended else ""
+        if ended is None:
+            names = [client.upload(photo, _upload_name(photo)) for photo in job.photos]
+            prompt_id = client.queue(fill(self.workflow, job, names))
+            self.manifest.add({"job": key, "state": "queued", "server": client.url, "prompt_id": prompt_id})
+            ended = client.wait(prompt_id, self.options.timeout)
+        pictures = ended.pictures()
+        if not pictures:
+            raise RefusedError("the workflow saved no picture: it needs a Save Image node that runs")
+        files = [self._keep(client.view(image), job, key, place) for place, image in enumerate(pictures)]
+        return {
+            "job": key,
+            "state": "done",
+            "pictures": [str(file.relative_to(self.options.out)) for file in files],
+            **_described(job, self.workflow),
+            "server": client.url,
+            "prompt_id": prompt_id,
+            "tries": tries + 1,
+            "seconds": round(time.monotonic() - began, 2),
+        }
+
+    def _taken_up(self, client: ComfyClient, before: Mapping[str, Any]) -> Ended | None:
+        """What became of a prompt that was queued before; None where it has to be queued again."""
+        if before.get("server") != client.url:
+            return None
+        try:
+            return client.wait(before["prompt_id"], self.options.timeout)
+        except UnreachableError:
+            return None
+
+    def _keep(self, picture: bytes, job: Job, key: str, place: int) -> Path:
+        folder = self.options.out / _safe(job.person)
+        folder.mkdir(parents=True, exist_ok=True)
+        seed = f"_seed{job.seed}" if job.seed is not None else ""
+        path = folder / f"{_safe(job.person)}{seed}_{key}_{place}.png"
+        part = path.with_suffix(".part")
+        part.write_bytes(picture)
+        part.replace(path)
+        return path
+
+    def _failed(self, key: str, client: ComfyClient, error: str, tries: int) -> dict[str, Any]:
+        return {
+            "job": key,
+            "state": "failed",
+            "error": error,
+            **_described(self.jobs[key], self.workflow),
+            "server": client.url,
+            "tries": tries + 1,
+        }
+
+
+def _described(job: Job, workflow: Workflow) -> dict[str, Any]:
+    """What a picture was made of."""
+    photos = [{"file": str(photo), "sha256": sha256(photo.read_bytes()).hexdigest()} for photo in job.photos]
+    template = sha256(json.dumps(workflow, sort_keys=True).encode()).hexdigest()
+    said = {"person": job.person, "photos": photos, "prompt": job.prompt, "seed": job.seed, "inputs": dict(job.inputs)}
+    return {**said, "workflow_sha256": template, "hyperlora": __version__}
+
+
+def _upload_name(photo: Path) -> str:
+    """A name in ComfyUI's input folder that no other photo has."""
+    return f"hyperlora_{sha256(photo.read_bytes()).hexdigest()[:16]}{photo.suffix.lower()}"
+
+
+def _safe(name: str) -> str:
+    kept = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    return kept or "_"
+
+
+def _title(job: Job) -> str:
+    prompt = (job.prompt or "").partition(", ")[2] or job.prompt or ""
+    parts = [job.person, prompt[:40], f"seed {job.seed}" if job.seed is not None else ""]
+    return ", ".join(filter(None, parts))

@@ -1,0 +1,36 @@
+"""What the editor is told about the pack when it opens."""
+
+from typing import Any
+
+from aiohttp import web
+from server import PromptServer
+
+from ..hyperlora_core.generation import TRIGGER_WORDS
+from ..hyperlora_core.schedule import CURVES
+from . import neighbours
+
+# Base models of the right kind on which the released weights are known to fail, by a part of their files' names.
+UNFIT_MODELS = ("arienmix",)
+_PIECES = 24  # of a curve
+
+
+def answer_about() -> None:
+    """Answer ``GET /hyperlora/about``."""
+    server = getattr(PromptServer, "instance", None)
+    if server is None:  # a tool that lists nodes, without a server
+        return
+
+    @server.routes.get("/hyperlora/about")
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(about())
+
+
+def about() -> dict[str, Any]:
+    """The trigger words, each preset of a schedule at even steps, base models that fail, and notices."""
+    curves = {name: [round(curve(i / _PIECES), 4) for i in range(_PIECES + 1)] for name, curve in CURVES.items()}
+    return {
+        "trigger_words": TRIGGER_WORDS,
+        "curves": curves,
+        "unfit_models": UNFIT_MODELS,
+        "notices": neighbours.notices(),
+    }

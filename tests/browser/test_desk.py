@@ -1,0 +1,185 @@
+"""What an artist sees and does on the nodes, in both of the modes: faces picked, curves drawn, warnings, cards."""
+
+import json
+
+import requests
+
+from demo import workflows
+from demo.workflows import template
+
+PICKER = ".hyperlora-faces"
+
+
+def picks(page) -> list[dict]:
+    prompt = page.prompt()
+    return json.loads(prompt[workflows.node(prompt, "HyperLoRADetectFaces")]["inputs"]["picked"])
+
+
+def with_group(page, server, photos) -> None:
+    """The single steps, with the photo of six people; the picker in sight."""
+    requests.post(f"{server.url}/free", json={"free_memory": True}, timeout=30)  # nothing comes from ComfyUI's cache
+    server.upload(photos["group"], "group.jpg")
+    page.load(template("portrait_steps"))
+    page.set_widgets({"LoadImage": {"image": "group.jpg"}, "EmptyLatentImage": {"width": 128, "height": 128}})
+    page.set_widgets({"KSampler": {"steps": 2}})
+    page.show("HyperLoRADetectFaces")
+    page.page.locator(f"{PICKER} .hyperlora-face").nth(5).wait_for(timeout=60_000)
+
+
+def test_faces_are_picked_by_mouse_and_by_keyboard(either_page, server, photos, tmp_path):
+    page = either_page
+    with_group(page, server, photos)
+    faces, status = page.page.locator(f"{PICKER} .hyperlora-face"), page.page.locator(f"{PICKER} [role=status]")
+    assert faces.count() == 6 and picks(page) == []
+    pressed = lambda: [faces.nth(i).get_attribute("aria-pressed") for i in range(6)]  # noqa: E731
+
+    faces.nth(2).click()
+    assert pressed().index("true") == 2 and pressed().count("true") == 1 and len(picks(page)) == 1
+    faces.nth(4).click()
+    assert pressed().index("true") == 4 and pressed().count("true") == 1, "a click picks this face alone"
+    faces.nth(1).click(modifiers=["Shift"])
+    assert [i for i, state in enumerate(pressed()) if state == "true"] == [1, 4]
+    assert status.inner_text() == "Picked: 2"
+    faces.nth(1).click(modifiers=["Shift"])
+    assert len(picks(page)) == 1
+
+    faces.nth(4).focus()
+    page.page.keyboard.press("ArrowRight")
+    page.page.keyboard.press("Enter")
+    assert pressed().index("true") == 5
+    page.page.keyboard.press("ArrowLeft")
+    page.page.keyboard.press("Shift+Space")
+    assert [i for i, state in enumerate(pressed()) if state == "true"] == [4, 5]
+    page.page.keyboard.press("Delete")
+    assert faces.count() == 6, "Delete takes no node away"
+    page.picture(tmp_path / "picked.png")
+
+    end = page.queue()
+    assert end["type"] == "execution_success", end
+    crops = page.page.evaluate(
+        "() => window.app.nodeOutputs[window.app.rootGraph.nodes.find(n => n.type === 'HyperLoRAEncodeIdentity').id]"
+    )
+    assert len(crops["images"]) == 2 and crops["hyperlora_identity"][0]["photos"] == 2
+    page.page.locator(".hyperlora-card").get_by_text("Photos: 2").first.wait_for(timeout=10_000)
+    page.picture(tmp_path / "ran.png")
+    page.page.get_by_role("button", name="Clear").first.click()
+    assert picks(page) == [] and pressed().count("true") == 0
+    assert page.errors == []
+
+
+def test_picks_survive_saving_copying_undo_and_a_reload(either_page, server, photos):
+    page = either_page
+    with_group(page, server, photos)
+    page.page.locator(f"{PICKER} .hyperlora-face").nth(3).click()
+    picked, saved = picks(page), page.workflow()
+    page.page.keyboard.press("Control+z")
+    page.page.wait_for_timeout(500)
+    assert picks(page) == []
+    page.load(template("saved_lora"))
+    page.load(saved)
+    assert picks(page) == picked
+    face = page.page.locator(f"{PICKER} .hyperlora-face[aria-pressed=true]")
+    face.wait_for(timeout=30_000)
+    assert face.count() == 1
+    copies = page.page.evaluate(
+        """() => {
+            const { canvas, rootGraph } = window.app, kind = "HyperLoRADetectFaces";
+            canvas.select(rootGraph.nodes.find(n => n.type === kind));
+            canvas.copyToClipboard();
+            canvas.pasteFromClipboard();
+            return rootGraph.nodes.filter(n => n.type === kind).map(
+                n => n.widgets.find(w => w.name === "picked").value);
+        }"""
+    )
+    assert [json.loads(copy) for copy in copies] == [picked, picked]
+    assert page.errors == []
+
+
+def test_another_photo_under_a_pick_is_said_on_the_node_and_by_the_run(page, server, photos):
+    with_group(page, server, photos)
+    page.page.locator(f"{PICKER} .hyperlora-face").first.click()
+    page.set_widgets({"LoadImage": {"image": "photo.png"}})
+    page.page.locator(PICKER).get_by_text("A face was picked on another photo").wait_for(timeout=30_000)
+    end = page.queue()
+    assert end["type"] == "execution_error"
+    assert end["detail"]["exception_message"].startswith("a face was picked on another photo")
+    page.page.get_by_role("alert").filter(has_text="a face was picked on another photo").first.wait_for(timeout=10_000)
+
+
+def test_photos_that_come_from_no_file_are_picked_on_after_a_run(either_page, server, photos):
+    page = either_page
+    with_group(page, server, photos)
+    page.page.evaluate(
+        """() => {
+            const { app, LiteGraph } = window, kind = type => app.rootGraph.nodes.find(n => n.type === type);
+            const flip = LiteGraph.createNode("ImageScaleBy"), faces = kind("HyperLoRADetectFaces");
+            app.rootGraph.add(flip);
+            flip.widgets.find(w => w.name === "scale_by").value = 0.5;
+            kind("LoadImage").connect(0, flip, 0);
+            flip.connect(0, faces, faces.inputs.findIndex(i => i.name === "images.image0"));
+        }"""
+    )
+    page.page.locator(PICKER).get_by_text("Run once to see the faces here").wait_for(timeout=10_000)
+    assert page.queue()["type"] == "execution_success"
+    faces = page.page.locator(f"{PICKER} .hyperlora-face")
+    faces.nth(5).wait_for(timeout=10_000)
+    faces.nth(3).click()
+    (pick,) = picks(page)
+    assert page.queue()["type"] == "execution_success"
+    assert faces.nth(3).get_attribute("aria-pressed") == "true" and picks(page) == [pick]
+    assert page.errors == []
+
+
+def test_a_schedule_is_drawn_and_its_points_are_moved(either_page, tmp_path):
+    page = either_page
+    page.load(template("schedule"))
+    page.show("HyperLoRASchedule")
+
+    def values() -> dict:
+        prompt = page.prompt()
+        return prompt[workflows.node(prompt, "HyperLoRASchedule")]["inputs"]
+
+    page.set_widgets({"HyperLoRASchedule": {"curve": "rise", "start_percent": 0.2, "end_percent": 1.0}})
+    handles = page.page.locator(".hyperlora-handle")
+    page.page.wait_for_timeout(1000)
+    assert handles.count() == 5
+    handles.nth(4).focus()
+    page.page.keyboard.press("Shift+ArrowDown")
+    assert (values()["curve"], values()["points"]) == ("points", "0.2: 0, 0.4: 0.25, 0.6: 0.5, 0.8: 0.75, 1: 0.9")
+    page.page.keyboard.press("Delete")
+    assert handles.count() == 4
+    box = page.page.locator(".hyperlora-curve").bounding_box()
+    first = handles.first.bounding_box()
+    page.page.mouse.move(first["x"] + first["width"] / 2, first["y"] + first["height"] / 2)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.5 * box["height"], steps=4)
+    page.page.mouse.up()
+    x, y = (float(number) for number in values()["points"].split(",")[0].split(":"))
+    assert abs(x - 0.1) < 0.02 and abs(y - 0.5) < 0.03
+    page.page.mouse.dblclick(box["x"] + 0.95 * box["width"], box["y"] + 0.2 * box["height"])
+    assert handles.count() == 5
+    page.set_widgets({"HyperLoRASchedule": {"points": "nonsense"}})
+    page.page.get_by_text("The points cannot be read").wait_for(timeout=10_000)
+    page.picture(tmp_path / "schedule.png")
+    assert page.errors == []
+
+
+def test_a_prompt_without_the_trigger_words_is_said_and_mended(either_page, tmp_path):
+    page = either_page
+    page.load(template("portrait_simple"))
+    warnings = page.page.locator(".hyperlora-warnings")
+    page.page.wait_for_timeout(1500)
+    assert warnings.count() == 0, "the template's prompt has them"
+    encoders = """text => { const node = window.app.rootGraph.nodes.find(
+        n => n.type === "CLIPTextEncode" && /trigger/.test(n.title)); const w = node.widgets[0];
+        if (text !== null) w.value = text; return w.value; }"""
+    page.page.evaluate(encoders, "a portrait in a garden")
+    page.show("HyperLoRAPortrait")
+    warnings.get_by_text("The prompt lacks the trigger words: fcsks fxhks fhyks").wait_for(timeout=10_000)
+    page.picture(tmp_path / "warned.png")
+    warnings.get_by_role("button", name="Insert").click()
+    assert page.page.evaluate(encoders, None) == "fcsks fxhks fhyks, a portrait in a garden"
+    warnings.wait_for(state="detached", timeout=10_000)
+    page.set_widgets({"CheckpointLoaderSimple": {"ckpt_name": "arienmixxlAsian_v40.safetensors"}})
+    warnings.get_by_text("arienmixxlAsian_v40.safetensors is known not to work").wait_for(timeout=10_000)
+    assert page.errors == []

@@ -1,0 +1,57 @@
+"""The pack in the languages of ComfyUI's front end: nodes, options, settings, menu and messages."""
+
+import pytest
+
+from demo.browser import front_end
+from demo.locales import LANGUAGES, words
+from demo.workflows import template
+
+OFFERED = [language for language in LANGUAGES if language != "de"]  # which ComfyUI's front end has not yet
+IN_SHORT = ("zh",)
+TIP = "Drag the points, or use the arrow keys. Double-click adds one, Delete removes it."
+OPTION = """([node, widget]) => {
+    const made = window.app.rootGraph.nodes.find((each) => each.comfyClass === node);
+    const found = made.widgets.find((each) => each.name === widget);
+    return [found.label, found.value, found._displayValue];
+}"""
+
+
+@pytest.mark.parametrize("vue", [False, True], ids=["canvas", "vue"])
+@pytest.mark.parametrize(
+    "language", [pytest.param(each, marks=() if each in IN_SHORT else pytest.mark.slow) for each in OFFERED]
+)
+def test_all_that_is_ours_follows_the_language(server, language, vue, tmp_path):
+    known = words(language)
+    say = lambda text: known.get(text, text)  # noqa: E731
+    with front_end(server, {"Comfy.Locale": language, "Comfy.VueNodes.Enabled": vue}) as page:
+        page.load(template("schedule"))
+        page.show("HyperLoRASchedule")
+        page.page.locator(".hyperlora-schedule").get_by_text(say(TIP)).wait_for(timeout=10_000)
+        shown = "points" if say("points") == "points" else f"points · {say('points')}"
+        assert page.page.evaluate(OPTION, ["HyperLoRASchedule", "curve"]) == [say("curve"), "points", shown]
+        if vue:
+            page.page.locator("[data-node-id]").get_by_text(shown).first.wait_for(timeout=10_000)
+        title = page.page.evaluate("() => window.LiteGraph.createNode('HyperLoRADetectFaces').title")
+        assert title == say("HyperLoRA Detect Faces")
+        page.picture(tmp_path / "node.png")
+        assert page.prompt() and page.workflow()["nodes"], "words are labels: what is saved and queued has none"
+        assert say("curve") == "curve" or say("curve") not in str(page.prompt())
+
+        page.page.evaluate("() => window.app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
+        page.page.locator("input[placeholder]").first.fill("HyperLoRA")
+        page.page.get_by_text(say("Keep faces and LoRAs for the next prompts (MB)")).first.wait_for(timeout=10_000)
+        page.picture(tmp_path / "settings.png")
+        assert page.errors == []
+
+
+def test_what_stands_on_the_nodes_changes_with_the_setting(page):
+    page.load(template("schedule"))
+    page.show("HyperLoRASchedule")
+    panel = page.page.locator(".hyperlora-schedule")
+    panel.get_by_text(TIP).wait_for(timeout=10_000)
+    for language in ("ja", "en"):
+        page.page.evaluate("language => window.app.extensionManager.setting.set('Comfy.Locale', language)", language)
+        page.page.wait_for_timeout(2000)  # the front end opens the workflow anew
+        page.show("HyperLoRASchedule")
+        panel.get_by_text(words(language).get(TIP, TIP)).wait_for(timeout=10_000)
+    assert page.errors == []

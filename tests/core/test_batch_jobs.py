@@ -1,0 +1,112 @@
+"""What a batch queue has to draw, and how it is filled into workflows."""
+
+import json
+import shutil
+
+import pytest
+
+from demo import workflows
+from hyperlora_core.batch_jobs import Job, fill, jobs_of, read_people, read_seeds, read_workflow
+from hyperlora_core.errors import HyperLoRAError
+
+
+@pytest.fixture
+def people(photos, tmp_path):
+    """A folder of people: one of two photos, one of one."""
+    folder = tmp_path / "people"
+    (folder / "barack").mkdir(parents=True)
+    for name in ("obama", "obama2"):
+        shutil.copy(photos[name], folder / "barack")
+    shutil.copy(photos["biden"], folder / f"joe{photos['biden'].suffix}")
+    (folder / "notes.txt").write_text("not a person")
+    (folder / "empty").mkdir()
+    return folder
+
+
+def test_a_folder_of_people(people):
+    found = read_people(people)
+    assert [(job.person, len(job.photos)) for job in found] == [("barack", 2), ("joe", 1)]
+    drawn = jobs_of(found, ["in a garden", "fcsks fxhks fhyks, at sea"], read_seeds("1, 4-5"))
+    assert len(drawn) == 2 * 2 * 3
+    assert {job.prompt for job in drawn} == {"fcsks fxhks fhyks, in a garden", "fcsks fxhks fhyks, at sea"}
+    assert {job.seed for job in drawn} == {1, 4, 5}
+
+
+def test_a_table_says_more_and_goes_before(people):
+    table = people.parent / "table.csv"
+    table.write_text(
+        "person,photos,prompt,seed,KSampler.cfg\n"
+        f"one,people/barack/obama.jpg;people/joe{next(people.glob('joe*')).suffix},at sea,7,4.5\n"
+        "two,people/barack/obama2.jpg,,,\n".replace("obama2.jpg", next(people.glob("barack/obama2*")).name)
+    )
+    table.write_text(table.read_text().replace("obama.jpg", next(people.glob("barack/obama.*")).name))
+    one, *two = jobs_of(read_people(table), ["in a garden"], [1, 2])
+    assert (one.prompt, one.seed, one.inputs) == ("fcsks fxhks fhyks, at sea", 7, {"KSampler.cfg": "4.5"})
+    assert [job.seed for job in two] == [1, 2] and two[0].inputs == {}
+    filled = fill(workflows.load("portrait_simple"), one, ["a.png", "b.png"])
+    assert workflows.load("portrait_simple") != filled
+    sampler = filled[workflows.node(filled, "KSampler")]["inputs"]
+    assert (sampler["cfg"], sampler["seed"]) == (4.5, 7)
+    portrait = filled[workflows.node(filled, "HyperLoRAPortrait")]["inputs"]
+    slots = [filled[portrait[f"images.image{i}"][0]]["inputs"]["image"] for i in range(2)]
+    assert slots == ["a.png", "b.png"] and "images.image2" not in portrait
+    texts = [node["inputs"].get("text") for node in filled.values()]
+    assert texts.count("fcsks fxhks fhyks, at sea") == 1
+
+
+def test_a_photo_less_takes_a_slot_away():
+    workflow = workflows.load("portrait_several_photos")
+    filled = fill(workflow, Job("one"), ["a.png"])
+    portrait = filled[workflows.node(filled, "HyperLoRAPortrait")]["inputs"]
+    assert [name for name in portrait if name.startswith("images.")] == ["images.image0"]
+
+
+def test_a_jobs_key_is_of_contents(people):
+    workflow = workflows.load("portrait_simple")
+    job = read_people(people)[0]
+    copy = shutil.copytree(people / "barack", people.parent / "elsewhere" / "barack")
+    assert Job("barack", tuple(sorted(copy.iterdir()))).key(workflow) == job.key(workflow)
+    others = [Job("barack", job.photos[:1]), Job("barack", job.photos, "a"), Job("barack", job.photos, None, 1)]
+    keys = {other.key(workflow) for other in [job, *others]} | {job.key(workflows.load("portrait_steps"))}
+    assert len(keys) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "message"),
+    [
+        ("people_batch", Job("one", prompt="x", inputs={"Nobody.x": "1"}), "no node 'Nobody' with an input 'x'"),
+        ("portrait_simple", Job("one", inputs={"KSampler.steps": "many"}), "KSampler.steps is 'many', where a value"),
+        ("saved_lora", Job("one"), "one node of the workflow has to take the photos"),
+        ("slider", Job("one"), "one node of the workflow has to take the photos"),
+        ("people_prompts", Job("one", prompt="x"), "one text of the workflow has to be the prompt"),
+    ],
+)
+def test_what_cannot_be_filled_in_is_said(name, job, message):
+    with pytest.raises(HyperLoRAError, match=message):
+        fill(workflows.load(name), job, ["a.png"] if name in ("saved_lora", "slider") else [])
+
+
+def test_what_is_no_input_is_said(people, tmp_path):
+    with pytest.raises(HyperLoRAError, match="choose File › Export"):
+        read_workflow(workflows.FOLDER / "portrait_simple.json")
+    (tmp_path / "list.json").write_text(json.dumps([1]))
+    for path, message in ((tmp_path / "list.json", "is no workflow"), (tmp_path / "none.json", "cannot be read")):
+        with pytest.raises(HyperLoRAError, match=message):
+            read_workflow(path)
+    with pytest.raises(HyperLoRAError, match="has no photo in it"):
+        read_people(people / "empty")
+    with pytest.raises(HyperLoRAError, match="is no folder of photos"):
+        read_people(tmp_path / "list.json")
+    table = tmp_path / "table.csv"
+    for text, message in (
+        ("person\n", "has no row"),
+        ("person,photos\na,nobody.jpg\n", r"line 2: there is no photo .*nobody\.jpg"),
+        ("person,seed\na,1.5\n", "line 2: the seed '1.5' is no whole number"),
+        ("person,colour\na,red\n", "the column 'colour' is unknown"),
+    ):
+        table.write_text(text)
+        with pytest.raises(HyperLoRAError, match=message):
+            read_people(table)
+    for text in ("a", "1-b", "-3", "1;2"):
+        with pytest.raises(HyperLoRAError, match="cannot be read"):
+            read_seeds(text)

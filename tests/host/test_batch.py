@@ -1,0 +1,144 @@
+"""A batch queue over real servers, by the command."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from demo import workflows
+from demo.server import ComfyServer
+
+
+@pytest.fixture
+def people(photos, tmp_path) -> Path:
+    """A folder of two people, and one whose photo shows nobody."""
+    folder = tmp_path / "people"
+    for person, names in (("barack", ("obama", "obama2")), ("joe", ("biden",))):
+        (folder / person).mkdir(parents=True)
+        for name in names:
+            shutil.copy(photos[name], folder / person)
+    return folder
+
+
+@pytest.fixture
+def template(small, tmp_path) -> Path:
+    """A small workflow's file."""
+    path = tmp_path / "workflow.json"
+    path.write_text(json.dumps(small("portrait_simple")))
+    return path
+
+
+def start(people: Path, template: Path, out: Path, *arguments: str) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "hyperlora_core.cli", "batch", str(people), "--workflow", str(template)]
+    line += ["--out", str(out), *arguments]
+    return subprocess.Popen(line, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(*arguments) -> tuple[int, str]:
+    process = start(*arguments)
+    said, _ = process.communicate(timeout=400)
+    return process.returncode, said
+
+
+def entries(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def done(out: Path) -> dict[str, dict]:
+    return {entry["job"]: entry for entry in entries(out) if entry["state"] == "done"}
+
+
+def test_people_times_prompts_times_seeds_are_drawn_once(server, people, template, tmp_path):
+    out = tmp_path / "out"
+    asked = ("--server", server.url, "--prompt", "in a garden", "--prompt", "at sea", "--seeds", "1,2")
+    code, said = run(people, template, out, *asked)
+    assert code == 0, said
+    assert "8 to draw, 0 are there already" in said and "[8/8]" in said
+    found = done(out)
+    pictures = {name: (out / name).read_bytes() for entry in found.values() for name in entry["pictures"]}
+    assert len(found) == 8 and len(set(pictures.values())) == 8
+    for entry in found.values():
+        picture = Image.open(io.BytesIO(pictures[entry["pictures"][0]]))
+        drawn = json.loads(picture.info["prompt"])
+        sampler = drawn[workflows.node(drawn, "KSampler")]["inputs"]
+        assert sampler["seed"] == entry["seed"] and entry["prompt"].startswith("fcsks fxhks fhyks, ")
+        assert entry["prompt"] in [node["inputs"].get("text") for node in drawn.values()]
+        assert (
+            len(workflows.nodes(drawn, "LoadImage"))
+            >= len(entry["photos"])
+            == (2 if entry["person"] == "barack" else 1)
+        )
+
+    lost = next(iter(found.values()))
+    (out / lost["pictures"][0]).unlink()
+    code, said = run(people, template, out, *asked)
+    assert code == 0 and "1 to draw, 7 are there already" in said
+    assert (out / lost["pictures"][0]).read_bytes() == pictures[lost["pictures"][0]]
+
+
+def test_a_failure_is_listed_with_the_nodes_sentence_and_the_others_are_drawn(server, people, template, tmp_path):
+    (people / "nobody").mkdir()
+    Image.new("RGB", (64, 64), "gray").save(people / "nobody" / "blank.png")
+    out = tmp_path / "out"
+    code, said = run(people, template, out, "--server", server.url)
+    assert code == 1
+    assert "failed: nobody" in said and "HyperLoRAPortrait: photo 1 of 1: no face was found" in said
+    assert sorted(entry["person"] for entry in done(out).values()) == ["barack", "joe"]
+    (failed,) = [entry for entry in entries(out) if entry["state"] == "failed"]
+    assert failed["error"].startswith("HyperLoRAPortrait: photo 1 of 1: no face was found") and failed["tries"] == 1
+
+
+def test_a_killed_batch_goes_on_without_drawing_again(server, people, template, tmp_path):
+    out = tmp_path / "out"
+    asked = (people, template, out, "--server", server.url, "--seeds", "11-14")
+    process, deadline = start(*asked), time.monotonic() + 200
+    while not ((out / "manifest.jsonl").exists() and len(done(out)) >= 2):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = done(out)
+    assert 2 <= len(before) < 8
+    with (out / "manifest.jsonl").open("a") as opened:
+        opened.write('{"job": "cut sho')  # as a kill in the midst of a line leaves it
+    code, said = run(*asked)
+    assert code == 0 and f"{8 - len(before)} to draw, {len(before)} are there already" in said, said
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines() if line.endswith("}")]
+    ends = [entry["job"] for entry in lines if entry["state"] == "done"]
+    assert len(ends) == len(set(ends)) == 8
+    queued = [entry["prompt_id"] for entry in lines if entry["state"] == "queued"]
+    assert len(queued) == len(set(queued)) == 8  # what had been queued was taken up
+
+
+def test_no_server_and_a_workflow_that_is_refused_are_said(server, people, template, tmp_path):
+    code, said = run(people, template, tmp_path / "a", "--server", "http://127.0.0.1:9")
+    assert code == 1 and "no ComfyUI answers at http://127.0.0.1:9" in said
+    workflow = json.loads(template.read_text())
+    workflow[workflows.node(workflow, "CheckpointLoaderSimple")]["inputs"]["ckpt_name"] = "none.safetensors"
+    template.write_text(json.dumps(workflow))
+    code, said = run(people / "joe", template, tmp_path / "b", "--server", server.url)
+    assert code == 1 and "Prompt outputs failed validation; CheckpointLoaderSimple: Value not in list" in said
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_leaves_its_jobs_to_another(server, models, people, template, tmp_path):
+    out, other = tmp_path / "out", ComfyServer(tmp_path / "other", models)
+    with other:
+        process = start(people, template, out, "--server", server.url, "--server", other.url, "--seeds", "21-28")
+        deadline = time.monotonic() + 300
+        while not any(entry["server"] == other.url for entry in (done(out) if out.exists() else {}).values()):
+            assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        os.killpg(other.pid, signal.SIGKILL)
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    assert "is tried again" in said and len(done(out)) == 16
+    assert {entry["server"] for entry in done(out).values()} == {server.url, other.url}
