@@ -7,6 +7,7 @@
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
 # make templates  the graph editor's example workflows, anew from example_workflows/api
+# make help-pictures  the nodes' pictures in web/docs/img, taken in Chromium
 # make locales    ComfyUI's language files, anew from the nodes, web/ and locales/<language>/words.json
 # make lock       resolve requirements-dev.in into requirements.lock
 #
@@ -29,7 +30,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait test test-all bench lint browser templates locales lock
+.PHONY: help env portrait test test-all bench lint browser templates help-pictures locales lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -84,6 +85,9 @@ browser:
 
 templates: browser $(ENV)/.ready
 	@$(PY) -m demo.templates
+
+help-pictures: browser $(ENV)/.ready
+	@$(PY) -m demo.help_pictures
 
 locales: $(ENV)/.ready
 	@$(PY) -m demo.locales

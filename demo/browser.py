@@ -27,7 +27,7 @@ _FLAGS = [
 # What ComfyUI's own front end says on every page; none of it is the pack's.
 _HARMLESS = re.compile(
     r"user\.css|userdata|legacy (queue|history)|open_maskeditor is deprecated|graph accessed before initiali"
-    r"|api\.comfy\.org|huggingface\.co"
+    r"|api\.comfy\.org|huggingface\.co|/docs/\w+/\w+\.md"  # a help page in the language, before the one that is there
 )
 
 _READY = """() => window.app?.extensionManager && window.app.graph && window.app.vueAppReady && window.LiteGraph

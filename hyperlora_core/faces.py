@@ -246,9 +246,11 @@ def draw_faces(
             draw.rectangle(box, outline="limegreen", width=2 * line)
         else:
             draw.rectangle(box, outline="orange", width=line)
+        above = box[1] >= 16 * line  # beside the face, where there is room
         draw.text(
-            (box[0] + 4 * line, box[1] + 4 * line),
+            (box[0], box[1] - 2 * line) if above else (box[0] + 4 * line, box[1] + 4 * line),
             labels[number] if labels else str(number),
+            anchor="lb" if above else "la",
             fill="white",
             font_size=10 * line,
             stroke_fill="black",

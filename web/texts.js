@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { addPanel } from "./panel.js";
+import "./results.js"; // first, so that the texts stand below the cards
 
 app.registerExtension({
     name: "HyperLoRA.texts",

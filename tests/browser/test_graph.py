@@ -140,3 +140,20 @@ def test_every_input_and_output_says_what_it_is(server):
         assert bool(info["search_aliases"]) != bool(info.get("deprecated")), "search offers our own nodes"
         for name, spec in (info["input"]["required"] | info["input"].get("optional", {})).items():
             assert spec[1].get("tooltip"), f"{node}: {name}"
+
+
+def test_a_help_page_is_read_beside_the_graph_with_its_picture(page, tmp_path):
+    small(page, "portrait_simple")
+    page.page.evaluate(
+        """() => {
+            const { app } = window, stores = document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia;
+            app.canvas.selectItems([app.rootGraph.nodes.find((node) => node.type === "HyperLoRAPortrait")]);
+            stores._s.get("rightSidePanel").openPanel("info");
+        }"""
+    )
+    page.page.get_by_text("What goes wrong").wait_for(timeout=10_000)
+    picture = page.page.locator("img[src*='docs/img/HyperLoRAPortrait']")
+    picture.wait_for(timeout=10_000)
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 400
+    page.page.screenshot(path=str(tmp_path / "help.png"))
+    assert page.errors == []
