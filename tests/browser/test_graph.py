@@ -146,9 +146,9 @@ def test_a_help_page_is_read_beside_the_graph_with_its_picture(page, tmp_path):
     small(page, "portrait_simple")
     page.page.evaluate(
         """() => {
-            const { app } = window, stores = document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia;
+            const { app } = window, vue = document.querySelector("#vue-app").__vue_app__;
             app.canvas.selectItems([app.rootGraph.nodes.find((node) => node.type === "HyperLoRAPortrait")]);
-            stores._s.get("rightSidePanel").openPanel("info");
+            vue.config.globalProperties.$pinia._s.get("rightSidePanel").openPanel("info");
         }"""
     )
     page.page.get_by_text("What goes wrong").wait_for(timeout=10_000)
