@@ -6,7 +6,7 @@
 #                 an hour, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
-# make templates  the graph editor's example workflows, anew from example_workflows/api
+# make templates  the graph editor's example workflows and blueprints, anew from example_workflows/api
 # make help-pictures  the nodes' pictures in web/docs/img, taken in Chromium
 # make locales    ComfyUI's language files, anew from the nodes, web/ and locales/<language>/words.json
 # make lock       resolve requirements-dev.in into requirements.lock
@@ -85,6 +85,7 @@ browser:
 
 templates: browser $(ENV)/.ready
 	@$(PY) -m demo.templates
+	$(PY) -m demo.blueprints
 
 help-pictures: browser $(ENV)/.ready
 	@$(PY) -m demo.help_pictures

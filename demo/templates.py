@@ -313,13 +313,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
         with ComfyServer(base, real_names(base / "real_names")) as server:
-            for photo in ("photo.png", "photo1.png", "photo2.png", "photo3.png", "pose.png"):
-                server.upload(_silhouette(base / photo))
+            photos_that_stand_for(server, base)
             for name in names:
                 with front_end(server, size=(3200, 1740)) as page:  # a fresh one: nodes keep the pictures of old ones
                     write_template(page, name, workflows.FOLDER)
                 logging.info("example_workflows/%s.json", name)
     return 0
+
+
+def photos_that_stand_for(server: ComfyServer, folder: Path) -> None:
+    """Give a server a picture under each of the names of photos that the workflows use."""
+    for photo in ("photo.png", "photo1.png", "photo2.png", "photo3.png", "pose.png"):
+        server.upload(_silhouette(folder / photo))
 
 
 def _silhouette(path: Path) -> Path:
