@@ -9,6 +9,7 @@
 # make templates  the graph editor's example workflows and blueprints, anew from example_workflows/api
 # make help-pictures  the nodes' pictures in web/docs/img, taken in Chromium
 # make locales    ComfyUI's language files, anew from the nodes, web/ and locales/<language>/words.json
+# make package    what the Comfy Registry and pip take, checked by comfy-cli, into dist/
 # make lock       resolve requirements-dev.in into requirements.lock
 #
 # All of it lies outside the checkout, in $XDG_CACHE_HOME/comfyui-hyperlora. Nothing is installed into the system but
@@ -30,7 +31,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait test test-all bench lint browser templates help-pictures locales lock
+.PHONY: help env portrait test test-all bench lint browser templates help-pictures locales package lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -92,6 +93,20 @@ help-pictures: browser $(ENV)/.ready
 
 locales: $(ENV)/.ready
 	@$(PY) -m demo.locales
+
+# comfy-cli has no place in the environment: its packages are many. It sends no statistics from here.
+package:
+	@tools=$$(mktemp -d)
+	trap 'rm -rf "$$tools"' EXIT
+	$(PYTHON) -m venv $$tools/env
+	$$tools/env/bin/python -m pip install --quiet --disable-pip-version-check comfy-cli==1.23.0 build==1.3.0
+	export HOME=$$tools DO_NOT_TRACK=1
+	$$tools/env/bin/comfy --skip-prompt --no-enable-telemetry node validate
+	$$tools/env/bin/comfy --skip-prompt --no-enable-telemetry node pack
+	mkdir -p dist
+	mv node.zip dist/
+	$$tools/env/bin/python -m build --outdir dist . > $$tools/build.log || { tail -n 30 $$tools/build.log; exit 1; }
+	ls -l dist
 
 lock:
 	@tools=$$(mktemp -d)

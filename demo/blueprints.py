@@ -27,8 +27,8 @@ BLUEPRINTS: dict[str, dict[str, str]] = {
     },
     "HyperLoRA Portrait in Steps": {
         "template": "portrait_steps",
-        "description": "A photo of a person in, a portrait and the person's LoRA out; inside are all single steps, with "
-        "the face to be picked. Begin the prompt with the trigger words.",
+        "description": "A photo of a person in, a portrait and the person's LoRA out; inside are all single steps, "
+        "with the face to be picked. Begin the prompt with the trigger words.",
         "weighed": "HyperLoRA Generate LoRA",
     },
 }
@@ -68,8 +68,12 @@ _CONVERT = """([name, description, widgets]) => {
     node.setSize([340, node.computeSize()[1]]);
     const { nodes, subgraphs } = app.canvas._serializeItems([node]);
     return {
-        revision: 0, last_node_id: node.id, last_link_id: 0, nodes, links: [], version: 0.4, definitions: { subgraphs },
-        extra: { BlueprintDescription: description, BlueprintSearchAliases: ["hyperlora", "face", "identity", "portrait"] },
+        revision: 0, last_node_id: node.id, last_link_id: 0, nodes, links: [], version: 0.4,
+        definitions: { subgraphs },
+        extra: {
+            BlueprintDescription: description,
+            BlueprintSearchAliases: ["hyperlora", "face", "identity", "portrait"],
+        },
     };
 }"""
 
@@ -83,7 +87,9 @@ def blueprint(page: FrontEnd, name: str) -> dict[str, Any]:
     """
     plan = BLUEPRINTS[name]
     page.load(template(plan["template"]))
-    made = page.page.evaluate(_CONVERT, [name, plan["description"], [(plan["weighed"], "id_weight", "id_weight"), *_WIDGETS]])
+    made = page.page.evaluate(
+        _CONVERT, [name, plan["description"], [(plan["weighed"], "id_weight", "id_weight"), *_WIDGETS]]
+    )
     (subgraph,) = made["definitions"]["subgraphs"]
     subgraph["category"] = "HyperLoRA"
     known = str(uuid.uuid5(uuid.NAMESPACE_URL, f"hyperlora/{name}"))  # the same whenever it is made

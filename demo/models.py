@@ -25,11 +25,21 @@ from . import face_pack as faces
 from . import sdxl
 from .cache import SetupError, build_once, recipe_hash
 from .comfyui import comfyui
+from .workflows import Workflow
 
 HYPER_LORA = "hyperlora_demo"
 CLIP_VISION = "hyperlora_demo_clip.safetensors"
 STYLE_LORA = "hyperlora_demo_style.safetensors"
 IDENTITY = "hyperlora_demo_person.safetensors"
+
+STAND_INS = {
+    "ckpt_name": ("checkpoints", sdxl.CHECKPOINT),
+    "control_net_name": ("controlnet", sdxl.CONTROLNET),
+    "lora_name": ("loras", STYLE_LORA),
+    "model": ("hyper_lora", HYPER_LORA),
+    "identity_name": ("hyper_lora/identities", IDENTITY),
+}
+"""For each input of a workflow that names a model: the folder below ``models``, and the demo model there."""
 
 _WIDTH, _TEXT = 320, 2048
 _RANK, _BASE_RANK = 8, 4
@@ -44,6 +54,20 @@ ATTENTIONS = [
     for kind in ("attn1", "attn2")
 ]
 """The attentions of the demo UNet, by their diffusers paths."""
+
+
+def with_demo_models(workflow: Workflow) -> Workflow:
+    """A workflow in the API format with the demo models in place of those that it names."""
+    return {
+        number: node
+        | {
+            "inputs": {
+                name: STAND_INS[name][1] if name in STAND_INS and isinstance(value, str) else value
+                for name, value in node["inputs"].items()
+            }
+        }
+        for number, node in workflow.items()
+    }
 
 
 def demo_models() -> Path:

@@ -9,10 +9,13 @@ import logging
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
-from . import models, sdxl, workflows
+from hyperlora_core.downloads import CATALOGUE
+
+from . import models, workflows
 from .browser import FrontEnd, front_end
 from .server import ComfyServer
 
@@ -26,6 +29,9 @@ MODELS = """
   ([get it](https://huggingface.co/openai/clip-vit-large-patch14))
 - antelopev2: its *.onnx* files, in *models/insightface/models/antelopev2*
 - an SDXL checkpoint: RealVisXL 4.0 works best
+
+The menu's **HyperLoRA › HyperLoRA models** says what is missing, and fetches it. The picture in the list of templates
+is a drawing of this graph, not a result.
 """
 
 STEPS = """
@@ -54,8 +60,8 @@ a HyperLoRA with Base parts, which the released ones do not have.
 {MODELS}""",
     "portrait_controlnet_lora": f"""# With ControlNet and another LoRA
 
-Lines of a second picture say where everything is, another LoRA how it is drawn, HyperLoRA who it is. LoRAs may stand
-before or after it: the picture is the same.
+Lines of a second picture say where everything is, another LoRA how it is drawn (here SDXL's own example), HyperLoRA who
+it is. LoRAs may stand before or after it: the picture is the same.
 {MODELS}""",
     "identity_save": f"""# Keep a person
 
@@ -133,6 +139,24 @@ A LoRA that **HyperLoRA Save LoRA** wrote is an ordinary SDXL LoRA: it needs no 
 
 Begin the prompt with the trigger words: **fcsks fxhks fhyks,**
 """,
+}
+
+_HUB = "https://huggingface.co"
+# Where ComfyUI's editor and other tools find the models that are chosen: file -> its place on the hub, its folder.
+_FILES = {
+    "RealVisXL_V4.0.safetensors": ("SG161222/RealVisXL_V4.0/resolve/main/RealVisXL_V4.0.safetensors", "checkpoints"),
+    "sd_xl_offset_example-lora_1.0.safetensors": (
+        "stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_offset_example-lora_1.0.safetensors",
+        "loras",
+    ),
+    "controlnet-canny-sdxl-1.0.safetensors": (
+        "diffusers/controlnet-canny-sdxl-1.0/resolve/main/diffusion_pytorch_model.fp16.safetensors",
+        "controlnet",
+    ),
+    "instantid_controlnet.safetensors": (
+        "InstantX/InstantID/resolve/main/ControlNetModel/diffusion_pytorch_model.safetensors",
+        "controlnet",
+    ),
 }
 
 SIDES = (
@@ -275,7 +299,11 @@ def write_template(page: FrontEnd, name: str, folder: Path) -> None:
     page.load_api(workflows.load(name), name)
     page.page.evaluate(_LAY_OUT, [COLUMNS, SIZES, NOTES[name]])
     page.page.wait_for_timeout(500)
-    (folder / f"{name}.json").write_text(json.dumps(page.workflow(), indent=1) + "\n")
+    workflow = page.workflow()
+    for node in workflow["nodes"]:
+        if models_of_it := named_models(node):
+            node["properties"]["models"] = models_of_it
+    (folder / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
     with tempfile.TemporaryDirectory() as temporary:
         shot = Path(temporary) / "shot.png"
         page.picture(shot)
@@ -284,23 +312,37 @@ def write_template(page: FrontEnd, name: str, folder: Path) -> None:
         picture.save(folder / f"{name}.jpg", quality=80, optimize=True)
 
 
+def named_models(node: dict[str, Any]) -> list[dict[str, str]]:
+    """A node's ``properties.models``: what it loads, with the addresses; a HyperLoRA is several files.
+
+    Args:
+        node: as a workflow in the UI format has it.
+    """
+    values = node.get("widgets_values") or []
+    found = [
+        {"name": name, "url": f"{_HUB}/{path}", "directory": folder}
+        for name, (path, folder) in _FILES.items()
+        if name in values
+    ]
+    if node["type"] == "HyperLoRALoadModel":
+        bundles = [bundle for bundle in CATALOGUE if bundle.folder in values or bundle.name in ("clip", "faces")]
+        for file in (file for bundle in bundles for file in bundle.files):
+            folder, _, name = file.place.rpartition("/")
+            entry = {"name": name, "url": f"{_HUB}/{file.repo}/resolve/main/{file.path}", "directory": folder}
+            found.append(entry | ({"hash": file.sha256, "hash_type": "SHA256"} if file.sha256 else {}))
+    return found
+
+
 def real_names(folder: Path) -> Path:
     """Fill a ``models`` folder with the demo models under the names that the example workflows use."""
     demo = models.demo_models()
-    stand_ins = {
-        "ckpt_name": Path("checkpoints", sdxl.CHECKPOINT),
-        "control_net_name": Path("controlnet", sdxl.CONTROLNET),
-        "lora_name": Path("loras", models.STYLE_LORA),
-        "model": Path("hyper_lora", models.HYPER_LORA),
-        "identity_name": Path("hyper_lora", "identities", models.IDENTITY),
-    }
     for path in (workflows.FOLDER / "api").glob("*.json"):
         for node in workflows.load(path.stem).values():
-            for field in stand_ins.keys() & node["inputs"].keys():
-                name, stand_in = node["inputs"][field], stand_ins[field]
-                if isinstance(name, str) and not (folder / stand_in.parent / name).exists():
-                    (folder / stand_in.parent).mkdir(parents=True, exist_ok=True)
-                    (folder / stand_in.parent / name).symlink_to(demo / stand_in)
+            for field in models.STAND_INS.keys() & node["inputs"].keys():
+                name, (place, stand_in) = node["inputs"][field], models.STAND_INS[field]
+                if isinstance(name, str) and not (folder / place / name).exists():
+                    (folder / place).mkdir(parents=True, exist_ok=True)
+                    (folder / place / name).symlink_to(demo / place / stand_in)
     for key in ("clip_vision", "insightface"):
         (folder / key).symlink_to(demo / key)
     return folder

@@ -1,5 +1,5 @@
-// What an artist would find out only from a bad picture, said on the node before it runs: a prompt without the trigger
-// words, which a button inserts, and a base model that is known not to work.
+// What an artist would find out only from an error or a bad picture, said on the node before it runs: a prompt without
+// the trigger words, which a button inserts; a base model that is known not to work; a HyperLoRA that is not there.
 
 import { app } from "../../scripts/app.js";
 import { about } from "./about.js";
@@ -16,6 +16,7 @@ const APPLIED_BY = [
     "HyperLoRAPersonForPrompt",
     "HyperLoRAApplyLoRA",
 ];
+const LOADERS = ["HyperLoRALoadModel", "HyperLoRALoader", "HyperLoRAUniLoader"];
 const TEXTS = ["text", "text_g"];
 
 const slotOf = (node, name) => node.inputs?.findIndex((input) => input.name === name) ?? -1;
@@ -71,17 +72,31 @@ function unfitModel(node) {
     return null;
 }
 
+function line(text, label, click) {
+    const button = element("button", { type: "button", textContent: label });
+    button.addEventListener("click", click);
+    return element("div", { className: "hyperlora-line" }, element("span", { textContent: text }), button);
+}
+
+function lackingModel(node) {
+    const widget = node.widgets?.find((each) => each.name === "model");
+    if (!widget || widget.options?.values?.includes(widget.value)) return [];
+    const text = say("warnings.missing", "There is no HyperLoRA of this name.");
+    const open = () => app.extensionManager.command.execute("HyperLoRA.Models");
+    return [line(text, say("models.title", "HyperLoRA models"), open)];
+}
+
 function lines(node) {
+    if (LOADERS.includes(node.comfyClass)) return lackingModel(node);
     const found = prompts(node), unfit = unfitModel(node), made = [];
     if (lacksTriggerWords(found)) {
         const text = say("warnings.trigger", "The prompt lacks the trigger words: {words}", { words: about.trigger_words });
-        const insert = element("button", { type: "button", textContent: say("warnings.insert", "Insert") });
-        insert.addEventListener("click", () => {
+        const insert = () => {
             const [encoder, widget] = found[0];
             change(app, encoder, widget, `${about.trigger_words}, ${widget.value}`);
             look(node);
-        });
-        made.push(element("div", { className: "hyperlora-line" }, element("span", { textContent: text }), insert));
+        };
+        made.push(line(text, say("warnings.insert", "Insert"), insert));
     }
     if (unfit) {
         const text = say("warnings.unfit", "{file} is known not to work with the released HyperLoRA.", { file: unfit });
@@ -112,7 +127,7 @@ function look(node) {
 app.registerExtension({
     name: "HyperLoRA.warnings",
     nodeCreated(node) {
-        if (!APPLIED_BY.includes(node.comfyClass)) return;
+        if (![...APPLIED_BY, ...LOADERS].includes(node.comfyClass)) return;
         const ends = [everyTick(() => look(node)), onWords(() => look(node))];
         const { onRemoved } = node;
         node.onRemoved = function () {

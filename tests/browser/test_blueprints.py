@@ -53,7 +53,9 @@ def test_a_blueprint_is_found_and_runs(either_page, server, name, tmp_path):
     page.page.wait_for_function("name => window.app.rootGraph.nodes.some((node) => node.title === name)", arg=name)
     page.page.mouse.click(1000, 800)
     shown = page.page.evaluate(_JOIN, name)
-    assert {"prompt", "negative_prompt", "id_weight", "width", "height", "seed", "ckpt_name", "hyper_lora"} <= set(shown)
+    assert {"prompt", "negative_prompt", "id_weight", "width", "height", "seed", "ckpt_name", "hyper_lora"} <= set(
+        shown
+    )
 
     prompt = page.prompt()
     values = json.dumps(prompt)

@@ -183,3 +183,21 @@ def test_a_prompt_without_the_trigger_words_is_said_and_mended(either_page, tmp_
     page.set_widgets({"CheckpointLoaderSimple": {"ckpt_name": "arienmixxlAsian_v40.safetensors"}})
     warnings.get_by_text("arienmixxlAsian_v40.safetensors is known not to work").wait_for(timeout=10_000)
     assert page.errors == []
+
+
+def test_a_checkpoint_that_is_not_there_leads_to_the_dialog_of_models(either_page, tmp_path):
+    page = either_page
+    absent = template("portrait_simple")
+    loader = next(node for node in absent["nodes"] if node["type"] == "HyperLoRALoadModel")
+    loader["widgets_values"][0] = "sdxl_hyper_id_lora_v1_edit"
+    page.load(absent)
+    page.show("HyperLoRALoadModel")
+    warnings = page.page.locator(".hyperlora-warnings")
+    warnings.get_by_text("There is no HyperLoRA of this name.").wait_for(timeout=10_000)
+    page.picture(tmp_path / "absent.png")
+    warnings.get_by_role("button", name="HyperLoRA models").click()
+    page.page.get_by_role("dialog").get_by_text("HyperLoRA, edit").first.wait_for(timeout=10_000)
+    page.page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.set_widgets({"HyperLoRALoadModel": {"model": "sdxl_hyper_id_lora_v1_fidelity"}})
+    warnings.wait_for(state="detached", timeout=10_000)
+    assert page.errors == []

@@ -138,18 +138,13 @@ def small(uploaded) -> Callable[..., workflows.Workflow]:
 
     def make(name: str, photo: str = "obama", **values: dict[str, object]) -> workflows.Workflow:
         demo_values: dict[str, dict[str, object]] = {
-            "CheckpointLoaderSimple": {"ckpt_name": sdxl.CHECKPOINT},
-            "HyperLoRALoadModel": {"model": demo.HYPER_LORA},
-            "ControlNetLoader": {"control_net_name": sdxl.CONTROLNET},
-            "LoraLoaderModelOnly": {"lora_name": demo.STYLE_LORA},
             "LoadImage": {"image": uploaded[photo]},
-            "HyperLoRALoadIdentity": {"identity_name": demo.IDENTITY},
             "EmptyLatentImage": {"width": 128, "height": 128},
             "KSampler": {"steps": 2},
         }
         for node_id, inputs in values.items():
             demo_values[node_id] = demo_values.get(node_id, {}) | inputs
-        return workflows.fill(workflows.load(name), demo_values)
+        return workflows.fill(demo.with_demo_models(workflows.load(name)), demo_values)
 
     return make
 
