@@ -237,8 +237,10 @@ class HyperLoRALoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str | None = None, face_model: str | None = None, **_: object) -> object:
-        return stamp_of_models(model, FACE_MODEL if face_model == AUTO else face_model)
+    def fingerprint_inputs(
+        cls, model: str | None = None, face_model: str | None = None, provider: str = AUTO, **_: object
+    ) -> object:
+        return stamp_of_models(model, FACE_MODEL if face_model == AUTO else face_model), _provider(provider)
 
     @classmethod
     def execute(

@@ -9,6 +9,7 @@ import { sourceOf, sourcesOf, valueOf } from "./sources.js";
 import { everyTick } from "./tick.js";
 
 const LOADERS = ["LoadImage", "LoadImageOutput"];
+const AGAIN = 4000; // milliseconds after which a question that failed is asked again: servers and files come back
 
 /** The files and face models that the picker asks the server about; null where the photos are known to no one yet. */
 function wanted(node) {
@@ -58,6 +59,7 @@ class Picker {
         this.store = store;
         this.photos = []; // as the server describes them
         this.asked = undefined; // what the photos answer
+        this.failed = 0; // when the last question did
         this.note = "";
         this.panel = addPanel(node, "faces", 200);
         this.panel.addEventListener("keydown", (event) => this.move(event));
@@ -69,22 +71,26 @@ class Picker {
         this.ends.forEach((end) => end());
     }
 
-    /** Ask anew if other files are connected than those that are shown. */
+    /** Ask anew if other files are connected than those that are shown, or if there was no answer. */
     async look() {
         if (!this.node.graph) return;
         const questions = wanted(this.node), asked = JSON.stringify(questions);
-        if (asked === this.asked) return;
+        const again = asked === this.asked;
+        if (again && !(this.failed && performance.now() - this.failed > AGAIN)) return;
         this.asked = asked;
+        this.failed = 0;
         if (questions === null) {
             this.show(this.executed ?? [], "");
             return;
         }
-        this.show([], say("faces.looking", "Looking for faces …"));
+        if (!again) this.show([], say("faces.looking", "Looking for faces …"));
         try {
             const photos = (await Promise.all(questions.map(ask))).flat();
             if (asked === this.asked) this.show(photos, "");
         } catch (error) {
-            if (asked === this.asked) this.show([], error.message);
+            if (asked !== this.asked) return;
+            this.failed = performance.now();
+            this.show([], error.message);
         }
     }
 

@@ -39,7 +39,7 @@ function progress() {
     const bar = element("progress", { max: 100, value: share, ariaLabel: say("models.progress", "Downloaded") });
     const name = file.split("/").at(-1);
     const text = total ? `${name}: ${share} % (${done >> 20} / ${total >> 20} MB)` : say("models.asking", "Asking the hub …");
-    const stop = button(say("models.stop", "Stop"), () => post("/hyperlora/download/stop", {}));
+    const stop = button(say("models.stop", "Stop"), () => post("/hyperlora/download/stop", {}).catch(() => draw()));
     return element("div", { className: "hyperlora-line" }, bar, element("span", { textContent: text }), stop);
 }
 
@@ -77,11 +77,15 @@ function section(model) {
 
 async function draw() {
     if (!dialog?.open) return;
-    const response = await api.fetchApi("/hyperlora/models");
-    if (!response.ok) return;
-    const answer = await response.json();
-    download = answer.download;
-    body.replaceChildren(...answer.models.map(section));
+    try {
+        const response = await api.fetchApi("/hyperlora/models");
+        if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+        const answer = await response.json();
+        download = answer.download;
+        body.replaceChildren(...answer.models.map(section));
+    } catch (error) {
+        body.replaceChildren(element("p", { className: "hyperlora-warning", textContent: error.message }));
+    }
 }
 
 function open() {
@@ -105,6 +109,7 @@ app.registerExtension({
     commands: [{ id: "HyperLoRA.Models", label: "HyperLoRA models", icon: "pi pi-download", function: open }],
     menuCommands: [{ path: ["HyperLoRA"], commands: ["HyperLoRA.Models"] }],
     setup() {
+        api.addEventListener("reconnected", draw);
         api.addEventListener("hyperlora.download", ({ detail }) => {
             const began = detail.running !== download.running || detail.name !== download.name;
             download = detail;

@@ -7,8 +7,8 @@ let words = {};
 const listeners = new Set();
 
 async function load(language) {
-    const response = await api.fetchApi("/i18n");
-    words = (response.ok ? await response.json() : {})[language]?.hyperlora ?? {};
+    const response = await api.fetchApi("/i18n").catch(() => null); // without them it is English
+    words = (response?.ok ? await response.json() : {})[language]?.hyperlora ?? {};
     listeners.forEach((listener) => listener());
 }
 

@@ -201,3 +201,29 @@ def test_a_checkpoint_that_is_not_there_leads_to_the_dialog_of_models(either_pag
     page.set_widgets({"HyperLoRALoadModel": {"model": "sdxl_hyper_id_lora_v1_fidelity"}})
     warnings.wait_for(state="detached", timeout=10_000)
     assert page.errors == []
+
+
+def test_a_connection_that_breaks_is_said_and_what_was_asked_comes_with_it(either_page, server, photos):
+    page = either_page
+    with_group(page, server, photos)
+    faces, status = page.page.locator(f"{PICKER} .hyperlora-face"), page.page.locator(f"{PICKER} [role=status]")
+    faces.nth(1).click()
+    before = picks(page)
+    page.page.context.set_offline(True)
+    server.upload(photos["biden"], "other.jpg")
+    page.set_widgets({"LoadImage": {"image": "other.jpg"}})
+    status.get_by_text("Failed to fetch").wait_for(timeout=20_000)
+    page.page.evaluate("() => window.app.extensionManager.command.execute('HyperLoRA.Models')")
+    page.page.get_by_role("dialog").get_by_text("Failed to fetch").wait_for(timeout=20_000)
+    page.page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    assert picks(page) == before, "nothing is lost"
+
+    page.page.context.set_offline(False)
+    page.page.wait_for_function(
+        "faces => document.querySelectorAll(faces).length === 1", arg=f"{PICKER} .hyperlora-face", timeout=30_000
+    )
+    page.set_widgets({"LoadImage": {"image": "group.jpg"}})
+    faces.nth(5).wait_for(timeout=30_000)
+    assert picks(page) == before and status.inner_text() == "Picked: 1"
+    ours = [error for error in page.errors if "ERR_INTERNET_DISCONNECTED" not in error and "WebSocket" not in error]
+    assert ours == []
