@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from hyperlora_core.downloads import CATALOGUE
 
@@ -256,7 +256,7 @@ SIZES = {
     "SaveImage": (460, 540),
 }
 
-_LAY_OUT = """([columns, sizes, note]) => {
+_LAY_OUT = """([columns, sizes]) => {
     const graph = window.app.rootGraph, gap = 40, title = 60;  // with room for badges below a node
     const grow = node => {
         const least = sizes[node.type] ?? [0, 0], own = node.computeSize();
@@ -279,12 +279,15 @@ _LAY_OUT = """([columns, sizes, note]) => {
         graph.add(group);
         x += width + 2 * gap;
     }
+}"""
+
+_ADD_NOTE = """(note) => {
     const text = window.LiteGraph.createNode("MarkdownNote");
-    graph.add(text);
+    window.app.rootGraph.add(text);
     text.title = "Read me";
     text.widgets[0].value = note;
     text.setSize([900, 80 + 14 * note.split("\\n").length]);
-    text.pos = [0, -text.size[1] - 3 * title];
+    text.pos = [0, -text.size[1] - 180];
 }"""
 
 
@@ -297,19 +300,33 @@ def write_template(page: FrontEnd, name: str, folder: Path) -> None:
         folder: where to.
     """
     page.load_api(workflows.load(name), name)
-    page.page.evaluate(_LAY_OUT, [COLUMNS, SIZES, NOTES[name]])
+    page.page.evaluate(_LAY_OUT, [COLUMNS, SIZES])
+    page.page.wait_for_timeout(500)
+    with tempfile.TemporaryDirectory() as temporary:
+        shot = Path(temporary) / "shot.png"
+        page.picture(shot)
+        thumbnail(NOTES[name].partition("\n")[0].lstrip("# "), Image.open(shot)).save(
+            folder / f"{name}.jpg", quality=80, optimize=True
+        )
+    page.page.evaluate(_ADD_NOTE, NOTES[name])
     page.page.wait_for_timeout(500)
     workflow = page.workflow()
     for node in workflow["nodes"]:
         if models_of_it := named_models(node):
             node["properties"]["models"] = models_of_it
     (folder / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
-    with tempfile.TemporaryDirectory() as temporary:
-        shot = Path(temporary) / "shot.png"
-        page.picture(shot)
-        picture = Image.open(shot).convert("RGB")
-        picture.thumbnail((960, 960))
-        picture.save(folder / f"{name}.jpg", quality=80, optimize=True)
+
+
+def thumbnail(title: str, graph: Image.Image) -> Image.Image:
+    """A template's picture in the list: what it is for, in letters that are read at a small size, and its graph."""
+    made = Image.new("RGB", (960, 600), "#161b22")
+    draw = ImageDraw.Draw(made)
+    size = next(size for size in range(96, 20, -2) if draw.textlength(title, font_size=size) <= 880)
+    draw.text((40, 100), title, fill="white", font_size=size, anchor="lm")
+    graph = ImageOps.contain(graph.convert("RGB"), (940, 360))
+    made.paste(graph, ((960 - graph.width) // 2, 190 + (360 - graph.height) // 2))
+    draw.text((40, 578), "a drawing of the graph", fill="#9fb3c4", font_size=28, anchor="lm")
+    return made
 
 
 def named_models(node: dict[str, Any]) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import (
     about,
     cache,
+    cards,
     downloads,
     faces,
     folders,
@@ -36,6 +37,7 @@ class HyperLoRAExtension(ComfyExtension):
         neighbours.look_out()
         picker.answer_the_picker()
         about.answer_about()
+        cards.answer_cards()
         downloads.answer_downloads()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -1,30 +1,73 @@
 """What nodes show of their results; ``web/results.js`` draws it."""
 
+import asyncio
+import base64
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
+from aiohttp import web
 from comfy_api.latest import io, ui
 from PIL import Image
+from server import PromptServer
 
+from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.identity import Identity, describe
+from ..hyperlora_core.identity_file import load_identity
 from ..hyperlora_core.mixing import mean_agreement
 from ..hyperlora_core.photos import to_images
+from .folders import IDENTITIES, kept_file
+from .origin import check_origin
 
 
 def identity_card(identity: Identity, cls: type[io.ComfyNode]) -> dict[str, Any]:
     """Whom an identity is: a thumbnail, how many photos, how they agree, which parts, which HyperLoRA."""
-    parts = [name for name, rows in (("ID", identity.id_rows), ("Base", identity.base_rows)) if rows is not None]
-    if not parts:
+    facts = _facts(identity)
+    if not facts["parts"]:
         return {}
+    thumbnail = saved_preview(identity.thumbnail, cls) if identity.thumbnail is not None else None
+    return {"hyperlora_identity": [{"thumbnail": thumbnail, **facts}]}
+
+
+def answer_cards() -> None:
+    """Answer ``POST /hyperlora/identity``: the card of a file, before anything has run."""
+    server = getattr(PromptServer, "instance", None)
+    if server is None:  # a tool that lists nodes, without a server
+        return
+
+    @server.routes.post("/hyperlora/identity")
+    async def answer(request: web.Request) -> web.Response:
+        check_origin(request)
+        try:
+            name = str((await request.json())["name"])
+            return web.json_response(await asyncio.to_thread(_card_of_file, name))
+        except HyperLoRAError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        except (ValueError, TypeError, KeyError):
+            return web.json_response({"error": '{"name": ...} was expected'}, status=400)
+
+
+def _card_of_file(name: str) -> dict[str, Any]:
+    identity = load_identity(kept_file(IDENTITIES, name))
+    return {"thumbnail": _inline(identity.thumbnail) if identity.thumbnail is not None else None, **_facts(identity)}
+
+
+def _facts(identity: Identity) -> dict[str, Any]:
+    parts = [name for name, rows in (("ID", identity.id_rows), ("Base", identity.base_rows)) if rows is not None]
     agreements = mean_agreement(identity.embeds) if identity.embeds is not None and len(identity.embeds) > 1 else []
-    card = {
-        "thumbnail": saved_preview(identity.thumbnail, cls) if identity.thumbnail is not None else None,
+    return {
         "photos": identity.refs or len(identity.base_photos),
         "checkpoint": describe(identity.checkpoint),
         "agreement": round(sum(agreements) / len(agreements), 3) if agreements else None,
         "parts": " + ".join(parts),
     }
-    return {"hyperlora_identity": [card]}
+
+
+def _inline(picture: Image.Image) -> str:
+    """A picture as an address of its own."""
+    file = BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def saved_preview(picture: Image.Image, cls: type[io.ComfyNode]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.files import Stamp, stamp
 from ..hyperlora_core.layout import MODULES_JSON, PARTS
 
@@ -65,6 +66,21 @@ def kept_files(kind: str) -> dict[str, Path]:
             if not path.name.startswith("."):
                 found.setdefault(_slashes(str(path.relative_to(folder))), path)
     return found
+
+
+def kept_file(kind: str, name: str) -> Path:
+    """The file of a kind by its name.
+
+    Raises:
+        HyperLoRAError: there is none; those that are there are named.
+    """
+    files = kept_files(kind)
+    if name not in files:
+        raise HyperLoRAError(
+            f"{name!r} is in none of: {', '.join(map(str, keeping_folders(kind)))}. Found there: "
+            f"{', '.join(files) or 'nothing'}"
+        )
+    return files[name]
 
 
 def clip_files() -> dict[str, Path]:

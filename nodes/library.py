@@ -9,13 +9,12 @@ import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
-from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.files import stamp
 from ..hyperlora_core.identity_file import load_identity, save_identity
 from ..hyperlora_core.photos import to_images
 from ..hyperlora_core.slider import Slider
 from .cards import identity_card
-from .folders import IDENTITIES, SLIDERS, keeping_folder, keeping_folders, kept_files
+from .folders import IDENTITIES, SLIDERS, keeping_folder, kept_file, kept_files
 from .progress import Remarks
 from .sockets import CATEGORY, IdentitySocket, SliderSocket
 
@@ -42,16 +41,6 @@ def _save(
     write(path)
     shown = os.path.relpath(path, root).replace(os.sep, "/")
     return io.NodeOutput(shown, ui={"text": [str(path)], **(card or {})})
-
-
-def _file(kind: str, name: str) -> Path:
-    files = kept_files(kind)
-    if name not in files:
-        raise HyperLoRAError(
-            f"{name!r} is in none of: {', '.join(map(str, keeping_folders(kind)))}. Found there: "
-            f"{', '.join(files) or 'nothing'}"
-        )
-    return files[name]
 
 
 def _file_stamp(kind: str, name: str | None) -> object:
@@ -120,7 +109,7 @@ class HyperLoRALoadIdentity(io.ComfyNode):
 
     @classmethod
     def execute(cls, identity_name: str) -> io.NodeOutput:
-        identity = load_identity(_file(IDENTITIES, identity_name))
+        identity = load_identity(kept_file(IDENTITIES, identity_name))
         card, nothing = identity_card(identity, cls), ExecutionBlocker(None)
         picture = to_images([identity.thumbnail]) if identity.thumbnail is not None else nothing
         return io.NodeOutput(identity, picture, ui=card)
@@ -174,4 +163,4 @@ class HyperLoRALoadSlider(io.ComfyNode):
 
     @classmethod
     def execute(cls, slider_name: str) -> io.NodeOutput:
-        return io.NodeOutput(Slider.load(_file(SLIDERS, slider_name)))
+        return io.NodeOutput(Slider.load(kept_file(SLIDERS, slider_name)))

@@ -1,10 +1,11 @@
-// What a run found out, on its node: whom an identity is, the best likeness, where each region is, and, while a node
-// works, at what it is.
+// What a run found out, on its node: whom an identity is (a kept one before any run), the best likeness, where each region
+// is, and, while a node works, at what it is.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { addPanel, element } from "./panel.js";
 import { say } from "./say.js";
+import { everyTick } from "./tick.js";
 
 const STAGES = {
     faces: "Looking for faces …",
@@ -15,7 +16,7 @@ const STAGES = {
     refine: "Drawing face {n} again …",
 };
 
-const address = (image) => api.apiURL(`/view?${new URLSearchParams(image)}`);
+const address = (image) => (typeof image === "string" ? image : api.apiURL(`/view?${new URLSearchParams(image)}`));
 
 /** The node that the server means: "2:1" is node 1 in the subgraph that node 2 is. */
 function nodeOf(path) {
@@ -41,6 +42,33 @@ function identityCard({ thumbnail, photos, checkpoint, agreement, parts }) {
 
 function regionsCard(image) {
     return [element("img", { src: address(image), alt: say("regions.alt", "Where each person is") })];
+}
+
+/** The card of a kept identity, by its file's name. */
+async function keptCard(name) {
+    const response = await api.fetchApi("/hyperlora/identity", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ name }),
+    });
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) throw new Error(answer.error ?? `${response.status} ${response.statusText}`);
+    return identityCard(answer);
+}
+
+/** Show whom a node's file is, whenever another one is chosen. */
+function followFile(node, show) {
+    const widget = node.widgets.find((each) => each.name === "identity_name");
+    let shown = null;
+    return everyTick(async () => {
+        const name = widget.value;
+        if (!node.graph || name === shown || !widget.options.values.includes(name)) return;
+        shown = name;
+        const children = await keptCard(name).catch(({ message }) => [
+            element("p", { className: "hyperlora-warning", textContent: message }),
+        ]);
+        if (name === shown) show("card", 96, children);
+    });
 }
 
 function setBadge(node, key, text) {
@@ -72,12 +100,19 @@ app.registerExtension({
     },
     nodeCreated(node) {
         if (!node.comfyClass?.startsWith("HyperLoRA")) return;
-        const { onExecuted } = node;
+        const { onExecuted, onRemoved } = node;
         const panels = {};
         const show = (name, height, children) => {
             panels[name] ??= addPanel(node, name, height);
             panels[name].replaceChildren(...children);
         };
+        if (node.comfyClass === "HyperLoRALoadIdentity") {
+            const end = followFile(node, show);
+            node.onRemoved = function () {
+                onRemoved?.apply(this, arguments);
+                end();
+            };
+        }
         node.onExecuted = function (output) {
             onExecuted?.apply(this, arguments);
             if (output?.hyperlora_identity) show("card", 96, identityCard(output.hyperlora_identity[0]));

@@ -1,11 +1,14 @@
 """ComfyUI's own front end in a real Chromium, on a server that has every model and photo that the templates name."""
 
+import re
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from demo import templates
 from demo.browser import FrontEnd, front_end
+from demo.cache import cache_dir
 from demo.server import ComfyServer
 
 PHOTOS = {
@@ -25,6 +28,17 @@ def server(tmp_path_factory, photos) -> Iterator[ComfyServer]:
         for name, photo in PHOTOS.items():
             server.upload(photos[photo], name)
         yield server
+
+
+@pytest.fixture(autouse=True)
+def kept_screenshots(request, tmp_path) -> Iterator[None]:
+    """The screenshots of the last run stay, to be looked at, in the folder "screenshots" of the cache."""
+    yield
+    kept = cache_dir() / "screenshots" / re.sub(r"\W+", "_", request.node.name)
+    shutil.rmtree(kept, ignore_errors=True)
+    for picture in tmp_path.glob("*.png"):
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, kept)
 
 
 @pytest.fixture

@@ -227,3 +227,16 @@ def test_a_connection_that_breaks_is_said_and_what_was_asked_comes_with_it(eithe
     assert picks(page) == before and status.inner_text() == "Picked: 1"
     ours = [error for error in page.errors if "ERR_INTERNET_DISCONNECTED" not in error and "WebSocket" not in error]
     assert ours == []
+
+
+def test_a_kept_person_is_seen_before_a_run(either_page, tmp_path):
+    page = either_page
+    page.load(template("identity_load"))
+    page.show("HyperLoRALoadIdentity")
+    card = page.page.locator(".hyperlora-card")
+    card.get_by_text("Photos: 1").wait_for(timeout=10_000)
+    assert "Made with 'hyperlora_demo'" in card.inner_text()
+    page.picture(tmp_path / "card.png")
+    page.set_widgets({"HyperLoRALoadIdentity": {"identity_name": "anna_00001_.safetensors"}})
+    page.page.wait_for_timeout(1500)
+    assert card.count() == 1 and page.errors == []

@@ -1,11 +1,15 @@
 """Identities kept, mixed and blended, and sliders, on the real server."""
 
+import base64
 import copy
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
+from PIL import Image
 
 from demo import workflows
 from demo.models import IDENTITY, STYLE_LORA
@@ -235,3 +239,30 @@ def test_without_a_face_nothing_is_kept_and_the_queue_goes_on(person, server, pi
     workflow["d.obama"]["inputs"] |= {"images.image0": ["blank", 0], "on_no_face": "bypass"}
     assert "nothing was saved" in server.run(workflow).outputs["save"]["remarks"][0]
     assert not list(kept.rglob("nobody*"))
+
+
+def test_the_card_of_a_kept_person_is_there_before_a_run(person, server, kept):
+    address = f"{server.url}/hyperlora/identity"
+    save = node("HyperLoRASaveIdentity", identity=["e.obama", 0], name="carded", overwrite=True)
+    shown = server.run(person("obama", save=save)).outputs["save"]["hyperlora_identity"][0]
+    card = requests.post(address, json={"name": "carded.safetensors"}, timeout=30).json()
+    assert {key: card[key] for key in ("photos", "checkpoint", "agreement", "parts")} == {
+        key: shown[key] for key in ("photos", "checkpoint", "agreement", "parts")
+    }
+    kind, _, content = card["thumbnail"].partition(",")
+    assert kind == "data:image/png;base64"
+    pictures = (base64.b64decode(content), server.view(shown["thumbnail"]))
+    seen, wanted = (Image.open(BytesIO(png)).convert("RGB") for png in pictures)
+    assert np.abs(np.asarray(seen, float) - np.asarray(wanted, float)).mean() < 3, "the file keeps it as a JPEG"
+
+    (kept / "identities" / "page.safetensors").write_text("<html>404</html>")
+    for body, sentence in (
+        ({"name": "../../secret.safetensors"}, "is in none of"),
+        ({"name": "page.safetensors"}, "is a web page, not a model"),
+        ({}, "was expected"),
+        ([1], "was expected"),
+    ):
+        answer = requests.post(address, json=body, timeout=30)
+        assert answer.status_code == 400 and sentence in answer.json()["error"]
+    foreign = requests.post(address, json={"name": IDENTITY}, headers={"Origin": "http://evil.example"}, timeout=30)
+    assert foreign.status_code == 403
