@@ -39,6 +39,7 @@ SETTINGS: dict[str, Any] = {
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasMenu": False,
     "Comfy.Graph.CanvasInfo": False,
+    "Comfy.RightSidePanel.IsOpen": False,
     "Comfy.Locale": "en",
 }
 
