@@ -4,6 +4,7 @@ A forward hook, set once on each target, reads the LoRA that is active in the cu
 ``scale * (x @ down^T) @ up^T``. With no LoRA active nothing changes. The weights are never touched.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import HyperLoRAError
+from ..network.config import AttentionModule
 
 Matrices = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -86,6 +88,26 @@ class LoRAInjection:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+
+def attention_modules(unet: nn.Module) -> tuple[AttentionModule, ...]:
+    """The attentions of a UNet's transformer blocks, in its own order: what a HyperLoRA for it changes.
+
+    Raises:
+        HyperLoRAError: it has none.
+    """
+    found = tuple(
+        AttentionModule(
+            name,
+            _linear(unet, f"{name}.to_q").out_features,
+            None if name.endswith("1") else _linear(unet, f"{name}.to_k").in_features,
+        )
+        for name, _ in unet.named_modules()
+        if re.fullmatch(r".*\.transformer_blocks\.\d+\.attn[12]", name)
+    )
+    if not found:
+        raise HyperLoRAError(f"the UNet ({type(unet).__name__}) has no attention that a LoRA could change")
+    return found
 
 
 def _linear(unet: nn.Module, name: str) -> nn.Linear:

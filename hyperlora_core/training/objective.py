@@ -1,0 +1,88 @@
+"""The loss: how well the UNet, with the generated LoRAs beside its weights, tells the noise in a picture.
+
+Shapes: B samples; latents ``(B, C, H, W)``. Min-SNR weights: Hang et al., arXiv 2303.09556. Noise offset:
+N. Guttenberg, "Diffusion with offset noise".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import HyperLoRAError
+from . import counter
+
+PREDICTIONS = ("epsilon", "v_prediction")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How samples are noised, and what the UNet is asked for.
+
+    Attributes:
+        alphas_cumprod: the noise schedule, ``(timesteps,)``, falling from 1 to 0.
+        prediction: what the UNet predicts, "epsilon" or "v_prediction".
+        min_snr_gamma: cap of the signal-to-noise ratio in the weights; None for equal weights.
+        noise_offset: standard deviation of what is added to each channel as a whole; 0 adds nothing.
+
+    Raises:
+        HyperLoRAError: a value cannot be.
+    """
+
+    alphas_cumprod: Tensor
+    prediction: str = "epsilon"
+    min_snr_gamma: float | None = None
+    noise_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.prediction not in PREDICTIONS:
+            raise HyperLoRAError(f"the prediction {self.prediction!r} is unknown: one of {', '.join(PREDICTIONS)}")
+        if self.min_snr_gamma is not None and self.min_snr_gamma <= 0:
+            raise HyperLoRAError(
+                f"min_snr_gamma is {self.min_snr_gamma:g}, by which every weight would be 0: give a number above 0, or "
+                "none for equal weights"
+            )
+        if self.noise_offset < 0:
+            raise HyperLoRAError(f"noise_offset is {self.noise_offset:g}: 0 or more was expected")
+
+    def timesteps(self, seed: int, samples: Sequence[int]) -> Tensor:
+        """A timestep for each sample, each as likely: ``(B,)`` int64."""
+        return counter.integers(seed, samples, "timestep", len(self.alphas_cumprod))
+
+    def noise(self, seed: int, samples: Sequence[int], like: Tensor) -> Tensor:
+        """The noise of each sample, in the shape, type and on the device of ``like``, ``(B, C, H, W)``."""
+        drawn = counter.normal(seed, samples, "noise", like.shape[1:])
+        if self.noise_offset:
+            drawn += self.noise_offset * counter.normal(seed, samples, "offset", (like.shape[1], 1, 1))
+        return drawn.to(like)
+
+    def noised(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Latents with the noise of their timesteps: ``sqrt(a) * latents + sqrt(1 - a) * noise``."""
+        signal, spread = self._parts(timesteps, latents)
+        return signal * latents + spread * noise
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the UNet should predict, ``(B, C, H, W)``."""
+        if self.prediction == "epsilon":
+            return noise
+        signal, spread = self._parts(timesteps, latents)
+        return signal * noise - spread * latents
+
+    def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
+        """The loss of each sample, ``(B,)`` float32: the mean square, weighed by its timestep."""
+        squares = (predicted.float() - target.float()).square().mean(dim=(1, 2, 3))
+        return squares * self.weights(timesteps).to(squares)
+
+    def weights(self, timesteps: Tensor) -> Tensor:
+        """The weight of each timestep, ``(B,)`` float32."""
+        if self.min_snr_gamma is None:
+            return torch.ones(len(timesteps))
+        alphas = self.alphas_cumprod[timesteps.cpu()].double()
+        ratio = alphas / (1 - alphas)
+        over = ratio if self.prediction == "epsilon" else ratio + 1
+        return (ratio.clamp(max=self.min_snr_gamma) / over).float()
+
+    def _parts(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        alphas = self.alphas_cumprod[timesteps.cpu()].to(like)[:, None, None, None]
+        return alphas.sqrt(), (1 - alphas).sqrt()
