@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from aiohttp import web
-from server import PromptServer
-
 from ..hyperlora_core.generation import TRIGGER_WORDS
 from ..hyperlora_core.schedule import CURVES
 from . import neighbours
+from .routes import answer_get
 
 # Base models of the right kind on which the released weights are known to fail, by a part of their files' names.
 UNFIT_MODELS = ("arienmix",)
@@ -16,13 +14,7 @@ _PIECES = 24  # of a curve
 
 def answer_about() -> None:
     """Answer ``GET /hyperlora/about``."""
-    server = getattr(PromptServer, "instance", None)
-    if server is None:  # a tool that lists nodes, without a server
-        return
-
-    @server.routes.get("/hyperlora/about")
-    async def answer(_: web.Request) -> web.Response:
-        return web.json_response(about())
+    answer_get("/hyperlora/about", about)
 
 
 def about() -> dict[str, Any]:

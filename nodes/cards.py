@@ -1,23 +1,19 @@
 """What nodes show of their results; ``web/results.js`` draws it."""
 
-import asyncio
 import base64
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from aiohttp import web
 from comfy_api.latest import io, ui
 from PIL import Image
-from server import PromptServer
 
-from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.identity import Identity, describe
 from ..hyperlora_core.identity_file import load_identity
 from ..hyperlora_core.mixing import mean_agreement
 from ..hyperlora_core.photos import to_images
 from .folders import IDENTITIES, kept_file
-from .origin import check_origin
+from .routes import answer_post
 
 
 def identity_card(identity: Identity, cls: type[io.ComfyNode]) -> dict[str, Any]:
@@ -31,20 +27,7 @@ def identity_card(identity: Identity, cls: type[io.ComfyNode]) -> dict[str, Any]
 
 def answer_cards() -> None:
     """Answer ``POST /hyperlora/identity``: the card of a file, before anything has run."""
-    server = getattr(PromptServer, "instance", None)
-    if server is None:  # a tool that lists nodes, without a server
-        return
-
-    @server.routes.post("/hyperlora/identity")
-    async def answer(request: web.Request) -> web.Response:
-        check_origin(request)
-        try:
-            name = str((await request.json())["name"])
-            return web.json_response(await asyncio.to_thread(_card_of_file, name))
-        except HyperLoRAError as error:
-            return web.json_response({"error": str(error)}, status=400)
-        except (ValueError, TypeError, KeyError):
-            return web.json_response({"error": '{"name": ...} was expected'}, status=400)
+    answer_post("/hyperlora/identity", lambda wanted: _card_of_file(wanted["name"]), "name")
 
 
 def _card_of_file(name: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The models that are there and that are missing, and the downloads that the editor begins."""
 
-import asyncio
 import logging
 import threading
 import time
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-from aiohttp import web
 from server import PromptServer
 
 from ..hyperlora_core.downloads import CATALOGUE, Bundle, RemoteFile, StoppedError, bundle, check_licence, download
@@ -16,7 +14,7 @@ from ..hyperlora_core.errors import HyperLoRAError
 from . import settings
 from .folders import clip_files, face_folder, hyper_lora_models, searched
 from .models import FACE_MODEL
-from .origin import check_origin
+from .routes import answer_get, answer_post
 
 _EVERY = 0.3  # seconds between two messages of progress
 
@@ -77,34 +75,22 @@ class Downloads:
 
 def answer_downloads() -> None:
     """Answer ``GET /hyperlora/models``, ``POST /hyperlora/download`` and ``POST /hyperlora/download/stop``."""
-    server = getattr(PromptServer, "instance", None)
-    if server is None:  # a tool that lists nodes, without a server
-        return
     downloads = Downloads()
 
-    @server.routes.get("/hyperlora/models")
-    async def models(_: web.Request) -> web.Response:
-        found = await asyncio.to_thread(lambda: [_described(entry) for entry in CATALOGUE])
-        return web.json_response({"models": found, "download": downloads.state})
+    def models() -> dict[str, Any]:
+        return {"models": [_described(entry) for entry in CATALOGUE], "download": downloads.state}
 
-    @server.routes.post("/hyperlora/download")
-    async def begin(request: web.Request) -> web.Response:
-        check_origin(request)
-        try:
-            wanted = await request.json()
-            accepted = wanted.get("accept_licence") is True or settings.licences_accepted()
-            downloads.begin(bundle(str(wanted.get("name"))), accepted)
-        except HyperLoRAError as error:
-            return web.json_response({"error": str(error)}, status=400)
-        except (ValueError, AttributeError):
-            return web.json_response({"error": '{"name": ..., "accept_licence": true} was expected'}, status=400)
-        return web.json_response(downloads.state, status=202)
+    def begin(wanted: dict[str, Any]) -> dict[str, Any]:
+        downloads.begin(bundle(wanted["name"]), wanted.get("accept_licence") is True or settings.licences_accepted())
+        return downloads.state
 
-    @server.routes.post("/hyperlora/download/stop")
-    async def stop(request: web.Request) -> web.Response:
-        check_origin(request)
+    def stop(_: dict[str, Any]) -> dict[str, Any]:
         downloads.stop()
-        return web.json_response(downloads.state)
+        return downloads.state
+
+    answer_get("/hyperlora/models", models)
+    answer_post("/hyperlora/download", begin, "name", status=202)
+    answer_post("/hyperlora/download/stop", stop)
 
 
 def _described(entry: Bundle) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What the face picker of the editor shows: the faces on a photo, found while the queue runs or not."""
 
-import asyncio
 import base64
 import io
 import os
@@ -9,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import folder_paths
-from aiohttp import web
 from PIL import Image, ImageOps
-from server import PromptServer
 
 from nodes import LoadImage
 
@@ -23,7 +20,7 @@ from ..hyperlora_core.picks import Pick
 from ..hyperlora_core.pipeline import detect_faces
 from .cache import cache
 from .models import AUTO, face_analyzer
-from .origin import check_origin
+from .routes import answer_post
 
 SHOWN_SIZE = 640
 """Longer side of a photo in the picker, pixels."""
@@ -34,23 +31,7 @@ _one_at_a_time = threading.Lock()
 
 def answer_the_picker() -> None:
     """Answer ``POST /hyperlora/faces``."""
-    server = getattr(PromptServer, "instance", None)
-    if server is None:  # a tool that lists nodes, without a server
-        return
-
-    @server.routes.post("/hyperlora/faces")
-    async def faces(request: web.Request) -> web.Response:
-        check_origin(request)
-        try:
-            wanted = await request.json()
-        except ValueError:
-            wanted = None
-        if not isinstance(wanted, dict) or not isinstance(wanted.get("image"), str):
-            return _refused('{"image": "name of a file of ComfyUI\'s input folder"} was expected')
-        try:
-            return web.json_response({"photos": await asyncio.to_thread(_look_at, wanted)})
-        except HyperLoRAError as error:
-            return _refused(str(error))
+    answer_post("/hyperlora/faces", lambda wanted: {"photos": _look_at(wanted)}, "image")
 
 
 def described(photo: Image.Image, sha256: str, faces: Sequence[Face]) -> dict[str, Any]:
@@ -122,7 +103,3 @@ def _data_url(photo: Image.Image) -> str:
     buffer = io.BytesIO()
     reduced(photo).save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _refused(sentence: str) -> web.Response:
-    return web.json_response({"error": sentence}, status=400)

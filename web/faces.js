@@ -1,8 +1,8 @@
 // The face picker: photos with a button on each face. What is picked is kept in the widget "picked", as the server reads
 // it; the buttons are only a view of it.
 
-import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { address, post } from "./ask.js";
 import { addPanel, change, element } from "./panel.js";
 import { onWords, say } from "./say.js";
 import { sourceOf, sourcesOf, valueOf } from "./sources.js";
@@ -20,16 +20,7 @@ function wanted(node) {
     return sources.map((source) => ({ image: valueOf(source, "image"), ...models }));
 }
 
-async function ask(question) {
-    const response = await api.fetchApi("/hyperlora/faces", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(question),
-    });
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error(answer.error ?? `${response.status} ${response.statusText}`);
-    return answer.photos;
-}
+const ask = async (question) => (await post("/hyperlora/faces", question)).photos;
 
 function read(store) {
     try {
@@ -40,7 +31,6 @@ function read(store) {
     }
 }
 
-const address = (image) => (typeof image === "string" ? image : api.apiURL(`/view?${new URLSearchParams(image)}`));
 const same = (one, other) => one.photo === other.photo && one.x === other.x && one.y === other.y;
 
 /** Whether a pick means a face: one that was made by other face models may lie a little beside its middle. */

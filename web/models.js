@@ -2,22 +2,12 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { get, post } from "./ask.js";
 import { element } from "./panel.js";
 import { say } from "./say.js";
 
 let dialog = null, body = null;
 let download = {};
-
-async function post(path, content) {
-    const response = await api.fetchApi(path, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(content),
-    });
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error(answer.error ?? `${response.status} ${response.statusText}`);
-    return answer;
-}
 
 function button(text, click) {
     const made = element("button", { type: "button", textContent: text });
@@ -78,9 +68,7 @@ function section(model) {
 async function draw() {
     if (!dialog?.open) return;
     try {
-        const response = await api.fetchApi("/hyperlora/models");
-        if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
-        const answer = await response.json();
+        const answer = await get("/hyperlora/models");
         download = answer.download;
         body.replaceChildren(...answer.models.map(section));
     } catch (error) {

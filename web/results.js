@@ -3,6 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { address, post } from "./ask.js";
 import { addPanel, element } from "./panel.js";
 import { say } from "./say.js";
 import { everyTick } from "./tick.js";
@@ -15,8 +16,6 @@ const STAGES = {
     judge: "Judging …",
     refine: "Drawing face {n} again …",
 };
-
-const address = (image) => (typeof image === "string" ? image : api.apiURL(`/view?${new URLSearchParams(image)}`));
 
 /** The node that the server means: "2:1" is node 1 in the subgraph that node 2 is. */
 function nodeOf(path) {
@@ -44,18 +43,6 @@ function regionsCard(image) {
     return [element("img", { src: address(image), alt: say("regions.alt", "Where each person is") })];
 }
 
-/** The card of a kept identity, by its file's name. */
-async function keptCard(name) {
-    const response = await api.fetchApi("/hyperlora/identity", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ name }),
-    });
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error(answer.error ?? `${response.status} ${response.statusText}`);
-    return identityCard(answer);
-}
-
 /** Show whom a node's file is, whenever another one is chosen. */
 function followFile(node, show) {
     const widget = node.widgets.find((each) => each.name === "identity_name");
@@ -64,7 +51,7 @@ function followFile(node, show) {
         const name = widget.value;
         if (!node.graph || name === shown || !widget.options.values.includes(name)) return;
         shown = name;
-        const children = await keptCard(name).catch(({ message }) => [
+        const children = await post("/hyperlora/identity", { name }).then(identityCard, ({ message }) => [
             element("p", { className: "hyperlora-warning", textContent: message }),
         ]);
         if (name === shown) show("card", 96, children);
