@@ -1,0 +1,188 @@
+"""What a run is told: the recipes of the paper's stages, each a set of plain values.
+
+The paper (arXiv 2503.16944) gives the stages, their steps, ranks, K, accumulation and the shares of the scenarios. It
+says nothing of learning rate, optimizer, batch, resolution and dropout: those are ours.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import HyperLoRAError
+from ..generation import TRIGGER_WORDS
+from .shape import NetworkShape
+from .stages import STAGES, stage
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How a share of the samples is drawn.
+
+    Attributes:
+        share: of all samples.
+        trigger: whether the prompt begins with the trigger words.
+        id: whether the ID-LoRA acts.
+        base: whether the Base-LoRA acts.
+    """
+
+    share: float
+    trigger: bool
+    id: bool
+    base: bool
+
+
+ID_SCENARIOS = (
+    Scenario(0.9, trigger=True, id=True, base=True),
+    Scenario(0.05, trigger=True, id=True, base=False),
+    Scenario(0.05, trigger=False, id=False, base=False),
+)
+"""The paper's three shares; which LoRAs act in each is our reading of it."""
+
+BASE_SCENARIOS = (Scenario(1.0, trigger=False, id=False, base=True),)
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How weights are changed; ours, for the paper does not say.
+
+    Attributes:
+        learning_rate: of everything but the bases.
+        bases_learning_rate: of the bases, which begin at zero.
+        warmup: steps over which both rise to their full value.
+        decay: share of the run over which they fall to zero at its end, along a cosine; 0 keeps them.
+        weight_decay: AdamW's, on matrices alone.
+        betas: AdamW's.
+        max_grad_norm: gradients longer than this are shortened to it.
+        eight_bit: AdamW's state in 8 bits (bitsandbytes, on CUDA).
+        ema: how much of its past the moving average keeps a step; 0 keeps none.
+    """
+
+    learning_rate: float = 1e-4
+    bases_learning_rate: float = 1e-4
+    warmup: int = 500
+    decay: float = 0.2
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+    eight_bit: bool = False
+    ema: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run.
+
+    Attributes:
+        stage: "base", "id_clip" or "id_embed".
+        steps: optimizer steps.
+        start: checkpoint to begin with, of the stage before or released; empty for a fresh one.
+        also_train: groups of parameters that train beside the stage's own, see ``stages``.
+        shape: of a fresh network.
+        batch: samples a process and forward pass.
+        accumulation: forward passes an optimizer step.
+        scenarios: how samples are drawn.
+        trigger_words: what prompts begin with, without the comma.
+        references: most reference photos of a person a sample.
+        other_photo: the reference is another photo of the person than the target, where there is one.
+        resolution: side of the target, pixels.
+        optimization: how weights are changed.
+        min_snr_gamma: see ``objective``; None for the paper's plain loss.
+        noise_offset: see ``objective``.
+        gradient_checkpointing: compute the UNet's activations again instead of keeping them.
+        compile: torch.compile the UNet.
+        mixed_precision: "no", "fp16" or "bf16", of the UNet and the encoders; what trains stays in float32.
+        seed: of everything that is drawn.
+        save_every: optimizer steps between two checkpoints.
+        sample_every: optimizer steps between two grids of pictures; 0 draws none.
+
+    Raises:
+        HyperLoRAError: a value cannot be.
+    """
+
+    stage: str
+    steps: int
+    start: str = ""
+    also_train: tuple[str, ...] = ()
+    shape: NetworkShape = field(default_factory=NetworkShape)
+    batch: int = 4
+    accumulation: int = 8
+    scenarios: tuple[Scenario, ...] = ID_SCENARIOS
+    trigger_words: str = TRIGGER_WORDS
+    references: int = 1
+    other_photo: bool = False
+    resolution: int = 1024
+    optimization: Optimization = field(default_factory=Optimization)
+    min_snr_gamma: float | None = None
+    noise_offset: float = 0.0
+    gradient_checkpointing: bool = True
+    compile: bool = False
+    mixed_precision: str = "bf16"
+    seed: int = 0
+    save_every: int = 1000
+    sample_every: int = 1000
+
+    def __post_init__(self) -> None:
+        stage(self.stage)
+        for name in ("steps", "batch", "accumulation", "references", "resolution", "save_every"):
+            if getattr(self, name) < 1:
+                raise HyperLoRAError(f"{name} is {getattr(self, name)}: a number of 1 or more was expected")
+        if self.mixed_precision not in ("no", "fp16", "bf16"):
+            raise HyperLoRAError(f"mixed_precision is {self.mixed_precision!r}: one of no, fp16, bf16 was expected")
+        total = sum(scenario.share for scenario in self.scenarios)
+        if abs(total - 1) > 1e-6 or any(scenario.share < 0 for scenario in self.scenarios):
+            raise HyperLoRAError(f"the scenarios' shares sum to {total:g}: shares from 0 that sum to 1 were expected")
+
+    def scenario(self, drawn: float) -> Scenario:
+        """The scenario of a sample, by a number drawn from [0, 1)."""
+        for scenario in self.scenarios:
+            drawn -= scenario.share
+            if drawn < 0:
+                return scenario
+        return self.scenarios[-1]
+
+    def to_json(self) -> str:
+        """As it lies beside a checkpoint."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainConfig":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            HyperLoRAError: it is not that.
+        """
+        try:
+            given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            optimization = given["optimization"]
+            return cls(
+                **given
+                | {
+                    "also_train": tuple(given["also_train"]),
+                    "shape": NetworkShape(**given["shape"]),
+                    "scenarios": tuple(Scenario(**scenario) for scenario in given["scenarios"]),
+                    "optimization": Optimization(**optimization | {"betas": tuple(optimization["betas"])}),
+                }
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise HyperLoRAError(f"{path} is no configuration of a training run: {error}") from error
+
+
+RECIPES = {
+    "base": TrainConfig("base", STAGES["base"].steps, scenarios=BASE_SCENARIOS),
+    "id_clip": TrainConfig("id_clip", STAGES["id_clip"].steps),
+    "id_embed": TrainConfig("id_embed", STAGES["id_embed"].steps),
+}
+"""The paper's stages, for sixteen cards of 80 GB."""
+
+
+def on_24_gb(config: TrainConfig) -> TrainConfig:
+    """A recipe for one card of 24 GB: half as many bases, AdamW in 8 bits, one sample a pass."""
+    return replace(
+        config,
+        shape=replace(config.shape, bases=64),
+        batch=1,
+        accumulation=32,
+        optimization=replace(config.optimization, eight_bit=True),
+        gradient_checkpointing=True,
+    )
