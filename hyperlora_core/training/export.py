@@ -1,0 +1,69 @@
+"""What was trained, as a checkpoint in the released layout: the nodes load it like any other."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..encoders import UNKNOWN, Encoders
+from ..errors import HyperLoRAError
+from ..layout import CONFIG_KEY, ENCODERS_KEY, MODULES_JSON, file_key
+from ..lora import kohya_name
+from ..network.config import HEAD_DIM
+from ..network.hyperlora import HyperLoRA
+
+
+def export(network: HyperLoRA, folder: Path, encoders: Encoders = UNKNOWN, dtype: torch.dtype = torch.float16) -> Path:
+    """Write a network as a folder, which appears whole or not at all.
+
+    Args:
+        network: as it is; nothing of it is changed.
+        folder: where to; an existing one is replaced.
+        encoders: what it was trained with, noted in it, so that others of the same size are refused.
+        dtype: of its tensors in the files.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        HyperLoRAError: a number is not finite in this type, or the folder cannot be written.
+    """
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in network.state_dict().items():
+        part, _, key = file_key(name).partition(": ")
+        stored = tensor.detach().to("cpu", dtype).contiguous()
+        if not torch.isfinite(stored).all():
+            raise HyperLoRAError(f"{name} is not finite in {dtype}: the training has diverged; begin at an older state")
+        parts.setdefault(part, {})[key] = stored
+    config = network.config
+    modules = {
+        kohya_name(module.name): {
+            "hidden_size": module.hidden_size,
+            "cross_attention_dim": module.cross_attention_dim,
+        }
+        for module in config.modules
+    }
+    metadata = {ENCODERS_KEY: json.dumps(encoders.to_json())} if encoders != UNKNOWN else {}
+    if config.head_dim != HEAD_DIM:  # what shapes do not tell
+        metadata[CONFIG_KEY] = json.dumps(config.to_json())
+    partial, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+    try:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / MODULES_JSON).write_text(json.dumps(modules, indent=1))
+        for part, tensors in parts.items():
+            path = partial / f"{part}.safetensors"
+            save_file(tensors, path, metadata if part == "hyper_lora_modules" else None)
+            path.chmod((partial / MODULES_JSON).stat().st_mode)  # save_file's are the owner's alone
+        if folder.exists():
+            folder.rename(old)
+        os.rename(partial, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise HyperLoRAError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return folder
