@@ -38,8 +38,7 @@ def test_the_server_offers_the_templates(server):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_template_loads_and_is_its_api_copy(either_page, name):
-    page = either_page
+def test_a_template_loads_and_is_its_api_copy(page, name):
     page.load(template(name))
     assert page.prompt() == workflows.load(name)
     assert page.missing() == {"nodes": [], "models": [], "media": []}
@@ -98,6 +97,7 @@ NO_FACE = {"sample_until_alike": "so none can be the best"}
 def test_a_template_runs(either_page, name, tmp_path):
     page = either_page
     page.load(template(name))
+    assert page.prompt() == workflows.load(name)
     present = {node["type"] for node in template(name)["nodes"]}
     page.set_widgets({node: values for node, values in SMALL.items() if node in present})
     end = page.queue()
