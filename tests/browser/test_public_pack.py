@@ -27,6 +27,7 @@ def shared(server, models) -> dict[str, dict]:
     }
 
 
+@pytest.mark.parametrize("either_page", ["canvas", pytest.param("vue", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("newer", [False, True], ids=["older", "newer"])
 @pytest.mark.parametrize("name", ["simple", "advanced"])
 def test_a_shared_workflow_loads_and_means_what_it_meant(either_page, shared, name, newer):
