@@ -81,8 +81,7 @@ def pictures(page: FrontEnd, names: list[str], folder: Path) -> Iterator[tuple[s
     """
     for template, shown in RUNS.items():
         page.load(workflows.template(template))
-        present = {node["type"] for node in page.workflow()["nodes"]}
-        page.set_widgets({node: values for node, values in SMALL.items() if node in present})
+        page.set_widgets(SMALL)
         end = page.queue()
         if end["type"] != "execution_success":
             raise RuntimeError(f"{template}: {end}")
@@ -109,7 +108,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
         with ComfyServer(base, templates.real_names(base / "real_names")) as server:
-            for photo in ("photo.png", "photo1.png", "photo2.png", "photo3.png", "pose.png"):
+            for photo in templates.PHOTOS:
                 server.upload(photos.photos()["astronaut"], photo)
             names = sorted(name for name in server.object_info() if name.startswith("HyperLoRA"))
             with front_end(server, SETTINGS, WINDOW) as page:

@@ -141,6 +141,9 @@ Begin the prompt with the trigger words: **fcsks fxhks fhyks,**
 """,
 }
 
+PHOTOS = ("photo.png", "photo1.png", "photo2.png", "photo3.png", "pose.png")
+"""The names of photos that the workflows use."""
+
 _HUB = "https://huggingface.co"
 # Where ComfyUI's editor and other tools find the models that are chosen: file -> its place on the hub, its folder.
 _FILES = {
@@ -382,7 +385,7 @@ def main() -> int:
 
 def photos_that_stand_for(server: ComfyServer, folder: Path) -> None:
     """Give a server a picture under each of the names of photos that the workflows use."""
-    for photo in ("photo.png", "photo1.png", "photo2.png", "photo3.png", "pose.png"):
+    for photo in PHOTOS:
         server.upload(_silhouette(folder / photo))
 
 

@@ -20,7 +20,7 @@ from .layout import (
     PARTS_KEY,
     SHA256_KEY,
 )
-from .network.config import HEAD_DIM
+from .network.config import HEAD_DIM, HyperLoRAConfig
 from .network.hyperlora import HyperLoRA
 
 log = logging.getLogger(__name__)
@@ -94,15 +94,20 @@ def _write_file(checkpoint: Checkpoint, path: Path, sha256: str) -> None:
 def _write_folder(checkpoint: Checkpoint, folder: Path) -> None:
     folder.mkdir()
     (folder / MODULES_JSON).write_bytes(checkpoint.modules.encode("utf-8"))
-    ours = {}
-    if checkpoint.encoders != UNKNOWN:
-        ours[ENCODERS_KEY] = json.dumps(checkpoint.encoders.to_json())
-    config = checkpoint.config
-    if config.head_dim != HEAD_DIM or not (config.reads_faces and config.reads_clip):  # what its files do not tell
-        ours[CONFIG_KEY] = json.dumps(checkpoint.config.to_json())
+    ours = folder_notes(checkpoint.config, checkpoint.encoders)
     for part, tensors in checkpoint.parts.items():
         metadata = {**checkpoint.metadata[part], **(ours if part == "hyper_lora_modules" else {})}
         files.write(folder / f"{part}.safetensors", tensors, metadata)
+
+
+def folder_notes(config: HyperLoRAConfig, encoders: Encoders) -> dict[str, str]:
+    """What a folder says of itself in the metadata of its bases, beside what its files tell by their shapes."""
+    notes = {}
+    if encoders != UNKNOWN:
+        notes[ENCODERS_KEY] = json.dumps(encoders.to_json())
+    if config.head_dim != HEAD_DIM or not (config.reads_faces and config.reads_clip):
+        notes[CONFIG_KEY] = json.dumps(config.to_json())
+    return notes
 
 
 def _remove(path: Path) -> None:

@@ -1,7 +1,6 @@
 """What was trained, as a checkpoint in the released layout: the nodes load it like any other."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -9,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..convert import folder_notes
 from ..encoders import UNKNOWN, Encoders
 from ..errors import HyperLoRAError
-from ..layout import CONFIG_KEY, ENCODERS_KEY, MODULES_JSON, file_key
+from ..layout import MODULES_JSON, file_key
 from ..lora import kohya_name
-from ..network.config import HEAD_DIM
 from ..network.hyperlora import HyperLoRA
 
 
@@ -47,9 +46,7 @@ def export(network: HyperLoRA, folder: Path, encoders: Encoders = UNKNOWN, dtype
         }
         for module in config.modules
     }
-    metadata = {ENCODERS_KEY: json.dumps(encoders.to_json())} if encoders != UNKNOWN else {}
-    if config.head_dim != HEAD_DIM:  # what shapes do not tell
-        metadata[CONFIG_KEY] = json.dumps(config.to_json())
+    metadata = folder_notes(config, encoders)
     partial, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
     try:
         for left in (partial, old):
@@ -62,7 +59,7 @@ def export(network: HyperLoRA, folder: Path, encoders: Encoders = UNKNOWN, dtype
             path.chmod((partial / MODULES_JSON).stat().st_mode)  # save_file's are the owner's alone
         if folder.exists():
             folder.rename(old)
-        os.rename(partial, folder)
+        partial.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise HyperLoRAError(f"{folder} cannot be written: {error.strerror or error}") from error

@@ -4,32 +4,17 @@ import copy
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.doors.diffusers import LoRAInjection
+from tests.unets import call, sdxl_style
 
 SCALE = 0.5
 
 
 @pytest.fixture(scope="module")
 def unet():
-    torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64, 64),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 1, 2),
-        attention_head_dim=(2, 4, 4),
-        cross_attention_dim=48,
-        norm_num_groups=8,
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + 16,
-    ).requires_grad_(False)
+    return sdxl_style(widths=(32, 64, 64), depths=(1, 1, 2), heads=(2, 4, 4))
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +24,6 @@ def targets(unet):
         for name, module in unet.named_modules()
         if isinstance(module, torch.nn.Linear) and ".attn" in name and "transformer_blocks" in name
     ]
-
-
-def call(unet, batch=2):
-    generator = torch.Generator().manual_seed(1)
-    return unet(
-        torch.randn(batch, 4, 8, 8, generator=generator),
-        torch.tensor(500),
-        torch.randn(batch, 7, 48, generator=generator),
-        added_cond_kwargs={
-            "text_embeds": torch.randn(batch, 16, generator=generator),
-            "time_ids": torch.zeros(batch, 6),
-        },
-    ).sample
 
 
 def matrices(unet, targets, seed, batch=None, rank=4, requires_grad=False):

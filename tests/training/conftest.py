@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.training.forward import Conditions
 from hyperlora_core.training.fresh import fresh
 from hyperlora_core.training.shape import NetworkShape
+from tests.unets import sdxl_style
 
 SHAPE = NetworkShape(
     bases=6, id_rank=4, base_rank=2, dim=32, heads=2, head_dim=8, depth=2, id_tokens=4, id_embed_dim=24, clip_width=16
@@ -15,23 +15,8 @@ SHAPE = NetworkShape(
 
 
 @pytest.fixture(scope="session")
-def unet() -> UNet2DConditionModel:
-    torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 1),
-        attention_head_dim=(2, 4),
-        cross_attention_dim=48,
-        norm_num_groups=8,
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + 16,
-    ).requires_grad_(False)
+def unet():
+    return sdxl_style(widths=(32, 64), depths=(1, 1), heads=(2, 4))
 
 
 @pytest.fixture
@@ -64,16 +49,3 @@ def conditions(batch: int = 2, refs: int = 1, seed: int = 0) -> Conditions:
         clip_tokens=drawn(batch, refs, 5, SHAPE.clip_width),
         base_tokens=drawn(batch, 5, SHAPE.clip_width),
     )
-
-
-def predicted(unet, batch: int = 2) -> torch.Tensor:
-    numbers = torch.Generator().manual_seed(9)
-    return unet(
-        torch.randn(batch, 4, 8, 8, generator=numbers),
-        torch.tensor(500),
-        torch.randn(batch, 7, 48, generator=numbers),
-        added_cond_kwargs={
-            "text_embeds": torch.randn(batch, 16, generator=numbers),
-            "time_ids": torch.zeros(batch, 6),
-        },
-    ).sample
