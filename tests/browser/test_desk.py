@@ -240,3 +240,23 @@ def test_a_kept_person_is_seen_before_a_run(either_page, tmp_path):
     page.set_widgets({"HyperLoRALoadIdentity": {"identity_name": "anna_00001_.safetensors"}})
     page.page.wait_for_timeout(1500)
     assert card.count() == 1 and page.errors == []
+
+
+def test_nodes_say_at_what_they_are_and_carry_the_score(either_page, server):
+    page = either_page
+    requests.post(f"{server.url}/free", json={"free_memory": True}, timeout=30)  # nothing comes from ComfyUI's cache
+    page.load(template("likeness"))
+    page.set_widgets({"EmptyLatentImage": {"width": 128, "height": 128}, "KSampler": {"steps": 1}})
+    page.page.evaluate(
+        """() => {
+            window.badgesSeen = [];
+            setInterval(() => window.app.rootGraph.nodes.forEach((node) =>
+                Object.values(node.hyperloraBadges ?? {}).forEach((text) => window.badgesSeen.push(text))), 20);
+        }"""
+    )
+    assert page.queue()["type"] == "execution_success"
+    page.page.wait_for_timeout(300)
+    seen = set(page.page.evaluate("() => window.badgesSeen"))
+    assert {"Making the LoRA …", "Judging …", "no face"} <= seen
+    left = page.page.evaluate("() => window.app.rootGraph.nodes.map((node) => node.hyperloraBadges?.stage ?? '')")
+    assert not any(left) and page.errors == []
