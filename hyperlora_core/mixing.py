@@ -10,8 +10,7 @@ from torch import Tensor
 from .blocks import BlockStrengths
 from .errors import HyperLoRAError
 from .identity import Identity, check_weights
-from .network.bases import projection_path
-from .network.config import PROJECTIONS
+from .network.bases import targets
 from .network.rows import interpolate
 
 METHODS = ("linear", "spherical")
@@ -140,7 +139,7 @@ def blend(
     if method not in METHODS:
         raise HyperLoRAError(f"the method {method!r} is unknown: one of {', '.join(METHODS)} was expected")
     one.check_alike(other)
-    names = [projection_path(attention, projection) for attention in one.attentions for projection in PROJECTIONS]
+    names = targets(one.attentions)
     blocks.check(names)
     amounts = torch.tensor([amount * blocks.of(name) for name in names]).repeat_interleave(2)[:, None]
 

@@ -1,6 +1,6 @@
 """The learned bases: for every projection of every attention, K down and K up matrices that coefficients mix."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -69,6 +69,11 @@ class Bases(nn.Module):
                 basis = bases[name]  # type: ignore[index]
                 down, up = basis.down(rows[2 * j]), basis.up(rows[2 * j + 1])
                 yield projection_path(module.name, name), down.mT.contiguous(), up.mT.contiguous()
+
+
+def targets(attentions: Iterable[str]) -> list[str]:
+    """The linear layers that LoRAs for these attentions change, by their canonical names."""
+    return [projection_path(attention, projection) for attention in attentions for projection in PROJECTIONS]
 
 
 def projection_path(attention: str, projection: str) -> str:

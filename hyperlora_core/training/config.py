@@ -79,8 +79,8 @@ class TrainConfig:
         start: checkpoint to begin with, of the stage before or released; empty for a fresh one.
         also_train: groups of parameters that train beside the stage's own, see ``stages``.
         shape: of a fresh network.
-        batch: samples a process and forward pass.
-        accumulation: forward passes an optimizer step.
+        samples_per_step: samples an optimizer step, over all processes.
+        batch: samples a process and forward pass; their gradients are accumulated over a step's passes.
         scenarios: how samples are drawn.
         trigger_words: what prompts begin with, without the comma.
         references: most reference photos of a person a sample.
@@ -95,6 +95,7 @@ class TrainConfig:
         seed: of everything that is drawn.
         save_every: optimizer steps between two checkpoints.
         sample_every: optimizer steps between two grids of pictures; 0 draws none.
+        workers: processes that read ahead, beside each that trains.
 
     Raises:
         HyperLoRAError: a value cannot be.
@@ -105,8 +106,8 @@ class TrainConfig:
     start: str = ""
     also_train: tuple[str, ...] = ()
     shape: NetworkShape = field(default_factory=NetworkShape)
+    samples_per_step: int = 512
     batch: int = 4
-    accumulation: int = 8
     scenarios: tuple[Scenario, ...] = ID_SCENARIOS
     trigger_words: str = TRIGGER_WORDS
     references: int = 1
@@ -121,10 +122,11 @@ class TrainConfig:
     seed: int = 0
     save_every: int = 1000
     sample_every: int = 1000
+    workers: int = 2
 
     def __post_init__(self) -> None:
         stage(self.stage)
-        for name in ("steps", "batch", "accumulation", "references", "resolution", "save_every"):
+        for name in ("steps", "samples_per_step", "batch", "references", "resolution", "save_every"):
             if getattr(self, name) < 1:
                 raise HyperLoRAError(f"{name} is {getattr(self, name)}: a number of 1 or more was expected")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
@@ -132,6 +134,20 @@ class TrainConfig:
         total = sum(scenario.share for scenario in self.scenarios)
         if abs(total - 1) > 1e-6 or any(scenario.share < 0 for scenario in self.scenarios):
             raise HyperLoRAError(f"the scenarios' shares sum to {total:g}: shares from 0 that sum to 1 were expected")
+
+    def accumulation(self, processes: int) -> int:
+        """Passes an optimizer step on so many processes.
+
+        Raises:
+            HyperLoRAError: a step's samples cannot be shared out so.
+        """
+        passes, left = divmod(self.samples_per_step, self.batch * processes)
+        if left:
+            raise HyperLoRAError(
+                f"samples_per_step is {self.samples_per_step}, which {processes} processes cannot take in passes of "
+                f"{self.batch}: a multiple of {self.batch * processes} is needed"
+            )
+        return passes
 
     def scenario(self, drawn: float) -> Scenario:
         """The scenario of a sample, by a number drawn from [0, 1)."""
@@ -173,7 +189,7 @@ RECIPES = {
     "id_clip": TrainConfig("id_clip", STAGES["id_clip"].steps),
     "id_embed": TrainConfig("id_embed", STAGES["id_embed"].steps),
 }
-"""The paper's stages, for sixteen cards of 80 GB."""
+"""The paper's stages, for sixteen cards of 80 GB: with 4 samples a pass they accumulate over the paper's 8."""
 
 
 def on_24_gb(config: TrainConfig) -> TrainConfig:
@@ -182,7 +198,7 @@ def on_24_gb(config: TrainConfig) -> TrainConfig:
         config,
         shape=replace(config.shape, bases=64),
         batch=1,
-        accumulation=32,
+        samples_per_step=32,
         optimization=replace(config.optimization, eight_bit=True),
         gradient_checkpointing=True,
     )

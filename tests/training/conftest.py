@@ -6,12 +6,8 @@ import torch
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.training.forward import Conditions
 from hyperlora_core.training.fresh import fresh
-from hyperlora_core.training.shape import NetworkShape
+from tests.training.small_run import SHAPE
 from tests.unets import sdxl_style
-
-SHAPE = NetworkShape(
-    bases=6, id_rank=4, base_rank=2, dim=32, heads=2, head_dim=8, depth=2, id_tokens=4, id_embed_dim=24, clip_width=16
-)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ def test_the_recipes_are_the_papers():
         "id_embed": 55_000,
     }
     for name, recipe in RECIPES.items():
-        assert recipe.stage == name and recipe.accumulation == 8
+        assert recipe.stage == name and recipe.accumulation(processes=16) == 8
         assert (recipe.shape.id_rank, recipe.shape.base_rank, recipe.shape.bases) == (8, 4, 128)
         assert recipe.min_snr_gamma is None and recipe.noise_offset == 0 and not recipe.other_photo
         assert recipe.also_train == ()
@@ -57,7 +57,14 @@ def test_values_that_cannot_be_are_told(wrong, sentence):
         replace(RECIPES["id_clip"], **wrong)
 
 
-def test_the_recipe_for_a_small_card_keeps_the_batch_of_a_step():
-    small, large = on_24_gb(RECIPES["id_clip"]), RECIPES["id_clip"]
-    assert small.batch * small.accumulation == large.batch * large.accumulation
+def test_a_steps_samples_are_shared_out_whole():
+    recipe = RECIPES["id_clip"]
+    assert [recipe.accumulation(processes) for processes in (1, 2, 128)] == [128, 64, 1]
+    with pytest.raises(HyperLoRAError, match=r"512, which 3 processes cannot take in passes of 4: a multiple of 12"):
+        recipe.accumulation(3)
+
+
+def test_the_recipe_for_a_small_card_fits_it():
+    small = on_24_gb(RECIPES["id_clip"])
+    assert small.batch == 1 and small.accumulation(1) == 32
     assert small.shape.bases == 64 and small.optimization.eight_bit and small.gradient_checkpointing

@@ -1,0 +1,258 @@
+"""The loop: a run of one stage, on one process or many, that goes on where it was stopped.
+
+A run is the samples 0, 1, 2, ... in order, so many an optimizer step. Each process takes its part of every step, and
+what a sample draws is its own (``counter``): one process or several, resumed or not, the run is the same.
+"""
+
+import logging
+import math
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import GradientAccumulationPlugin
+from torch import Tensor, nn
+
+from ..doors.diffusers import LoRAInjection
+from ..errors import HyperLoRAError
+from ..network.bases import targets
+from ..network.hyperlora import HyperLoRA
+from . import stages, states
+from .config import TrainConfig
+from .forward import Conditions, GeneratedLoRAs
+from .objective import Objective
+from .optimizer import average_of, learning_rate_share, optimizer_for
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a pass needs.
+
+    Attributes:
+        samples: their numbers in the run.
+        latents: ``(B, C, H, W)`` without noise.
+        conditions: what the hypernetwork reads.
+        unet_inputs: by name, what the UNet is given beside noised latents and timesteps.
+    """
+
+    samples: range
+    latents: Tensor
+    conditions: Conditions
+    unet_inputs: Mapping[str, Any]
+
+
+class Task(Protocol):
+    """What is learned on.
+
+    Attributes:
+        unet: frozen, on the device.
+        objective: the loss.
+    """
+
+    unet: nn.Module
+    objective: Objective
+
+    def batches(self, passes: Iterator[range]) -> Iterator[Batch]:
+        """The samples of each pass, by their numbers in the run, on the device."""
+        ...
+
+
+@dataclass
+class Progress:
+    """How far a run is; kept with its state."""
+
+    step: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.step = state["step"]
+
+
+def accelerator_for(config: TrainConfig, folder: Path, cpu: bool = False) -> Accelerator:
+    """Accelerate as a run needs it; devices and processes are its launcher's to choose.
+
+    Raises:
+        HyperLoRAError: a step's samples cannot be shared out among the processes.
+    """
+    passes_a_step = config.accumulation(PartialState(cpu=cpu).num_processes)
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=passes_a_step, sync_with_dataloader=False),
+        log_with="tensorboard",
+        project_dir=str(folder),
+    )
+
+
+class Run:
+    """A run of one stage, from its newest state.
+
+    Args:
+        config: of the run.
+        task: what is learned on.
+        network: trained in place.
+        folder: of the run's states; one of a run that was told otherwise is refused.
+        accelerator: see ``accelerator_for``.
+
+    Attributes:
+        progress: how far it is.
+        loras: what is trained, not wrapped.
+        injection: the hooks on the UNet.
+
+    Raises:
+        HyperLoRAError: the folder is another run's, or its newest state cannot be loaded.
+    """
+
+    def __init__(
+        self, config: TrainConfig, task: Task, network: HyperLoRA, folder: Path, accelerator: Accelerator
+    ) -> None:
+        self.config, self.task, self.folder, self.accelerator = config, task, folder, accelerator
+        self.stage = stages.stage(config.stage)
+        stages.freeze(network, self.stage, config.also_train)
+        if accelerator.is_main_process:
+            states.claim(folder, config)
+        accelerator.wait_for_everyone()
+        self.loras = GeneratedLoRAs(network, self.stage.makes)
+        self.trained = [value for value in self.loras.parameters() if value.requires_grad]
+        self.injection = LoRAInjection(task.unet, targets(network.attentions))
+        if config.gradient_checkpointing:
+            task.unet.enable_gradient_checkpointing(self.injection.checkpoint)  # type: ignore[operator]
+        self._model, self._optimizer = accelerator.prepare(self.loras, optimizer_for(config, self.loras))
+        self.progress = Progress()
+        accelerator.register_for_checkpointing(self.progress)
+        self._average = average_of(config, self.trained)
+        if self._average is not None:
+            self._average.to(accelerator.device)
+            accelerator.register_for_checkpointing(self._average)
+        if state := states.resume(accelerator, folder):
+            log.info("The run goes on from %s", state)
+        accelerator.init_trackers("log")
+
+    def train(self, on_step: Callable[["Run", float], None] = lambda run, loss: None) -> bool:
+        """Train until the run's end, or until it is told to stop (SIGTERM, SIGINT); its state is saved in both cases.
+
+        Args:
+            on_step: told the run, after each optimizer step, and the step's mean loss.
+
+        Returns:
+            Whether the run is at its end.
+
+        Raises:
+            HyperLoRAError: the loss is not a number.
+        """
+        config, progress = self.config, self.progress
+        mine = passes(config, progress.step, self.accelerator.process_index, self.accelerator.num_processes)
+        batches = self.task.batches(mine)
+        saved = progress.step
+        with _told_to_stop() as told:
+            while progress.step < config.steps and not self._any(told()):
+                loss = self._step(batches)
+                progress.step += 1
+                self.accelerator.log({"loss": loss, "gate": self.loras.gate}, step=progress.step)
+                if progress.step % config.save_every == 0:
+                    states.save(self.accelerator, self.folder, progress.step)
+                    saved = progress.step
+                on_step(self, loss)
+            if saved != progress.step:
+                states.save(self.accelerator, self.folder, progress.step)
+        return progress.step == config.steps
+
+    def _step(self, batches: Iterator[Batch]) -> float:
+        """One optimizer step; the mean loss of its samples over all processes."""
+        config, accelerator = self.config, self.accelerator
+        self.loras.gate = stages.gate_at(self.stage, (self.progress.step + 1) / config.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["full_lr"] * learning_rate_share(config, self.progress.step)
+        count = config.accumulation(accelerator.num_processes)
+        total = torch.zeros((), device=accelerator.device)
+        for _ in range(count):
+            with accelerator.accumulate(self._model):
+                loss = self._loss(next(batches))
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(self.trained, config.optimization.max_grad_norm)
+                self._optimizer.step()
+                self._optimizer.zero_grad()
+                total += loss.detach() / count
+        if self._average is not None:
+            self._average.step(self.trained)
+        mean = float(accelerator.reduce(total, "mean"))
+        if not math.isfinite(mean):
+            raise HyperLoRAError(
+                f"the loss of step {self.progress.step + 1} is {mean}: lower the learning rate, or train in bf16 or "
+                "float32; the run's last state is untouched"
+            )
+        return mean
+
+    def _loss(self, batch: Batch) -> Tensor:
+        objective, seed = self.task.objective, self.config.seed
+        timesteps = objective.timesteps(seed, batch.samples)
+        noise = objective.noise(seed, batch.samples, batch.latents)
+        with self.accelerator.autocast():
+            matrices = self._model(batch.conditions)
+            with self.injection.active(matrices, GeneratedLoRAs.scale):
+                predicted = self.task.unet(
+                    objective.noised(batch.latents, noise, timesteps),
+                    timesteps.to(batch.latents.device),
+                    **batch.unet_inputs,
+                ).sample
+        return objective.losses(predicted, objective.target(batch.latents, noise, timesteps), timesteps).mean()
+
+    def _any(self, here: bool) -> bool:
+        """Whether any process says so."""
+        said = torch.tensor(float(here), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(said, "sum") > 0)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within this context the network has the moving average of its weights, where one is kept."""
+        if self._average is None:
+            yield
+            return
+        self._average.store(self.trained)
+        self._average.copy_to(self.trained)
+        try:
+            yield
+        finally:
+            self._average.restore(self.trained)
+
+    def close(self) -> None:
+        """Let go of the UNet and of the log."""
+        self.accelerator.end_training()
+        self.injection.remove()
+
+
+def passes(config: TrainConfig, step: int, process: int, processes: int) -> Iterator[range]:
+    """The numbers of the samples that a process takes from a step on, a range a pass, up to the run's end.
+
+    A step's samples are shared out in blocks, one a process; together the processes take each once.
+    """
+    share = config.samples_per_step // processes
+    for each in range(step, config.steps):
+        first = each * config.samples_per_step + process * share
+        for start in range(first, first + share, config.batch):
+            yield range(start, start + config.batch)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[Callable[[], bool]]:
+    """Within this context SIGTERM and SIGINT are noted instead of obeyed."""
+    told: list[int] = []
+    before = {each: signal.signal(each, lambda number, frame: told.append(number)) for each in _STOPS}
+    try:
+        yield lambda: bool(told)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)

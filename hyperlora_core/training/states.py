@@ -1,0 +1,89 @@
+"""The states of a run on disk: each appears whole or not at all, and the newest is where the run goes on."""
+
+import logging
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from ..errors import HyperLoRAError
+from .config import TrainConfig
+
+CONFIG = "config.json"
+KEPT = 2
+
+# A run stays the same run when these change: they say how it is computed or watched, not what.
+_FREE = frozenset({"batch", "gradient_checkpointing", "compile", "save_every", "sample_every", "workers"})
+
+log = logging.getLogger(__name__)
+
+
+def claim(folder: Path, config: TrainConfig) -> None:
+    """Make a folder a run's: its configuration is written into it.
+
+    Args:
+        folder: new, or of a run that was told the same.
+        config: of the run.
+
+    Raises:
+        HyperLoRAError: it is the folder of another run, or cannot be written.
+    """
+    path = folder / CONFIG
+    if path.exists():
+        before, now = asdict(TrainConfig.load(path)), asdict(config)
+        for name in now:
+            if name not in _FREE and before[name] != now[name]:
+                raise HyperLoRAError(
+                    f"{folder} is the folder of a run whose {name} is {before[name]!r}, not {now[name]!r}: give "
+                    "another folder, or the same settings to go on with that run"
+                )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(config.to_json(), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise HyperLoRAError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def states(folder: Path) -> list[Path]:
+    """The states of a run, the oldest first."""
+    found = [path for path in folder.glob("state-*") if re.fullmatch(r"state-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("state-")))
+
+
+def save(accelerator: Accelerator, folder: Path, step: int) -> None:
+    """Save the state after a step, called on every process; older ones go but the last ``KEPT``."""
+    partial, state = folder / f".state-{step}.part", folder / f"state-{step}"
+    if accelerator.is_main_process:
+        shutil.rmtree(partial, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(partial))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(state, ignore_errors=True)
+        partial.rename(state)
+        for old in states(folder)[:-KEPT]:
+            shutil.rmtree(old)
+        log.info("Saved %s", state)
+    accelerator.wait_for_everyone()
+
+
+def resume(accelerator: Accelerator, folder: Path) -> Path | None:
+    """Load the newest state of a run into what the accelerator prepared; None where there is none.
+
+    Raises:
+        HyperLoRAError: it cannot be loaded.
+    """
+    found = states(folder)
+    if not found:
+        return None
+    try:
+        accelerator.load_state(str(found[-1]))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise HyperLoRAError(
+            f"{found[-1]} cannot be loaded ({error}): delete it to go on from the state before it"
+        ) from error
+    return found[-1]
