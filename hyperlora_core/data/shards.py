@@ -1,0 +1,302 @@
+"""A training set on disk: WebDataset shards, and beside each a note of what it holds.
+
+    dataset.json        what the set was made with, see ``DatasetInfo``; written last
+    shard-000000.tar    <key>.jpg (or .png, .webp), <key>.json and <key>.npy of each sample, one after the other
+    shard-000000.json   {"samples": how many, "people": {person: [places of their samples in the shard]}}
+
+``<key>.json`` holds the fields of ``Sample``, ``<key>.npy`` its face embedding. Pictures are upright RGB. A shard
+counts once its note is there, so one that was cut short is not taken for whole.
+
+Samples are read by their place, not in the order of the files: a tar's headers say where each lies. So any process can
+take any sample, and what a run draws does not depend on how many processes draw it. Format:
+https://github.com/webdataset/webdataset
+"""
+
+import io
+import json
+import tarfile
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..encoders import Encoder
+from ..errors import HyperLoRAError
+
+INFO = "dataset.json"
+FORMAT = "1"
+PICTURES = (".jpg", ".png", ".webp")
+
+_OPEN_SHARDS = 64  # whose headers and file are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture with one face; pixels of the picture throughout.
+
+    Attributes:
+        key: names it within the set.
+        picture: the file's bytes.
+        suffix: of the file, one of ``PICTURES``.
+        width, height: of the picture.
+        caption: what it shows; may be empty.
+        box: ``(4,)``, left, top, right, bottom of the face.
+        score: how sure the detector was, 0..1.
+        keypoints: ``(5, 2)``, eyes, nose, corners of the mouth.
+        landmarks: ``(106, 2)``.
+        pose: pitch, yaw and roll of the head, degrees.
+        embed: ``(id_embed_dim,)`` float32, unit length, as ``FaceAnalyzer.id_embedding`` gives it.
+        person: whom it shows, where that is known: samples of one name show one person.
+        source: where it comes from: path or URL, licence, and whatever came with it.
+    """
+
+    key: str
+    picture: bytes
+    suffix: str
+    width: int
+    height: int
+    caption: str
+    box: np.ndarray
+    score: float
+    keypoints: np.ndarray
+    landmarks: np.ndarray
+    pose: tuple[float, float, float]
+    embed: np.ndarray
+    person: str | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def photo(self) -> Image.Image:
+        """The picture, decoded: RGB.
+
+        Raises:
+            HyperLoRAError: it is broken.
+        """
+        try:
+            return Image.open(io.BytesIO(self.picture)).convert("RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            raise HyperLoRAError(f"the picture of sample {self.key} cannot be read ({error})") from error
+
+    def members(self) -> dict[str, bytes]:
+        """The files that it is stored as, by their suffixes."""
+        embed = io.BytesIO()
+        np.save(embed, self.embed.astype(np.float32))
+        described = {
+            "key": self.key,
+            "width": self.width,
+            "height": self.height,
+            "caption": self.caption,
+            "box": _numbers(self.box),
+            "score": round(float(self.score), 4),
+            "keypoints": _numbers(self.keypoints),
+            "landmarks": _numbers(self.landmarks),
+            "pose": [round(float(angle), 2) for angle in self.pose],
+            "person": self.person,
+            "source": self.source,
+        }
+        return {self.suffix: self.picture, ".json": json.dumps(described).encode(), ".npy": embed.getvalue()}
+
+    @classmethod
+    def of_members(cls, members: dict[str, bytes]) -> "Sample":
+        """Read what ``members`` gave.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is something else.
+        """
+        described = json.loads(members[".json"])
+        suffix = next(suffix for suffix in PICTURES if suffix in members)
+        described |= {name: np.array(described[name], np.float32) for name in ("box", "keypoints", "landmarks")}
+        described["pose"] = tuple(described["pose"])
+        embed = np.load(io.BytesIO(members[".npy"]), allow_pickle=False)
+        return cls(picture=members[suffix], suffix=suffix, embed=embed, **described)
+
+
+def _numbers(values: np.ndarray) -> Any:
+    return np.asarray(values, np.float64).round(2).tolist()
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a set was made with.
+
+    Attributes:
+        face_encoder: whose embeddings it holds.
+        captioner: what wrote the captions; empty where they came with the pictures.
+        settings: of the preparation, by name.
+    """
+
+    face_encoder: Encoder
+    captioner: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write it into the set's folder, by which the set is complete."""
+        _write_whole(folder / INFO, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "DatasetInfo":
+        """Read it from a set's folder.
+
+        Raises:
+            HyperLoRAError: it is not there, or something else.
+        """
+        path = folder / INFO
+        if not path.is_file():
+            raise HyperLoRAError(
+                f"{folder} is no training set, for it has no {INFO}: make one with hyperlora prepare, or run that "
+                "again where it was broken off"
+            )
+        try:
+            given = json.loads(path.read_text(encoding="utf-8"))
+            version = given.pop("format")
+            if version != FORMAT:
+                raise HyperLoRAError(f"{path} is of format {version}; {FORMAT} was expected: prepare the set again")
+            return cls(**given | {"face_encoder": Encoder(**given["face_encoder"])})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise HyperLoRAError(f"{path} cannot be read ({error}): prepare the set again") from error
+
+
+def write_shard(folder: Path, name: str, samples: Iterable[Sample]) -> int:
+    """Write a shard and its note; both appear whole, the note last.
+
+    Args:
+        folder: of the set.
+        name: of the shard, without a suffix.
+        samples: what it holds; one at a time is held in memory.
+
+    Returns:
+        How many samples it holds.
+    """
+    from webdataset import TarWriter
+
+    tar, people, count = folder / f"{name}.tar", defaultdict(list), 0
+    part = tar.with_suffix(".tar.part")
+    with part.open("wb") as file, TarWriter(file, encoder=False, mtime=0) as writer:
+        for sample in samples:
+            files = {suffix.removeprefix("."): value for suffix, value in sample.members().items()}
+            writer.write({"__key__": sample.key, **files})
+            if sample.person is not None:
+                people[sample.person].append(count)
+            count += 1
+    part.replace(tar)
+    _write_whole(folder / f"{name}.json", json.dumps({"samples": count, "people": people}) + "\n")
+    return count
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_suffix(f"{path.suffix}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+class Shards:
+    """A training set, read at random.
+
+    Args:
+        folder: of the set.
+
+    Attributes:
+        info: what it was made with.
+
+    Raises:
+        HyperLoRAError: the folder holds no whole set, or no sample.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.info = DatasetInfo.read(self.folder)
+        self._shards: list[Path] = []
+        self._ends: list[int] = []
+        self._person: dict[int, str] = {}
+        self._photos: dict[str, list[int]] = defaultdict(list)
+        end = 0
+        for tar in sorted(self.folder.glob("*.tar")):
+            try:
+                note = json.loads(tar.with_suffix(".json").read_text(encoding="utf-8"))
+                for person, places in note["people"].items():
+                    self._photos[person] += [end + place for place in places]
+                    self._person |= {end + place: person for place in places}
+                end += note["samples"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise HyperLoRAError(
+                    f"{tar} has no readable note {tar.stem}.json beside it ({error}): run hyperlora prepare again"
+                ) from error
+            self._shards.append(tar)
+            self._ends.append(end)
+        if not end:
+            raise HyperLoRAError(f"the training set {folder} holds no sample")
+        self._opened: OrderedDict[int, _Tar] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return self._ends[-1]
+
+    def __getitem__(self, place: int) -> Sample:
+        """The sample at a place, from 0.
+
+        Raises:
+            IndexError: there is no such place.
+            HyperLoRAError: the shard is not what its note says, or broken.
+        """
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        shard = int(np.searchsorted(self._ends, place, side="right"))
+        within = place - (self._ends[shard - 1] if shard else 0)
+        return self._open(shard).sample(within)
+
+    def photos_of(self, place: int) -> Sequence[int]:
+        """The places of all photos of the person on a sample; the sample's own alone where nobody knows who it is."""
+        person = self._person.get(place)
+        return (place,) if person is None else self._photos[person]
+
+    @property
+    def people(self) -> int:
+        """How many people are known by name."""
+        return len(self._photos)
+
+    def _open(self, shard: int) -> "_Tar":
+        if shard not in self._opened:
+            if len(self._opened) >= _OPEN_SHARDS:
+                self._opened.popitem(last=False)[1].file.close()
+            self._opened[shard] = _Tar(self._shards[shard])
+        self._opened.move_to_end(shard)
+        return self._opened[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process, which opens files of its own."""
+        return self.__dict__ | {"_opened": OrderedDict()}
+
+
+class _Tar:
+    """Where the samples of a shard lie, in the order of its file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.members: list[list[tuple[str, int, int]]] = []
+        keys: dict[str, int] = {}
+        try:
+            with tarfile.open(path) as tar:
+                for member in tar:
+                    key, dot, suffix = member.name.partition(".")
+                    if key not in keys:
+                        keys[key] = len(self.members)
+                        self.members.append([])
+                    self.members[keys[key]].append((dot + suffix, member.offset_data, member.size))
+            self.file = path.open("rb")
+        except (OSError, tarfile.TarError) as error:
+            raise HyperLoRAError(f"the shard {path} cannot be read ({error})") from error
+
+    def sample(self, within: int) -> Sample:
+        try:
+            found = {}
+            for suffix, start, size in self.members[within]:
+                self.file.seek(start)
+                found[suffix] = self.file.read(size)
+            return Sample.of_members(found)
+        except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
+            raise HyperLoRAError(
+                f"sample {within} of {self.path} cannot be read ({error}): run hyperlora prepare again"
+            ) from error
