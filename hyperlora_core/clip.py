@@ -110,33 +110,8 @@ class ClipVision:
         return f"{self.config.name} at {self.config.image_size}, {self.config.layers} layers"
 
     def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
-        """CLIP's own preprocessing, on PIL as OpenAI's: shortest side to S, bicubic, centre crop, mean and std.
-
-        Args:
-            images: pictures of any size and mode; alpha is dropped.
-
-        Returns:
-            Pixel values (batch, 3, S, S), float32, on the CPU.
-
-        Raises:
-            HyperLoRAError: there is no picture, or one is empty or a thin strip.
-        """
-        if not images:
-            raise HyperLoRAError("CLIP was given no picture: at least one is needed")
-        pixels = torch.stack([self._square(image) for image in images]).permute(0, 3, 1, 2)
-        return (pixels / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-
-    def _square(self, image: Image.Image) -> Tensor:
-        size, (width, height) = self.image_size, image.size
-        if min(width, height) == 0 or max(width, height) > _MAX_ASPECT * min(width, height):
-            raise HyperLoRAError(
-                f"CLIP cannot look at a picture of {width} x {height} pixels: neither side may be 0, "
-                f"nor more than {_MAX_ASPECT} times the other"
-            )
-        resized = (int(size * width / min(image.size)), int(size * height / min(image.size)))
-        left, top = (resized[0] - size) // 2, (resized[1] - size) // 2
-        image = image.convert("RGB").resize(resized, Image.Resampling.BICUBIC)
-        return torch.from_numpy(np.array(image.crop((left, top, left + size, top + size))))
+        """``pixel_values`` in the size that it takes."""
+        return pixel_values(images, self.image_size)
 
     @torch.no_grad()
     def tokens(self, pixel_values: Tensor) -> Tensor:
@@ -159,3 +134,35 @@ class ClipVision:
             )
         self.before_use(self.model)
         return self.model(pixel_values.to(self.compute_device, self.compute_dtype)).float()
+
+
+def pixel_values(images: Sequence[Image.Image], size: int) -> Tensor:
+    """CLIP's own preprocessing, on PIL as OpenAI's: shortest side to S, bicubic, centre crop, mean and std.
+
+    Args:
+        images: pictures of any size and mode; alpha is dropped.
+        size: S.
+
+    Returns:
+        ``(batch, 3, S, S)``, float32, on the CPU.
+
+    Raises:
+        HyperLoRAError: there is no picture, or one is empty or a thin strip.
+    """
+    if not images:
+        raise HyperLoRAError("CLIP was given no picture: at least one is needed")
+    pixels = torch.stack([_square(image, size) for image in images]).permute(0, 3, 1, 2)
+    return (pixels / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def _square(image: Image.Image, size: int) -> Tensor:
+    width, height = image.size
+    if min(width, height) == 0 or max(width, height) > _MAX_ASPECT * min(width, height):
+        raise HyperLoRAError(
+            f"CLIP cannot look at a picture of {width} x {height} pixels: neither side may be 0, "
+            f"nor more than {_MAX_ASPECT} times the other"
+        )
+    resized = (int(size * width / min(image.size)), int(size * height / min(image.size)))
+    left, top = (resized[0] - size) // 2, (resized[1] - size) // 2
+    image = image.convert("RGB").resize(resized, Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(image.crop((left, top, left + size, top + size))))

@@ -14,6 +14,7 @@ https://github.com/webdataset/webdataset
 
 import io
 import json
+import os
 import tarfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
@@ -229,6 +230,7 @@ class Shards:
         if not end:
             raise HyperLoRAError(f"the training set {folder} holds no sample")
         self._opened: OrderedDict[int, _Tar] = OrderedDict()
+        self._process = os.getpid()
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -258,6 +260,8 @@ class Shards:
         return len(self._photos)
 
     def _open(self, shard: int) -> "_Tar":
+        if self._process != os.getpid():  # a forked worker's files would share their places with its parent's
+            self._opened, self._process = OrderedDict(), os.getpid()
         if shard not in self._opened:
             if len(self._opened) >= _OPEN_SHARDS:
                 self._opened.popitem(last=False)[1].file.close()

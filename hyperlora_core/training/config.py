@@ -7,12 +7,15 @@ says nothing of learning rate, optimizer, batch, resolution and dropout: those a
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import HyperLoRAError
 from ..generation import TRIGGER_WORDS
 from .shape import NetworkShape
 from .stages import STAGES, stage
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -69,23 +72,18 @@ class Optimization:
     ema: float = 0.0
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """A run.
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What any run is told, whatever it trains.
 
     Attributes:
-        stage: "base", "id_clip" or "id_embed".
         steps: optimizer steps.
-        start: checkpoint to begin with, of the stage before or released; empty for a fresh one.
-        also_train: groups of parameters that train beside the stage's own, see ``stages``.
-        shape: of a fresh network.
+        base: the base model: a diffusers folder, a checkpoint, or a name on the Hugging Face hub.
+        trigger_words: what prompts begin with, without the comma.
+        caption_dropout: share of the samples whose caption is left out.
+        resolution: side of the target, pixels.
         samples_per_step: samples an optimizer step, over all processes.
         batch: samples a process and forward pass; their gradients are accumulated over a step's passes.
-        scenarios: how samples are drawn.
-        trigger_words: what prompts begin with, without the comma.
-        references: most reference photos of a person a sample.
-        other_photo: the reference is another photo of the person than the target, where there is one.
-        resolution: side of the target, pixels.
         optimization: how weights are changed.
         min_snr_gamma: see ``objective``; None for the paper's plain loss.
         noise_offset: see ``objective``.
@@ -94,25 +92,19 @@ class TrainConfig:
         mixed_precision: "no", "fp16" or "bf16", of the UNet and the encoders; what trains stays in float32.
         seed: of everything that is drawn.
         save_every: optimizer steps between two checkpoints.
-        sample_every: optimizer steps between two grids of pictures; 0 draws none.
         workers: processes that read ahead, beside each that trains.
 
     Raises:
         HyperLoRAError: a value cannot be.
     """
 
-    stage: str
     steps: int
-    start: str = ""
-    also_train: tuple[str, ...] = ()
-    shape: NetworkShape = field(default_factory=NetworkShape)
+    base: str = ""
+    trigger_words: str = TRIGGER_WORDS
+    caption_dropout: float = 0.1
+    resolution: int = 1024
     samples_per_step: int = 512
     batch: int = 4
-    scenarios: tuple[Scenario, ...] = ID_SCENARIOS
-    trigger_words: str = TRIGGER_WORDS
-    references: int = 1
-    other_photo: bool = False
-    resolution: int = 1024
     optimization: Optimization = field(default_factory=Optimization)
     min_snr_gamma: float | None = None
     noise_offset: float = 0.0
@@ -121,19 +113,16 @@ class TrainConfig:
     mixed_precision: str = "bf16"
     seed: int = 0
     save_every: int = 1000
-    sample_every: int = 1000
     workers: int = 2
 
     def __post_init__(self) -> None:
-        stage(self.stage)
-        for name in ("steps", "samples_per_step", "batch", "references", "resolution", "save_every"):
+        for name in ("steps", "samples_per_step", "batch", "resolution", "save_every"):
             if getattr(self, name) < 1:
                 raise HyperLoRAError(f"{name} is {getattr(self, name)}: a number of 1 or more was expected")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise HyperLoRAError(f"mixed_precision is {self.mixed_precision!r}: one of no, fp16, bf16 was expected")
-        total = sum(scenario.share for scenario in self.scenarios)
-        if abs(total - 1) > 1e-6 or any(scenario.share < 0 for scenario in self.scenarios):
-            raise HyperLoRAError(f"the scenarios' shares sum to {total:g}: shares from 0 that sum to 1 were expected")
+        if not 0 <= self.caption_dropout <= 1:
+            raise HyperLoRAError(f"caption_dropout is {self.caption_dropout:g}: a share from 0 to 1 was expected")
 
     def accumulation(self, processes: int) -> int:
         """Passes an optimizer step on so many processes.
@@ -149,6 +138,69 @@ class TrainConfig:
             )
         return passes
 
+    def to_json(self) -> str:
+        """As it lies beside a checkpoint."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> "Self":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            HyperLoRAError: it is not that.
+        """
+        try:
+            return cls(**cls._values(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise HyperLoRAError(f"{path} is no configuration of a training run: {error}") from error
+
+    @classmethod
+    def _values(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Values out of their JSON."""
+        optimization = given["optimization"]
+        return given | {"optimization": Optimization(**optimization | {"betas": tuple(optimization["betas"])})}
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """A run of one of the stages.
+
+    Attributes:
+        stage: "base", "id_clip" or "id_embed".
+        data: the training set, which ``hyperlora prepare`` made.
+        clip: the CLIP tower: a file or its folder.
+        start: checkpoint to begin with, of the stage before or released; empty for a fresh one.
+        also_train: groups of parameters that train beside the stage's own, see ``stages``.
+        shape: of a fresh network.
+        scenarios: how samples are drawn.
+        references: most reference photos of a person a sample.
+        other_photo: the reference is another photo of the person than the target, where there is one.
+        sample_every: optimizer steps between two grids of pictures; 0 draws none.
+
+    Raises:
+        HyperLoRAError: a value cannot be.
+    """
+
+    stage: str
+    data: str = ""
+    clip: str = ""
+    start: str = ""
+    also_train: tuple[str, ...] = ()
+    shape: NetworkShape = field(default_factory=NetworkShape)
+    scenarios: tuple[Scenario, ...] = ID_SCENARIOS
+    references: int = 1
+    other_photo: bool = False
+    sample_every: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        stage(self.stage)
+        if self.references < 1:
+            raise HyperLoRAError(f"references is {self.references}: a number of 1 or more was expected")
+        total = sum(scenario.share for scenario in self.scenarios)
+        if abs(total - 1) > 1e-6 or any(scenario.share < 0 for scenario in self.scenarios):
+            raise HyperLoRAError(f"the scenarios' shares sum to {total:g}: shares from 0 that sum to 1 were expected")
+
     def scenario(self, drawn: float) -> Scenario:
         """The scenario of a sample, by a number drawn from [0, 1)."""
         for scenario in self.scenarios:
@@ -157,37 +209,19 @@ class TrainConfig:
                 return scenario
         return self.scenarios[-1]
 
-    def to_json(self) -> str:
-        """As it lies beside a checkpoint."""
-        return json.dumps(asdict(self), indent=1) + "\n"
-
     @classmethod
-    def load(cls, path: Path) -> "TrainConfig":
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            HyperLoRAError: it is not that.
-        """
-        try:
-            given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            optimization = given["optimization"]
-            return cls(
-                **given
-                | {
-                    "also_train": tuple(given["also_train"]),
-                    "shape": NetworkShape(**given["shape"]),
-                    "scenarios": tuple(Scenario(**scenario) for scenario in given["scenarios"]),
-                    "optimization": Optimization(**optimization | {"betas": tuple(optimization["betas"])}),
-                }
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HyperLoRAError(f"{path} is no configuration of a training run: {error}") from error
+    def _values(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return super()._values(given) | {
+            "also_train": tuple(given["also_train"]),
+            "shape": NetworkShape(**given["shape"]),
+            "scenarios": tuple(Scenario(**scenario) for scenario in given["scenarios"]),
+        }
 
 
 RECIPES = {
-    "base": TrainConfig("base", STAGES["base"].steps, scenarios=BASE_SCENARIOS),
-    "id_clip": TrainConfig("id_clip", STAGES["id_clip"].steps),
-    "id_embed": TrainConfig("id_embed", STAGES["id_embed"].steps),
+    "base": TrainConfig("base", steps=STAGES["base"].steps, scenarios=BASE_SCENARIOS),
+    "id_clip": TrainConfig("id_clip", steps=STAGES["id_clip"].steps),
+    "id_embed": TrainConfig("id_embed", steps=STAGES["id_embed"].steps),
 }
 """The paper's stages, for sixteen cards of 80 GB: with 4 samples a pass they accumulate over the paper's 8."""
 

@@ -3,13 +3,17 @@
 Shapes: B samples, R reference photos each (padded), M attentions, K coefficients a row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ..network.bases import targets
 from ..network.hyperlora import HyperLoRA
+from . import stages
+from .config import TrainConfig
+from .stages import Stage
 
 Matrices = dict[str, tuple[Tensor, Tensor]]
 
@@ -35,28 +39,62 @@ class Conditions:
     base_tokens: Tensor | None = None
 
 
-class GeneratedLoRAs(nn.Module):
-    """What is trained: conditions in, matrices for ``LoRAInjection`` out.
+class Learner(nn.Module):
+    """What a run trains: conditions in, matrices for ``LoRAInjection`` out.
+
+    Attributes:
+        scale: of the matrices, alpha over rank.
+        targets: canonical names of what they change.
+    """
+
+    scale: float
+    targets: Sequence[str]
+
+    def at(self, share: float) -> None:
+        """Be as at a share of the run, 0 to 1; told before each step."""
+        raise NotImplementedError
+
+
+class GeneratedLoRAs(Learner):
+    """The LoRAs that a hypernetwork makes.
 
     Args:
         network: the hypernetwork.
         makes: "id", "base" or both.
+        opening: the stage by which the gate opens; None leaves it open.
 
     Attributes:
         gate: how much of the face embedding's attention counts, 0 to 1.
-        scale: of the matrices, alpha over rank, the file format's.
     """
 
-    scale = 0.5
+    scale = 0.5  # the file format's
 
-    def __init__(self, network: HyperLoRA, makes: frozenset[str]) -> None:
+    def __init__(self, network: HyperLoRA, makes: frozenset[str], opening: Stage | None = None) -> None:
         super().__init__()
         self.network = network
         self.makes = makes
+        self.opening = opening
         self.gate = 1.0
+        self.targets = targets(network.attentions)
         if network.config.id_embed_dim is not None and network.config.reads_clip:
             for block in network.resampler.layers:
                 block.get_submodule("attn2").register_forward_hook(self._gated())
+
+    @classmethod
+    def of_run(cls, network: HyperLoRA, config: TrainConfig) -> "GeneratedLoRAs":
+        """What a run of a stage trains; everything else of the network is frozen.
+
+        Raises:
+            HyperLoRAError: the network has nothing that the stage trains.
+        """
+        trained = stages.stage(config.stage)
+        stages.freeze(network, trained, config.also_train)
+        return cls(network, trained.makes, trained)
+
+    def at(self, share: float) -> None:
+        """Be as at a share of the run, 0 to 1: the gate opens."""
+        if self.opening is not None:
+            self.gate = stages.gate_at(self.opening, share)
 
     def _gated(self) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
         return lambda module, inputs, output: None if self.gate == 1 else output * self.gate

@@ -1,4 +1,4 @@
-"""The loop: a run of one stage, on one process or many, that goes on where it was stopped.
+"""The loop: a run, on one process or many, that goes on where it was stopped.
 
 A run is the samples 0, 1, 2, ... in order, so many an optimizer step. Each process takes its part of every step, and
 what a sample draws is its own (``counter``): one process or several, resumed or not, the run is the same.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 
 from ..doors.diffusers import LoRAInjection
 from ..errors import HyperLoRAError
-from ..network.bases import targets
-from ..network.hyperlora import HyperLoRA
-from . import stages, states
-from .config import TrainConfig
-from .forward import Conditions, GeneratedLoRAs
+from . import states
+from .config import RunConfig
+from .forward import Conditions, Learner
 from .objective import Objective
 from .optimizer import average_of, learning_rate_share, optimizer_for
 
 log = logging.getLogger(__name__)
+
+L = TypeVar("L", bound=Learner)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Progress:
         self.step = state["step"]
 
 
-def accelerator_for(config: TrainConfig, folder: Path, cpu: bool = False) -> Accelerator:
+def accelerator_for(config: RunConfig, folder: Path, cpu: bool = False) -> Accelerator:
     """Accelerate as a run needs it; devices and processes are its launcher's to choose.
 
     Raises:
@@ -93,40 +93,36 @@ def accelerator_for(config: TrainConfig, folder: Path, cpu: bool = False) -> Acc
     )
 
 
-class Run:
-    """A run of one stage, from its newest state.
+class Run(Generic[L]):
+    """A run, from its newest state.
 
     Args:
         config: of the run.
         task: what is learned on.
-        network: trained in place.
+        loras: trained in place, what of it requires gradients.
         folder: of the run's states; one of a run that was told otherwise is refused.
         accelerator: see ``accelerator_for``.
 
     Attributes:
         progress: how far it is.
-        loras: what is trained, not wrapped.
         injection: the hooks on the UNet.
 
     Raises:
         HyperLoRAError: the folder is another run's, or its newest state cannot be loaded.
     """
 
-    def __init__(
-        self, config: TrainConfig, task: Task, network: HyperLoRA, folder: Path, accelerator: Accelerator
-    ) -> None:
-        self.config, self.task, self.folder, self.accelerator = config, task, folder, accelerator
-        self.stage = stages.stage(config.stage)
-        stages.freeze(network, self.stage, config.also_train)
+    def __init__(self, config: RunConfig, task: Task, loras: L, folder: Path, accelerator: Accelerator) -> None:
+        self.config, self.task, self.loras = config, task, loras
+        self.folder, self.accelerator = folder, accelerator
         if accelerator.is_main_process:
             states.claim(folder, config)
         accelerator.wait_for_everyone()
-        self.loras = GeneratedLoRAs(network, self.stage.makes)
-        self.trained = [value for value in self.loras.parameters() if value.requires_grad]
-        self.injection = LoRAInjection(task.unet, targets(network.attentions))
+        self.trained = [value for value in loras.parameters() if value.requires_grad]
+        self.injection = LoRAInjection(task.unet, loras.targets)
         if config.gradient_checkpointing:
             task.unet.enable_gradient_checkpointing(self.injection.checkpoint)  # type: ignore[operator]
-        self._model, self._optimizer = accelerator.prepare(self.loras, optimizer_for(config, self.loras))
+        self._unet = torch.compile(task.unet) if config.compile else task.unet
+        self._model, self._optimizer = accelerator.prepare(loras, optimizer_for(config, loras))
         self.progress = Progress()
         accelerator.register_for_checkpointing(self.progress)
         self._average = average_of(config, self.trained)
@@ -137,7 +133,7 @@ class Run:
             log.info("The run goes on from %s", state)
         accelerator.init_trackers("log")
 
-    def train(self, on_step: Callable[["Run", float], None] = lambda run, loss: None) -> bool:
+    def train(self, on_step: Callable[["Run[L]", float], None] = lambda run, loss: None) -> bool:
         """Train until the run's end, or until it is told to stop (SIGTERM, SIGINT); its state is saved in both cases.
 
         Args:
@@ -157,7 +153,7 @@ class Run:
             while progress.step < config.steps and not self._any(told()):
                 loss = self._step(batches)
                 progress.step += 1
-                self.accelerator.log({"loss": loss, "gate": self.loras.gate}, step=progress.step)
+                self.accelerator.log({"loss": loss}, step=progress.step)
                 if progress.step % config.save_every == 0:
                     states.save(self.accelerator, self.folder, progress.step)
                     saved = progress.step
@@ -169,7 +165,7 @@ class Run:
     def _step(self, batches: Iterator[Batch]) -> float:
         """One optimizer step; the mean loss of its samples over all processes."""
         config, accelerator = self.config, self.accelerator
-        self.loras.gate = stages.gate_at(self.stage, (self.progress.step + 1) / config.steps)
+        self.loras.at((self.progress.step + 1) / config.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = group["full_lr"] * learning_rate_share(config, self.progress.step)
         count = config.accumulation(accelerator.num_processes)
@@ -199,8 +195,8 @@ class Run:
         noise = objective.noise(seed, batch.samples, batch.latents)
         with self.accelerator.autocast():
             matrices = self._model(batch.conditions)
-            with self.injection.active(matrices, GeneratedLoRAs.scale):
-                predicted = self.task.unet(
+            with self.injection.active(matrices, self.loras.scale):
+                predicted = self._unet(
                     objective.noised(batch.latents, noise, timesteps),
                     timesteps.to(batch.latents.device),
                     **batch.unet_inputs,
@@ -231,7 +227,7 @@ class Run:
         self.injection.remove()
 
 
-def passes(config: TrainConfig, step: int, process: int, processes: int) -> Iterator[range]:
+def passes(config: RunConfig, step: int, process: int, processes: int) -> Iterator[range]:
     """The numbers of the samples that a process takes from a step on, a range a pass, up to the run's end.
 
     A step's samples are shared out in blocks, one a process; together the processes take each once.

@@ -9,10 +9,10 @@ from torch import nn
 
 from ..errors import HyperLoRAError
 from ..network.bases import Bases
-from .config import TrainConfig
+from .config import RunConfig
 
 
-def optimizer_for(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+def optimizer_for(config: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
     """AdamW over what trains: the bases at a learning rate of their own, no decay on vectors.
 
     Each group's "full_lr" is what ``learning_rate_share`` is a share of.
@@ -48,7 +48,7 @@ def _adamw(eight_bit: bool) -> Any:
     return AdamW8bit
 
 
-def learning_rate_share(config: TrainConfig, step: int) -> float:
+def learning_rate_share(config: RunConfig, step: int) -> float:
     """The share of the full learning rate at a step: up a line, along the top, down a cosine."""
     optimization = config.optimization
     rise = min(1.0, (step + 1) / optimization.warmup) if optimization.warmup else 1.0
@@ -57,7 +57,7 @@ def learning_rate_share(config: TrainConfig, step: int) -> float:
     return rise * fall
 
 
-def average_of(config: TrainConfig, trained: Sequence[nn.Parameter]) -> Any:
+def average_of(config: RunConfig, trained: Sequence[nn.Parameter]) -> Any:
     """diffusers' ``EMAModel`` of what trains; None where the recipe keeps no average."""
     if not config.optimization.ema:
         return None

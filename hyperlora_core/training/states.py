@@ -9,7 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from ..errors import HyperLoRAError
-from .config import TrainConfig
+from .config import RunConfig
 
 CONFIG = "config.json"
 KEPT = 2
@@ -20,7 +20,7 @@ _FREE = frozenset({"batch", "gradient_checkpointing", "compile", "save_every", "
 log = logging.getLogger(__name__)
 
 
-def claim(folder: Path, config: TrainConfig) -> None:
+def claim(folder: Path, config: RunConfig) -> None:
     """Make a folder a run's: its configuration is written into it.
 
     Args:
@@ -32,7 +32,7 @@ def claim(folder: Path, config: TrainConfig) -> None:
     """
     path = folder / CONFIG
     if path.exists():
-        before, now = asdict(TrainConfig.load(path)), asdict(config)
+        before, now = asdict(config.load(path)), asdict(config)
         for name in now:
             if name not in _FREE and before[name] != now[name]:
                 raise HyperLoRAError(

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.training import counter
 from hyperlora_core.training.config import Optimization, TrainConfig
-from hyperlora_core.training.forward import Conditions
+from hyperlora_core.training.forward import Conditions, GeneratedLoRAs
 from hyperlora_core.training.fresh import fresh
 from hyperlora_core.training.loop import Batch, Run, accelerator_for
 from hyperlora_core.training.objective import Objective
@@ -77,7 +77,8 @@ def run(folder: Path, config: TrainConfig = CONFIG, task: SmallTask | None = Non
     """A run that has not begun, or stands at its newest state."""
     task = task or SmallTask()
     network = fresh(config.shape.config(attention_modules(task.unet)), config.seed)
-    return Run(config, task, network, folder, accelerator_for(config, folder, cpu=True))
+    loras = GeneratedLoRAs.of_run(network, config)
+    return Run(config, task, loras, folder, accelerator_for(config, folder, cpu=True))
 
 
 def outcome(done: Run) -> dict[str, torch.Tensor]:

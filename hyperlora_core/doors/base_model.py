@@ -1,0 +1,152 @@
+"""The base model that a HyperLoRA is trained beside, as diffusers has it: UNet, VAE and text encoders, all frozen."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..errors import HyperLoRAError
+
+
+class BaseModel:
+    """SDXL, a model of its family (SSD-1B, Segmind Vega, fine-tuned ones), or Stable Diffusion 1.5.
+
+    Attributes:
+        pipeline: diffusers' own.
+        unet: of the pipeline.
+        device: where it is.
+        sized: whether the UNet is told of the picture's size and cut, as SDXL's is.
+    """
+
+    def __init__(self, pipeline: Any, device: torch.device) -> None:
+        from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+        self.sized = isinstance(pipeline, StableDiffusionXLPipeline)
+        if not self.sized and not isinstance(pipeline, StableDiffusionPipeline):
+            raise HyperLoRAError(
+                f"the base model is one for {type(pipeline).__name__}: one of SDXL's family or Stable Diffusion 1.5 is "
+                "needed"
+            )
+        self.pipeline, self.device = pipeline.to(device), device
+        self.unet: nn.Module = pipeline.unet
+        for part in pipeline.components.values():
+            if isinstance(part, nn.Module):
+                part.requires_grad_(False).eval()
+        self.pipeline.vae.to(torch.float32)  # SDXL's own overflows in half precision
+        self.pipeline.vae.enable_slicing()
+        self.pipeline.set_progress_bar_config(disable=True)
+
+    @classmethod
+    def load(cls, path: str, device: torch.device | str, dtype: torch.dtype) -> "BaseModel":
+        """Load it.
+
+        Args:
+            path: a diffusers folder, a ``.safetensors`` checkpoint, or a name on the Hugging Face hub.
+            device: where it is put.
+            dtype: of the UNet and the text encoders; the VAE is float32.
+
+        Raises:
+            HyperLoRAError: it cannot be loaded, or is of another family.
+        """
+        from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
+
+        if not path:
+            raise HyperLoRAError(
+                "no base model was named: give --base a diffusers folder of SDXL, or its name on the hub"
+            )
+        given = Path(path)
+        try:
+            if given.suffix == ".safetensors":
+                pipeline = StableDiffusionXLPipeline.from_single_file(str(given), torch_dtype=dtype)
+            else:
+                pipeline = DiffusionPipeline.from_pretrained(
+                    path, torch_dtype=dtype, use_safetensors=True, local_files_only=given.is_dir()
+                )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise HyperLoRAError(
+                f"the base model {path} cannot be loaded ({str(error).partition(chr(10))[0]}): give --base a diffusers "
+                "folder (with model_index.json and .safetensors files), or a name on the hub"
+            ) from error
+        return cls(pipeline, torch.device(device))
+
+    @property
+    def latent_step(self) -> int:
+        """Pixels a latent's side, 8 in SDXL."""
+        return int(self.pipeline.vae_scale_factor)
+
+    def noise_schedule(self) -> tuple[Tensor, str]:
+        """The schedule that the UNet was trained with: ``alphas_cumprod`` ``(timesteps,)``, and what it predicts."""
+        from diffusers import DDPMScheduler
+
+        schedule = DDPMScheduler.from_config(self.pipeline.scheduler.config)
+        return schedule.alphas_cumprod, schedule.config.prediction_type
+
+    @torch.no_grad()
+    def latents(self, pictures: Tensor, noise: Tensor) -> Tensor:
+        """Pictures as latents, drawn from what the VAE thinks likely.
+
+        Args:
+            pictures: ``(B, 3, H, W)``, -1..1.
+            noise: ``(B, C, h, w)`` standard normal numbers to draw with.
+
+        Returns:
+            ``(B, C, h, w)`` float32, scaled as the UNet takes them.
+        """
+        likely = self.pipeline.vae.encode(pictures.to(self.device, torch.float32)).latent_dist
+        return (likely.mean + likely.std * noise.to(likely.mean)) * self.pipeline.vae.config.scaling_factor
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """The shape of a picture's latents, ``(C, h, w)``."""
+        channels = int(self.pipeline.vae.config.latent_channels)
+        return channels, height // self.latent_step, width // self.latent_step
+
+    @torch.no_grad()
+    def unet_inputs(self, prompts: Sequence[str], sizes: Tensor) -> Mapping[str, Any]:
+        """What the UNet is given beside latents and timesteps.
+
+        Args:
+            prompts: B texts; what is longer than the text encoders read is cut.
+            sizes: ``(B, 6)``: the original picture's height and width, the cut's top and left corner in pixels of the
+                target, the target's height and width. SDXL reads them.
+        """
+        encoded = self.pipeline.encode_prompt(
+            list(prompts), device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        if not self.sized:
+            return {"encoder_hidden_states": encoded[0]}
+        conditions = {"text_embeds": encoded[2], "time_ids": sizes.to(encoded[0])}
+        return {"encoder_hidden_states": encoded[0], "added_cond_kwargs": conditions}
+
+    @torch.no_grad()
+    def draw(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        size: tuple[int, int],
+        steps: int = 20,
+        guidance: float = 5.0,
+        within: AbstractContextManager[None] | None = None,
+    ) -> list[Image.Image]:
+        """Draw a picture for each prompt.
+
+        Args:
+            prompts: texts.
+            seeds: of each picture.
+            size: height and width, pixels.
+            steps: of sampling.
+            guidance: weight of the prompt.
+            within: a context to draw in, as ``LoRAInjection.active`` gives one; its LoRAs are one for all pictures.
+        """
+        with within or nullcontext():
+            return self.pipeline(
+                prompt=list(prompts),
+                height=size[0],
+                width=size[1],
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            ).images

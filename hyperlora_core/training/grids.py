@@ -1,0 +1,88 @@
+"""Pictures on the way: the same few people every time, through the same injection that training goes through."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from ..crops import GREY
+from .forward import GeneratedLoRAs, Matrices
+from .loop import Run
+from .portraits import PortraitTask, prompt
+
+PEOPLE = 4
+_CELL = 256
+_HEAD = 24
+
+
+@torch.no_grad()
+def draw_grid(run: Run[GeneratedLoRAs], task: PortraitTask, steps: int = 20, guidance: float = 5.0) -> Image.Image:
+    """A row for each of ``PEOPLE`` samples: the picture, then drawn by its caption without a LoRA, and with each.
+
+    Samples with numbers below 0 are the grid's own; no training step has them. No random number of the run is used up.
+
+    Args:
+        run: whose network draws, with the moving average of its weights where one is kept.
+        task: what it learns on.
+        steps: of sampling.
+        guidance: weight of the prompt.
+
+    Returns:
+        A picture of ``PEOPLE`` rows, with a line of titles.
+    """
+    config = task.config
+    portraits = [task.portraits[-1 - i] for i in range(PEOPLE)]
+    columns = [("picture", [_picture(portrait.target) for portrait in portraits])]
+    size = (config.resolution, config.resolution)
+    prompts = [prompt(config.trigger_words, task.portraits.shards[portrait.place].caption) for portrait in portraits]
+    seeds = range(PEOPLE)
+    columns.append(("no LoRA", task.base.draw(prompts, seeds, size, steps, guidance)))
+    conditions = task.conditions(portraits)
+    with run.averaged(), run.accelerator.autocast():
+        for title, id_on, base_on in (("ID", 1.0, 0.0), ("Base", 0.0, 1.0), ("ID + Base", 1.0, 1.0)):
+            if (id_on and "id" not in run.loras.makes) or (base_on and "base" not in run.loras.makes):
+                continue
+            on = torch.ones(PEOPLE, device=conditions.present.device)
+            matrices = run.loras(replace(conditions, id_on=on * id_on, base_on=on * base_on))
+            drawn = []
+            for i in range(PEOPLE):
+                within = run.injection.active(_of_one(matrices, i), run.loras.scale)
+                drawn += task.base.draw(prompts[i : i + 1], [seeds[i]], size, steps, guidance, within)
+            columns.append((title, drawn))
+    return _tiled(columns)
+
+
+def save_grid(run: Run[GeneratedLoRAs], task: PortraitTask, folder: Path) -> Path:
+    """Draw the grid of a run's step into a folder, and into its log."""
+    step = run.progress.step
+    picture = draw_grid(run, task)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:06d}.png"
+    picture.save(path)
+    for tracker in run.accelerator.trackers:
+        if tracker.name == "tensorboard":
+            tracker.log_images({"grid": np.asarray(picture)[None]}, step=step, dataformats="NHWC")
+    return path
+
+
+def _of_one(matrices: Matrices, sample: int) -> Matrices:
+    return {name: (down[sample], up[sample]) for name, (down, up) in matrices.items()}
+
+
+def _picture(target: torch.Tensor) -> Image.Image:
+    pixels = ((target.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255)
+    return Image.fromarray(pixels.to(torch.uint8).cpu().numpy())
+
+
+def _tiled(columns: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:
+    rows = len(columns[0][1])
+    tiled = Image.new("RGB", (_CELL * len(columns), _HEAD + _CELL * rows), GREY)
+    draw = ImageDraw.Draw(tiled)
+    for x, (title, pictures) in enumerate(columns):
+        draw.text((_CELL * x + _CELL // 2, _HEAD // 2), title, anchor="mm", fill="white", font_size=14)
+        for y, picture in enumerate(pictures):
+            tiled.paste(picture.resize((_CELL, _CELL)), (_CELL * x, _HEAD + _CELL * y))
+    return tiled

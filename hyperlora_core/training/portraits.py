@@ -1,0 +1,250 @@
+"""What a HyperLoRA learns on: the portraits of a training set, drawn by a base model.
+
+What a sample of the run is follows from the run's seed and the sample's number alone, see ``counter``.
+
+Shapes: B samples, R reference photos (padded), S side of CLIP's pictures.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .. import crops
+from ..clip import ClipVision, pixel_values
+from ..data.shards import Sample, Shards
+from ..doors.base_model import BaseModel
+from ..errors import HyperLoRAError
+from ..network.config import HyperLoRAConfig
+from . import counter
+from .config import TrainConfig
+from .forward import Conditions
+from .framing import draw_frame
+from .loop import Batch
+from .objective import Objective
+
+_TRIES = 100  # broken samples in a row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One sample, as the worker that read it hands it over.
+
+    Attributes:
+        number: of the sample in the run.
+        place: of the target in the set.
+        target: ``(3, resolution, resolution)``, -1..1.
+        size: six numbers, see ``Frame.size_condition``.
+        prompt: of the target.
+        id_on, base_on: whether each LoRA acts.
+        embeds: ``(refs, id_embed_dim)``.
+        id_pictures: ``(refs, 3, S, S)`` for CLIP, or None where nothing reads them.
+        base_picture: ``(3, S, S)`` for CLIP, or None where nothing reads it.
+    """
+
+    number: int
+    place: int
+    target: Tensor
+    size: tuple[int, ...]
+    prompt: str
+    id_on: bool
+    base_on: bool
+    embeds: Tensor
+    id_pictures: Tensor | None
+    base_picture: Tensor | None
+
+
+class Portraits(Dataset[Portrait]):
+    """The samples of a run, by their numbers.
+
+    Args:
+        shards: the training set.
+        config: of the run.
+        clip_size: side of the pictures that CLIP takes; None where the network reads no CLIP.
+        makes: the LoRAs that the stage draws with.
+    """
+
+    def __init__(self, shards: Shards, config: TrainConfig, clip_size: int | None, makes: frozenset[str]) -> None:
+        self.shards, self.config, self.clip_size, self.makes = shards, config, clip_size, makes
+
+    def __getitem__(self, number: int) -> Portrait:
+        """The sample of a number; where the picture that it draws is broken, the next whole one of the set.
+
+        Raises:
+            HyperLoRAError: many in a row are broken.
+        """
+        place = int(counter.integers(self.config.seed, [number], "picture", len(self.shards))[0])
+        for tried in range(min(_TRIES, len(self.shards))):
+            at = (place + tried) % len(self.shards)
+            try:
+                return self._portrait(number, at)
+            except HyperLoRAError as error:
+                log.warning("%s; the next sample takes its place", error)
+        raise HyperLoRAError(
+            f"{_TRIES} samples in a row of {self.shards.folder} are broken, from {place} on: prepare it again"
+        )
+
+    def _portrait(self, number: int, place: int) -> Portrait:
+        config, seed = self.config, self.config.seed
+        target = self.shards[place]
+        photo = target.photo()
+        left, top, right, bottom = (float(edge) for edge in target.box)
+        frame = draw_frame(*photo.size, (left, top, right, bottom), counter.generator(seed, number, "frame"))
+        cut = photo.crop(frame.box)
+        scenario = config.scenario(counter.uniform(seed, number, "scenario"))
+        dropped = counter.uniform(seed, number, "caption") < config.caption_dropout
+        references = [target if at == place else self.shards[at] for at in self._references(number, place)]
+        return Portrait(
+            number=number,
+            place=place,
+            target=_target(cut, config.resolution),
+            size=frame.size_condition(*photo.size, config.resolution),
+            prompt=prompt(config.trigger_words if scenario.trigger else "", "" if dropped else target.caption),
+            id_on=scenario.id,
+            base_on=scenario.base,
+            embeds=torch.from_numpy(np.stack([reference.embed for reference in references])),
+            id_pictures=self._id_pictures(references),
+            base_picture=self._base_picture(cut, target, frame.left, frame.top),
+        )
+
+    def _references(self, number: int, place: int) -> Sequence[int]:
+        """Places of the reference photos of a sample: its own, or others of the person where the run wants these."""
+        photos = list(self.shards.photos_of(place))
+        if self.config.other_photo and len(photos) > 1:
+            photos.remove(place)
+        elif self.config.references == 1:
+            return [place]
+        numbers = counter.generator(self.config.seed, number, "references")
+        count = int(torch.randint(1, 1 + min(self.config.references, len(photos)), (), generator=numbers))
+        order = [photos[i] for i in torch.randperm(len(photos), generator=numbers).tolist()]
+        if not self.config.other_photo:
+            order.remove(place)
+            order.insert(0, place)
+        return order[:count]
+
+    def _id_pictures(self, references: Sequence[Sample]) -> Tensor | None:
+        if self.clip_size is None or "id" not in self.makes:
+            return None
+        return pixel_values([crops.id_image(each.photo(), each.landmarks) for each in references], self.clip_size)
+
+    def _base_picture(self, cut: Image.Image, target: Sample, left: int, top: int) -> Tensor | None:
+        """The cut that is the target, its face blurred."""
+        if self.clip_size is None or "base" not in self.makes:
+            return None
+        blurred = crops.base_image(cut, target.landmarks - np.array([left, top], np.float32), crop=False)
+        return pixel_values([blurred], self.clip_size)[0]
+
+
+def prompt(trigger_words: str, caption: str) -> str:
+    """A prompt: the trigger words first, where there are any."""
+    return ", ".join(filter(None, (trigger_words, caption)))
+
+
+def _target(cut: Image.Image, resolution: int) -> Tensor:
+    resized = cut.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+class PortraitTask:
+    """The ``Task`` of training on portraits.
+
+    Args:
+        base: the base model; its UNet is what the LoRAs are injected into.
+        clip: the CLIP tower that the network reads; None where it reads none.
+        shards: the training set.
+        network: configuration of what is trained.
+        config: of the run.
+        makes: the LoRAs that the stage draws with.
+
+    Attributes:
+        portraits: the samples.
+
+    Raises:
+        HyperLoRAError: the set, the base model or CLIP does not fit the network or the run.
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        clip: ClipVision | None,
+        shards: Shards,
+        network: HyperLoRAConfig,
+        config: TrainConfig,
+        makes: frozenset[str],
+    ) -> None:
+        if config.resolution % (step := 8 * base.latent_step):
+            raise HyperLoRAError(f"resolution is {config.resolution}: a multiple of {step} was expected")
+        if network.id_embed_dim is not None and (width := len(shards[0].embed)) != network.id_embed_dim:
+            raise HyperLoRAError(
+                f"the training set {shards.folder} holds face embeddings of {width} numbers "
+                f"({shards.info.face_encoder.name}); this HyperLoRA reads {network.id_embed_dim}"
+            )
+        if network.clip_width is not None and clip is None:
+            raise HyperLoRAError("this HyperLoRA reads CLIP: name it with --clip")
+        self.base, self.clip, self.config = base, clip, config
+        self.unet = base.unet
+        self.objective = Objective(*base.noise_schedule(), config.min_snr_gamma, config.noise_offset)
+        self.portraits = Portraits(shards, config, clip.image_size if clip is not None else None, makes)
+
+    def batches(self, passes: Iterator[range]) -> Iterator[Batch]:
+        """The samples of each pass, read ahead by worker processes, on the device."""
+        loader = DataLoader(
+            self.portraits,
+            batch_sampler=map(list, passes),
+            num_workers=self.config.workers,
+            collate_fn=list,
+            pin_memory=self.base.device.type == "cuda",
+        )
+        return map(self.batch, loader)
+
+    def batch(self, portraits: Sequence[Portrait]) -> Batch:
+        """Samples with consecutive numbers, encoded."""
+        samples = range(portraits[0].number, portraits[-1].number + 1)
+        height, width = portraits[0].target.shape[1:]
+        drawn = counter.normal(self.config.seed, samples, "latents", self.base.latent_shape(height, width))
+        return Batch(
+            samples=samples,
+            latents=self.base.latents(torch.stack([each.target for each in portraits]), drawn),
+            conditions=self.conditions(portraits),
+            unet_inputs=self.base.unet_inputs(
+                [each.prompt for each in portraits], torch.tensor([each.size for each in portraits])
+            ),
+        )
+
+    def conditions(self, portraits: Sequence[Portrait]) -> Conditions:
+        """What the network reads of samples."""
+        device = self.base.device
+        counts = [len(each.embeds) for each in portraits]
+        present = (torch.arange(max(counts)) < torch.tensor(counts)[:, None]).float()
+        return Conditions(
+            id_on=torch.tensor([float(each.id_on) for each in portraits], device=device),
+            base_on=torch.tensor([float(each.base_on) for each in portraits], device=device),
+            present=present.to(device),
+            id_embeds=_padded([each.embeds for each in portraits]).to(device),
+            clip_tokens=self._tokens([each.id_pictures for each in portraits]),
+            base_tokens=self._base_tokens([each.base_picture for each in portraits]),
+        )
+
+    def _tokens(self, pictures: Sequence[Tensor | None]) -> Tensor | None:
+        """CLIP's tokens of each sample's reference photos, ``(B, R, tokens, width)``."""
+        each = [of_one for of_one in pictures if of_one is not None]
+        if self.clip is None or not each:
+            return None
+        tokens = self.clip.tokens(torch.cat(each))
+        return _padded(tokens.split([len(of_one) for of_one in each]))
+
+    def _base_tokens(self, pictures: Sequence[Tensor | None]) -> Tensor | None:
+        each = [picture for picture in pictures if picture is not None]
+        return self.clip.tokens(torch.stack(each)) if self.clip is not None and each else None
+
+
+def _padded(values: Sequence[Tensor]) -> Tensor:
+    """Tensors of unequal lengths side by side, zeros after the shorter ones."""
+    return torch.nn.utils.rnn.pad_sequence(list(values), batch_first=True)
