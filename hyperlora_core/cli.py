@@ -14,6 +14,7 @@ from .checkpoint import read_checkpoint
 from .clip import ClipVision
 from .clip_weights import find_tower
 from .convert import convert
+from .data.command import add_arguments as _add_prepare
 from .downloads import CATALOGUE, Bundle, bundle, download
 from .encoders import OTHER_ENCODERS, Encoders, check_clip, check_face
 from .errors import HyperLoRAError
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_batch(commands.add_parser("batch", help="draw people x prompts x seeds on ComfyUI servers"))
     _add_generate(commands.add_parser("generate", help="make a LoRA file from photos of one person"))
     _add_inspect(commands.add_parser("inspect", help="say what a model file or folder is, and whether it is whole"))
+    _add_prepare(commands.add_parser("prepare", help="make a training set of folders of pictures or WebDataset shards"))
     _add_convert(commands.add_parser("convert", help="a HyperLoRA folder to one file, or one file to a folder"))
     return parser
 

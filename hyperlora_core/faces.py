@@ -86,7 +86,7 @@ class FaceAnalyzer:
         cache_key: what its results depend on.
     """
 
-    _loaded: dict[tuple[Path, str], tuple[object, "FaceAnalyzer"]] = {}  # noqa: RUF012 - one cache for the process
+    _loaded: dict[tuple[Path, str, int | None], tuple[object, "FaceAnalyzer"]] = {}  # noqa: RUF012 - one cache for the process
     _lock = threading.Lock()
 
     def __init__(self, models: onnx_models.FaceModels, path: Path) -> None:
@@ -97,7 +97,7 @@ class FaceAnalyzer:
         self.cache_key = (models.content, models.provider)
 
     @classmethod
-    def load(cls, path: str | Path, provider: str = "auto") -> "FaceAnalyzer":
+    def load(cls, path: str | Path, provider: str = "auto", threads: int | None = None) -> "FaceAnalyzer":
         """Load a face pack, once a process for each folder and provider, and again when its files were replaced.
 
         Nothing is ever downloaded.
@@ -105,19 +105,20 @@ class FaceAnalyzer:
         Args:
             path: the folder of the .onnx files, e.g. ``models/insightface/models/antelopev2``.
             provider: one of ``PROVIDERS``.
+            threads: that each model computes with; None leaves it to onnxruntime, which takes all cores.
 
         Raises:
             HyperLoRAError: the folder lacks a model, or one is broken or of another kind.
             MissingPackageError: insightface or onnxruntime is missing, or the provider is.
         """
         with cls._lock:
-            key = (Path(path).resolve(), provider)
+            key = (Path(path).resolve(), provider, threads)
             stamp = onnx_models.stamp(key[0])
             if key not in cls._loaded or cls._loaded[key][0] != stamp:
-                cls._loaded[key] = (stamp, cls(onnx_models.load(key[0], provider), key[0]))
+                cls._loaded[key] = (stamp, cls(onnx_models.load(key[0], provider, threads), key[0]))
             return cls._loaded[key][1]
 
-    def detect(self, photo: Image.Image, embed: bool = False) -> list[Face]:
+    def detect(self, photo: Image.Image, embed: bool = False, margins: bool = True) -> list[Face]:
         """Find all faces.
 
         Smaller detector sizes are tried until a face is found, then the photo with a margin around it: a face that
@@ -126,11 +127,12 @@ class FaceAnalyzer:
         Args:
             photo: RGB.
             embed: find each face's embedding too, which takes longer than all else.
+            margins: try with margins too, which takes most of the time where there is no face.
 
         Returns:
             The faces in the detector's order, surest first; empty where there is none.
         """
-        for margin in (0.0, *_MARGINS):
+        for margin in (0.0, *_MARGINS) if margins else (0.0,):
             border = round(margin * max(photo.size))
             pixels = _bgr(ImageOps.expand(photo, border) if border else photo)
             for size in _DETECTION_SIZES:

@@ -73,12 +73,13 @@ class FaceModels:
         return (embedding / np.linalg.norm(embedding)).astype(np.float32)
 
 
-def load(path: Path, provider: str = "auto") -> FaceModels:
+def load(path: Path, provider: str = "auto", threads: int | None = None) -> FaceModels:
     """Load the models of a folder.
 
     Args:
         path: the folder, or one that holds a folder of the same name, as a zip often unpacks.
         provider: one of ``PROVIDERS``; "auto" takes the first that onnxruntime offers.
+        threads: that each model computes with; None leaves it to onnxruntime, which takes all cores.
 
     Raises:
         HyperLoRAError: the folder lacks a model, or one is broken or of another kind.
@@ -91,7 +92,7 @@ def load(path: Path, provider: str = "auto") -> FaceModels:
     models: dict[str, Any] = {}
     read_from: dict[str, Path] = {}
     for file in models_found:
-        model = _load_model(file, names)
+        model = _load_model(file, names, threads)
         task = getattr(model, "taskname", None)
         if task in _ROLES and task not in models:
             models[task], read_from[task] = model, file
@@ -147,13 +148,18 @@ def _packed(folder: Path) -> str:
     return f"it needs {', '.join(_ROLES.values())}. Unpack the whole antelopev2 there"
 
 
-def _load_model(file: Path, providers: list[str]) -> Any:
+def _load_model(file: Path, providers: list[str], threads: int | None) -> Any:
     from google.protobuf.message import DecodeError
     from insightface.model_zoo import get_model
+    from onnxruntime import SessionOptions
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     try:
-        return get_model(str(file), providers=providers)
+        if threads is None:
+            return get_model(str(file), providers=providers)
+        options = SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        return get_model(str(file), providers=providers, sess_options=options)
     except IndexError:  # insightface asks every model for the height and width of its input
         log.info("%s is no model of pictures: passed over", file)
         return None

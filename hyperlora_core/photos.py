@@ -1,7 +1,9 @@
 """Photos, from files and from ComfyUI's IMAGE tensors: RGB, 8 bits, upright."""
 
+import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +37,39 @@ def open_photo(path: str | Path) -> Image.Image:
     path = Path(path)
     if not path.is_file():
         raise HyperLoRAError(f"there is no photo {path}")
+    with opened(path, str(path)) as image:
+        return upright(image)
+
+
+@contextmanager
+def opened(picture: Path | bytes, name: str) -> Iterator[Image.Image]:
+    """A picture whose header has been read; what goes wrong while it is entered becomes an error that names it.
+
+    Args:
+        picture: its file, or the bytes of one.
+        name: what errors call it.
+
+    Raises:
+        HyperLoRAError: it is no picture, or broken, or larger than PIL opens.
+    """
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (MAX_SIDE, MAX_SIDE))
-            image.load()
-            return _limited(_rgb(ImageOps.exif_transpose(image)))
+        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+            yield image
     except Image.DecompressionBombError as error:
-        raise HyperLoRAError(f"the photo {path} is too large to open: reduce it to {MAX_SIDE} pixels a side") from error
+        raise HyperLoRAError(f"the photo {name} is too large to open: reduce it to {MAX_SIDE} pixels a side") from error
     except UnidentifiedImageError as error:
-        raise HyperLoRAError(f"{path} is no picture that can be read: {_what_it_is(path)}") from error
+        raise HyperLoRAError(f"{name} is no picture that can be read: {_what_it_is(picture)}") from error
+    except HyperLoRAError:
+        raise
     except (OSError, SyntaxError, ValueError) as error:
-        raise HyperLoRAError(f"the photo {path} cannot be read ({error}): it may be broken or cut short") from error
+        raise HyperLoRAError(f"the photo {name} cannot be read ({error}): it may be broken or cut short") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The pixels of a picture that was opened, as ``open_photo`` gives them: RGB."""
+    image.draft("RGB", (MAX_SIDE, MAX_SIDE))
+    image.load()
+    return _limited(_rgb(ImageOps.exif_transpose(image)))
 
 
 def to_photos(images: Tensor) -> list[Image.Image]:
@@ -116,9 +140,11 @@ def _limited(photo: Image.Image) -> Image.Image:
     return reduced
 
 
-def _what_it_is(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(512).lstrip().lower()
+def _what_it_is(picture: Path | bytes) -> str:
+    if isinstance(picture, Path):
+        with picture.open("rb") as file:
+            picture = file.read(512)
+    start = picture[:512].lstrip().lower()
     if not start:
         return "the file is empty"
     if start.startswith((b"<!doctype html", b"<html", b"<?xml")):

@@ -17,7 +17,7 @@ import json
 import os
 import tarfile
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from PIL import Image
 
 from ..encoders import Encoder
 from ..errors import HyperLoRAError
+from . import atomic
 
 INFO = "dataset.json"
 FORMAT = "1"
@@ -135,7 +136,7 @@ class DatasetInfo:
 
     def write(self, folder: Path) -> None:
         """Write it into the set's folder, by which the set is complete."""
-        _write_whole(folder / INFO, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+        atomic.write_text(folder / INFO, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "DatasetInfo":
@@ -170,27 +171,38 @@ def write_shard(folder: Path, name: str, samples: Iterable[Sample]) -> int:
 
     Returns:
         How many samples it holds.
+
+    Raises:
+        HyperLoRAError: it cannot be written.
     """
     from webdataset import TarWriter
 
-    tar, people, count = folder / f"{name}.tar", defaultdict(list), 0
-    part = tar.with_suffix(".tar.part")
-    with part.open("wb") as file, TarWriter(file, encoder=False, mtime=0) as writer:
+    people, count = defaultdict(list), 0
+    with (
+        atomic.writing(folder / f"{name}.tar") as part,
+        part.open("wb") as file,
+        TarWriter(file, encoder=False, mtime=0) as writer,
+    ):
         for sample in samples:
             files = {suffix.removeprefix("."): value for suffix, value in sample.members().items()}
             writer.write({"__key__": sample.key, **files})
             if sample.person is not None:
                 people[sample.person].append(count)
             count += 1
-    part.replace(tar)
-    _write_whole(folder / f"{name}.json", json.dumps({"samples": count, "people": people}) + "\n")
+    atomic.write_text(folder / f"{name}.json", json.dumps({"samples": count, "people": people}) + "\n")
     return count
 
 
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_suffix(f"{path.suffix}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def read_shard(path: Path) -> Iterator[Sample]:
+    """The samples of one shard, in its order, whether or not its set is complete.
+
+    Raises:
+        HyperLoRAError: it is broken.
+    """
+    tar = _Tar(path)
+    with tar.file:
+        for within in range(len(tar.members)):
+            yield tar.sample(within)
 
 
 class Shards:

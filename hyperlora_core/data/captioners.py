@@ -1,0 +1,103 @@
+"""What writes captions: any model of transformers that makes text of a picture, such as BLIP-2, or a function.
+
+transformers is imported here alone.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..errors import HyperLoRAError, MissingPackageError
+
+Captioner = Callable[[Sequence[Image.Image]], Sequence[str]]
+"""Takes RGB pictures, gives a caption of each."""
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_LONGEST = 50  # tokens
+
+
+def is_function(name: str) -> bool:
+    """Whether a name is one of a function, ``module:function``."""
+    return bool(_FUNCTION.fullmatch(name)) and not Path(name).exists()
+
+
+def check(name: str) -> None:
+    """See whether there is such a captioner, without loading a model.
+
+    Raises:
+        HyperLoRAError: there is none.
+        MissingPackageError: transformers is not installed.
+    """
+    if is_function(name):
+        _function(name)
+        return
+    transformers = _transformers()
+    try:
+        transformers.AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise HyperLoRAError(
+            f"the captioner {name} cannot be used ({_first_line(error)}): give the folder of a model of transformers "
+            "that makes text of pictures, such as blip2-opt-2.7b, its name on the Hugging Face Hub, or module:function"
+        ) from error
+
+
+def load(name: str, device: str = "cpu") -> Captioner:
+    """Load a captioner.
+
+    Args:
+        name: the folder of a model of transformers, or its name on the hub; or ``module:function``.
+        device: where a model computes; on other devices than "cpu" in half precision.
+
+    Raises:
+        HyperLoRAError: there is none of that name, or it is of another kind.
+        MissingPackageError: transformers is not installed.
+    """
+    if is_function(name):
+        return _function(name)
+    import torch
+
+    transformers = _transformers()
+    dtype = torch.float32 if device == "cpu" else torch.float16
+    try:
+        processor = transformers.AutoProcessor.from_pretrained(name)
+        model = transformers.AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
+    except (OSError, ValueError, KeyError) as error:
+        raise HyperLoRAError(f"the captioner {name} cannot be loaded: {_first_line(error)}") from error
+
+    def captions(photos: Sequence[Image.Image]) -> list[str]:
+        inputs = processor(images=list(photos), text=[""] * len(photos), return_tensors="pt", padding=True)
+        inputs = inputs.to(device, dtype)
+        with torch.inference_mode():
+            tokens = model.generate(**inputs, max_new_tokens=_LONGEST, do_sample=False)
+        return [" ".join(text.split()) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
+
+    return captions
+
+
+def _function(name: str) -> Captioner:
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise HyperLoRAError(
+            f"the captioner {name} cannot be imported ({error}): its module has to lie where Python finds it, "
+            "on each machine of a cluster"
+        ) from error
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingPackageError(
+            f"writing captions needs transformers, which cannot be imported ({error}): pip install 'transformers>=5'"
+        ) from error
+    return transformers
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

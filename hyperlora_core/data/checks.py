@@ -1,0 +1,222 @@
+"""What a picture has to be for a training set, and what is measured of it."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
+from typing import Any
+
+from ..errors import HyperLoRAError, NoFaceError
+from ..faces import Face, FaceAnalyzer
+from ..photo_report import pose, sharpness
+from . import pictures
+from .shards import Sample
+from .sources import Item
+
+ACCEPTED = ""
+REASONS = {
+    "unreadable": "the file could not be read",
+    "broken shard": "the shard ends here: what follows in it could not be read",
+    "broken notes": "the .json beside it is none, so its licence is not known",
+    "no licence": "nothing says under which licence it is",
+    "no picture": "nothing but notes",
+    "empty file": "the file is empty",
+    "file too large": "the file is larger than 64 MB",
+    "broken picture": "it is no picture, or cut short",
+    "picture too small": "the shorter side has too few pixels",
+    "no face": "no face was found",
+    "several faces": "more than one face was found",
+    "uncertain face": "the detector is not sure",
+    "face too small": "the face has too few pixels",
+    "face too small a part": "the face is too small a part of the picture",
+    "face too large a part": "nothing but the face is to be seen",
+    "turned away": "the head is turned too far",
+    "blurred": "the face is not sharp",
+    "not found again": "the face was not found in the crop that its embedding is made of",
+    "failed": "the models failed on it",
+    "crashed": "it ended the process twice",
+    "duplicate": "the same pixels were there before",
+    "near-duplicate": "the same picture was there before, of another size or compression",
+    "withdrawn": "it is on a drop list, or a duplicate of one that is",
+}
+"""Why pictures are rejected, in the order in which it is looked for."""
+
+_MOST_FAILURES = 50  # one after the other: then it is not the pictures
+
+log = logging.getLogger(__name__)
+
+
+def _limit(default: float, about: str) -> Any:
+    return field(default=default, metadata={"help": about})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted; numbers are pixels, shares, degrees."""
+
+    min_side: int = _limit(512, "pixels of the picture's shorter side, at least")
+    min_face: int = _limit(128, "pixels of the face box's longer side, at least")
+    min_face_share: float = _limit(0.02, "of the picture's area that the face box takes, at least")
+    max_face_share: float = _limit(0.7, "of the picture's area that the face box takes, at most")
+    min_score: float = _limit(0.6, "of the face detector, 0 to 1")
+    max_yaw: float = _limit(60.0, "degrees that the head is turned aside, at most")
+    max_pitch: float = _limit(45.0, "degrees that the head is turned up or down, at most")
+    max_roll: float = _limit(45.0, "degrees that the head is inclined, at most")
+    min_sharpness: float = _limit(
+        0.12, "of the face at 160 pixels: spread of the Laplacian at a contrast of one; sharp portraits have 0.4"
+    )
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if not getattr(self, one.name) >= 0:
+                raise HyperLoRAError(f"the limit {one.name} is {getattr(self, one.name)}; a number from 0 was expected")
+        if self.min_face_share >= self.max_face_share:
+            raise HyperLoRAError(
+                f"the face has to take {self.min_face_share} of the picture at least, {self.max_face_share} at most: "
+                "there is no such picture"
+            )
+
+
+@dataclass(eq=False)
+class Checked:
+    """What became of one picture.
+
+    Attributes:
+        item: what the source has of it.
+        reason: why it is rejected, of ``REASONS``; ``ACCEPTED`` where it is not.
+        width, height: of the picture, 0 where it cannot be read.
+        measured: ``face`` (pixels), ``share``, ``score``, ``yaw``, ``pitch``, ``roll``, ``sharpness``, where a face is.
+        file_sha256: of the file as the source has it.
+        pixels: see ``pictures.pixel_hash``; of accepted ones.
+        phash: see ``pictures.perceptual_hash``; of accepted ones.
+        sample: of accepted ones, without its key.
+        thumb: a small JPEG, where the picture can be read.
+    """
+
+    item: Item
+    reason: str
+    width: int = 0
+    height: int = 0
+    measured: dict[str, float] = field(default_factory=dict)
+    file_sha256: str = ""
+    pixels: bytes = b""
+    phash: int = 0
+    sample: Sample | None = None
+    thumb: bytes = b""
+
+
+class Checker:
+    """Looks at pictures, one after the other.
+
+    Args:
+        analyzer: finds faces.
+        limits: what is accepted.
+        need_licence: reject what comes without one.
+
+    Attributes:
+        failures: how many pictures the models failed on, one after the other.
+    """
+
+    def __init__(self, analyzer: FaceAnalyzer, limits: Limits, need_licence: bool = False) -> None:
+        self.analyzer, self.limits, self.need_licence = analyzer, limits, need_licence
+        self.failures = 0
+
+    def __call__(self, item: Item) -> Checked:
+        """Look at a picture.
+
+        Raises:
+            HyperLoRAError: the models failed on so many pictures that it cannot be the pictures.
+        """
+        if item.problem:
+            return Checked(item, item.problem)
+        found = Checked(item, ACCEPTED, file_sha256=sha256(item.picture).hexdigest())
+        if self.need_licence and "licence" not in item.source:
+            found.reason = "no licence"
+            return found
+        try:
+            self._look(found)
+            self.failures = 0
+        except HyperLoRAError as error:
+            log.info("%s", error)
+            found.reason = "broken picture"
+        except Exception as error:  # one picture never stops the others
+            log.warning("%s: %s: %s", item.name, type(error).__name__, error)
+            found.reason = "failed"
+            self.failures += 1
+            if self.failures >= _MOST_FAILURES:
+                raise HyperLoRAError(
+                    f"the models failed on {self.failures} pictures one after the other, last on {item.name} "
+                    f"({type(error).__name__}: {error}): mend that, and run the same command again"
+                ) from error
+        return found
+
+    def _look(self, found: Checked) -> None:
+        item, limits = found.item, self.limits
+        found.width, found.height = pictures.size_of(item.picture, item.name)
+        if min(found.width, found.height) < limits.min_side:
+            found.reason = "picture too small"
+            return
+        picture = pictures.read(item.picture, item.name)
+        photo = picture.photo
+        found.width, found.height = photo.size
+        found.thumb = pictures.thumbnail(photo)
+        faces = self.analyzer.detect(photo, margins=False)
+        if len(faces) != 1:
+            found.reason = "several faces" if faces else "no face"
+            return
+        (face,) = faces
+        found.measured = _measure(face, found)
+        found.measured["sharpness"] = sharpness(photo, face.landmarks)
+        found.reason = next(_faults(found.measured, limits), ACCEPTED)
+        if found.reason != ACCEPTED:
+            return
+        try:
+            embed = self.analyzer.id_embedding(photo, face)
+        except NoFaceError:
+            found.reason = "not found again"
+            return
+        found.pixels, found.phash = pictures.pixel_hash(photo), pictures.perceptual_hash(photo)
+        found.sample = Sample(
+            key="",
+            picture=picture.file,
+            suffix=picture.suffix,
+            width=photo.width,
+            height=photo.height,
+            caption=item.caption,
+            box=face.box,
+            score=face.score,
+            keypoints=face.keypoints,
+            landmarks=face.landmarks,
+            pose=(found.measured["pitch"], found.measured["yaw"], found.measured["roll"]),
+            embed=embed,
+            person=item.person,
+            source=item.source,
+        )
+
+
+def _measure(face: Face, found: Checked) -> dict[str, float]:
+    left, top, right, bottom = (float(edge) for edge in face.box)
+    yaw, pitch, roll = pose(face.keypoints)
+    return {
+        "face": max(right - left, bottom - top),
+        "share": face.area / (found.width * found.height),
+        "score": face.score,
+        "yaw": yaw,
+        "pitch": pitch,
+        "roll": roll,
+    }
+
+
+def _faults(measured: dict[str, float], limits: Limits) -> Iterator[str]:
+    if measured["score"] < limits.min_score:
+        yield "uncertain face"
+    if measured["face"] < limits.min_face:
+        yield "face too small"
+    if measured["share"] < limits.min_face_share:
+        yield "face too small a part"
+    if measured["share"] > limits.max_face_share:
+        yield "face too large a part"
+    if any(abs(measured[angle]) > getattr(limits, f"max_{angle}") for angle in ("yaw", "pitch", "roll")):
+        yield "turned away"
+    if not measured["sharpness"] >= limits.min_sharpness:
+        yield "blurred"

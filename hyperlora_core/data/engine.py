@@ -1,0 +1,150 @@
+"""Work on many units by Ray Data: actors that each hold their models, on one machine or a cluster.
+
+Ray is imported here alone. What flows through it are numbers of units and what became of them; pictures stay within a
+worker, which reads a unit's and writes its shard. https://docs.ray.io/en/latest/data/data.html
+"""
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import HyperLoRAError, MissingPackageError
+
+_OBJECT_STORE = 512 << 20  # bytes; numbers alone lie there
+_SPARE_CPUS = 1  # for Ray Data's own tasks beside the actors
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What works.
+
+    Attributes:
+        workers: processes; 0 takes one a core of this machine.
+        gpus: that they share; 0 computes on the CPU.
+        address: of a Ray cluster, "auto" for the one that this machine is of; None starts one here.
+    """
+
+    workers: int = 0
+    gpus: int = 0
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.gpus < 0:
+            raise HyperLoRAError(f"{self.workers} workers and {self.gpus} GPUs: numbers from 0 were expected")
+
+    @property
+    def processes(self) -> int:
+        """How many workers there are."""
+        return self.workers or len(
+            os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+        )
+
+
+@contextmanager
+def session(cluster: Cluster) -> Iterator[None]:
+    """Connect to Ray, or start it here for as long as this is entered; one that runs in this process is used.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        HyperLoRAError: there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingPackageError(
+            f"preparing a training set needs Ray, which cannot be imported ({error}): "
+            "pip install 'comfyui-hyperlora[train]'"
+        ) from error
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    if cluster.address:
+        try:
+            ray.init(address=cluster.address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise HyperLoRAError(
+                f"no Ray cluster answers at {cluster.address} ({error}): ray start --head begins one"
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    folder = tempfile.mkdtemp(prefix="hyperlora-") if sys.platform != "linux" else tempfile.mkdtemp("", "hl-", "/tmp")
+    try:
+        ray.init(
+            num_cpus=cluster.processes + _SPARE_CPUS,
+            num_gpus=cluster.gpus,
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE,
+            _temp_dir=folder,
+            **quiet,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def each(
+    worker: type, arguments: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], processes: int, gpus: float = 0
+) -> Iterator[dict[str, Any]]:
+    """Have tasks done by workers, in any order; what a worker gives is passed on as it comes.
+
+    A worker that dies is begun again, and so is its task, without end: whoever does the tasks has to see to it that one
+    of them does not end its worker again and again.
+
+    Args:
+        worker: made once a process; takes a task, gives a mapping of plain values and arrays.
+        arguments: it is made with.
+        tasks: mappings of plain values.
+        processes: how many workers there are at most.
+        gpus: share of a GPU that each takes.
+
+    Raises:
+        HyperLoRAError: a worker raised it.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+    from ray.exceptions import RayError
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    if not tasks:
+        return
+    size = min(processes, len(tasks))
+    done = ray.data.from_items([dict(task) for task in tasks], override_num_blocks=len(tasks)).map(
+        worker,
+        fn_constructor_kwargs=dict(arguments),
+        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
+        num_cpus=1,
+        num_gpus=gpus or None,
+    )
+    try:
+        yield from done.iter_rows()
+    except RayError as error:
+        raise _ours(error) from error
+
+
+def _ours(error: BaseException) -> HyperLoRAError:
+    """What a worker raised, out of what Ray made of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__module__.startswith("hyperlora_core") and isinstance(cause, HyperLoRAError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return HyperLoRAError(f"a worker failed: {error}")

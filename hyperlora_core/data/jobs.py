@@ -1,0 +1,212 @@
+"""What workers do: look at a unit's pictures, and write its shard."""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import HyperLoRAError
+from ..faces import FaceAnalyzer
+from . import atomic, captioners
+from .checks import Checked, Checker, Limits
+from .pictures import thumbnail
+from .rows import RowWriter
+from .shards import Sample, read_shard, write_shard
+from .sources import items_of
+from .tries import Tries
+from .work import Work, read_json
+
+_THREADS = 1  # of each worker: numbers do not depend on how many workers there are
+_DUPLICATES_SHOWN = 3  # of each unit
+_BATCHES_HELD = 4
+
+
+class CheckUnit:
+    """Looks at the pictures of units; keeps what is accepted.
+
+    Args:
+        out: the set's folder.
+        faces: the face models' folder.
+        provider: what they run on.
+        limits: what is accepted.
+        need_licence, person_folders, licence: see ``Checker`` and ``items_of``.
+        run: names the run.
+    """
+
+    def __init__(
+        self,
+        out: str,
+        faces: str,
+        provider: str,
+        limits: Limits,
+        need_licence: bool,
+        person_folders: bool,
+        licence: str,
+        run: str,
+    ) -> None:
+        self._work = Work(Path(out))
+        self._check = Checker(FaceAnalyzer.load(faces, provider, _THREADS), limits, need_licence)
+        self._person_folders, self._licence, self._run = person_folders, licence, run
+
+    def __call__(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Do a unit.
+
+        Args:
+            task: ``unit``, its number.
+
+        Returns:
+            ``unit``, and how many ``pictures`` were looked at and ``accepted``.
+        """
+        number = int(task["unit"])
+        rows, embeds = RowWriter(), []
+        tries = Tries(self._work.tries("check", number), self._run)
+
+        def samples() -> Iterator[Sample]:
+            for found in self._found(number, tries):
+                row = rows.add(found)
+                if found.sample is not None:
+                    embeds.append(found.sample.embed)
+                    yield replace(found.sample, key=key_of(number, row))
+
+        tar = self._work.checked(number, ".tar")
+        accepted = write_shard(tar.parent, tar.stem, samples())
+        with atomic.writing(self._work.checked(number, ".npy")) as part, part.open("wb") as file:
+            np.save(file, np.stack(embeds) if embeds else np.zeros((0, 0), np.float32))
+        rows.write(self._work.checked(number, ".parquet"))
+        tries.done()
+        return {"unit": number, "pictures": rows.count, "accepted": accepted}
+
+    def _found(self, number: int, tries: Tries) -> Iterator[Checked]:
+        for place, item in enumerate(items_of(self._work.read_unit(number), self._person_folders, self._licence)):
+            if tries.is_over(place):
+                yield Checked(item, "crashed")
+                continue
+            tries.at(place)
+            yield self._check(item)
+
+
+def key_of(unit: int, row: int) -> str:
+    """A sample's name: unit and number in it."""
+    return f"{unit:06d}-{row:06d}"
+
+
+def _row_of(key: str) -> int:
+    return int(key.rpartition("-")[2])
+
+
+class FinishUnit:
+    """Writes the shards of units: what was accepted, without duplicates, with captions.
+
+    Args:
+        out: the set's folder.
+        captioner: its name; empty for none.
+        device: where it computes.
+        batch: pictures that it is shown at a time.
+        recaption: replace captions that came with the pictures.
+        run: names the run.
+    """
+
+    def __init__(self, out: str, captioner: str, device: str, batch: int, recaption: bool, run: str) -> None:
+        self._work = Work(Path(out))
+        self._name, self._batch, self._recaption, self._run = captioner, batch, recaption, run
+        self._caption = captioners.load(captioner, device) if captioner else None
+
+    def __call__(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Do a unit.
+
+        Args:
+            task: ``unit``, its number; ``omit`` and ``withdrawn``, JSON lists of the numbers of samples, see
+                ``Work.finished``.
+
+        Returns:
+            ``unit``, and how many ``samples`` its shard has.
+
+        Raises:
+            HyperLoRAError: the captioner failed, or the unit's samples are gone.
+        """
+        number, omit, withdrawn = int(task["unit"]), set(json.loads(task["omit"])), json.loads(task["withdrawn"])
+        work, shard = self._work, self._work.shard(number)
+        finished = read_json(work.finished(number)) if work.finished(number).exists() else {}
+        thumbs: dict[str, str] = finished.get("thumbs", {})
+        crashed: list[int] = finished.get("crashed", [])
+        tries = Tries(work.tries("finish", number), self._run)
+
+        def kept() -> Iterator[Sample]:
+            for sample in read_shard(source):
+                row = _row_of(sample.key)
+                if row not in omit:
+                    yield sample
+                elif row not in withdrawn and len(thumbs) < _DUPLICATES_SHOWN:
+                    thumbs[str(row)] = base64.b64encode(thumbnail(sample.photo())).decode()
+
+        source = work.checked(number, ".tar")
+        if source.exists():
+            samples = self._captioned(kept(), tries, crashed)
+        elif shard.exists():
+            source, samples = shard, kept()
+        else:
+            raise HyperLoRAError(f"{source} is gone: remove the whole folder {work.out}, and prepare the set again")
+        count = write_shard(work.out, shard.stem, samples)
+        if not count:
+            shard.with_suffix(".json").unlink()
+            shard.unlink()
+        thumbs = {row: thumb for row, thumb in thumbs.items() if int(row) not in withdrawn}
+        note = {"samples": count, "omit": sorted(omit), "crashed": sorted(set(crashed)), "thumbs": thumbs}
+        atomic.write_text(work.finished(number), json.dumps(note) + "\n")
+        for suffix in (".tar", ".json", ".npy"):
+            work.checked(number, suffix).unlink(missing_ok=True)
+        tries.done()
+        return {"unit": number, "samples": count}
+
+    def _captioned(self, samples: Iterator[Sample], tries: Tries, crashed: list[int]) -> Iterator[Sample]:
+        """The samples, in order, with captions; a few batches are held at a time."""
+        if self._caption is None:
+            yield from samples
+            return
+        batch = 1 if tries.again else self._batch
+        held: list[Sample] = []
+        wanting = 0
+        for sample in samples:
+            if tries.is_over(_row_of(sample.key)):
+                crashed.append(_row_of(sample.key))
+                continue
+            held.append(sample)
+            wanting += self._wants(sample)
+            if wanting == batch or len(held) == _BATCHES_HELD * batch:
+                yield from self._with_captions(held, tries)
+                held, wanting = [], 0
+        yield from self._with_captions(held, tries)
+
+    def _wants(self, sample: Sample) -> bool:
+        return self._recaption or not sample.caption
+
+    def _with_captions(self, held: Sequence[Sample], tries: Tries) -> Iterator[Sample]:
+        wanting = [sample for sample in held if self._wants(sample)]
+        captions: dict[str, str] = {}
+        if wanting and self._caption:
+            tries.at(_row_of(wanting[0].key))
+            try:
+                written = list(self._caption([sample.photo() for sample in wanting]))
+            except HyperLoRAError:
+                raise
+            except Exception as error:  # whatever another's code may raise
+                raise HyperLoRAError(
+                    f"the captioner {self._name} failed on {wanting[0].source.get('path')} and what follows "
+                    f"({type(error).__name__}: {error}): mend it, and run the same command again"
+                ) from error
+            if len(written) != len(wanting) or not all(isinstance(caption, str) for caption in written):
+                raise HyperLoRAError(
+                    f"the captioner {self._name} gave {len(written)} captions for {len(wanting)} pictures, or some "
+                    "that are no text: one text for each was expected"
+                )
+            captions = dict(zip((sample.key for sample in wanting), written, strict=True))
+        for sample in held:
+            if sample.key in captions:
+                source = sample.source | {"caption_by": self._name}
+                yield replace(sample, caption=" ".join(captions[sample.key].split()), source=source)
+            else:
+                yield sample

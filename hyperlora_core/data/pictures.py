@@ -1,0 +1,100 @@
+"""A picture of a training set: its pixels, its file, and by what it is known again."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..cache import digest
+from ..photos import MAX_SIDE, opened, upright
+
+PHASH_BITS = 64
+
+_KEPT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+_ORIENTATION = 0x0112
+_QUALITY = 95
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture that was decoded.
+
+    Attributes:
+        photo: RGB, upright, no longer than ``MAX_SIDE``.
+        file: what is stored of it: the file that was given, where that holds just these pixels; else a JPEG of them.
+        suffix: of that.
+    """
+
+    photo: Image.Image
+    file: bytes
+    suffix: str
+
+
+def size_of(given: bytes, name: str) -> tuple[int, int]:
+    """Width and height of a picture, upright, off its header.
+
+    Raises:
+        HyperLoRAError: it is no picture.
+    """
+    with opened(given, name) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (image.height, image.width) if turned else image.size
+
+
+def read(given: bytes, name: str) -> Picture:
+    """Decode a picture.
+
+    Args:
+        given: the bytes of its file.
+        name: what errors call it.
+
+    Raises:
+        HyperLoRAError: it is no picture, or broken.
+    """
+    with opened(given, name) as image:
+        suffix = _suffix_as_it_is(image)
+        photo = upright(image)
+    if suffix:
+        return Picture(photo, given, suffix)
+    return Picture(photo, jpeg(photo), ".jpg")
+
+
+def _suffix_as_it_is(image: Image.Image) -> str:
+    """Of a file that any reader takes for the pixels that we take it for; empty for others."""
+    plain = (
+        image.format in _KEPT
+        and image.mode == "RGB"
+        and not image.has_transparency_data
+        and getattr(image, "n_frames", 1) == 1
+        and image.getexif().get(_ORIENTATION, 1) == 1
+        and max(image.size) <= MAX_SIDE
+    )
+    return _KEPT[str(image.format)] if plain else ""
+
+
+def jpeg(photo: Image.Image, quality: int = _QUALITY) -> bytes:
+    """A picture as a JPEG file, without metadata."""
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=quality, subsampling=0 if quality >= _QUALITY else -1)
+    return file.getvalue()
+
+
+def thumbnail(photo: Image.Image, side: int = 128) -> bytes:
+    """A small JPEG of a picture; its longer side has ``side`` pixels."""
+    small = photo.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
+    return jpeg(small, 80)
+
+
+def pixel_hash(photo: Image.Image) -> bytes:
+    """16 bytes that two pictures have in common where all their pixels are equal."""
+    return bytes.fromhex(digest(photo))[:16]
+
+
+def perceptual_hash(photo: Image.Image) -> int:
+    """64 bits, few of which differ between two files of one picture (https://pypi.org/project/ImageHash, ``phash``)."""
+    from imagehash import phash
+
+    bits = np.packbits(phash(photo).hash.ravel())
+    return int.from_bytes(bits.tobytes(), "big")

@@ -1,0 +1,241 @@
+"""The report as a page: HTML with its style, drawings and pictures in it."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .checks import ACCEPTED, REASONS
+from .duplicates import SIMILARITIES
+from .shards import DatasetInfo
+
+if TYPE_CHECKING:
+    from .report import Gathered
+
+_TITLES = {
+    "face": ("Face, pixels", "min_face", 1),
+    "share": ("Part of the picture that the face takes", "min_face_share", 1),
+    "score": ("Detector's score", "min_score", 1),
+    "yaw": ("Yaw, degrees", "max_yaw", 2),
+    "pitch": ("Pitch, degrees", "max_pitch", 2),
+    "roll": ("Roll, degrees", "max_roll", 2),
+    "sharpness": ("Sharpness of the face", "min_sharpness", 1),
+    "side": ("Picture's shorter side, pixels", "min_side", 1),
+}
+"""Measure -> title, the limit that is drawn, and on how many sides of 0."""
+
+_WIDTH, _HEIGHT, _FOOT = 320, 110, 16
+_MOST_LICENCES, _MOST_BARS = 20, 12
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d1d1f; --dim: #6b6b70; --paper: #fff; --card: #f4f4f6; --kept: #1a8f6b;
+  --gone: #d55e00; --line: #d9d9de; }
+@media (prefers-color-scheme: dark) { :root { --ink: #ececf0; --dim: #a0a0a8; --paper: #161618; --card: #222226;
+  --kept: #35b58c; --gone: #ff8f45; --line: #3a3a40; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 24px 16px 64px; max-width: 1120px; font: 15px/1.5 system-ui, sans-serif;
+  color: var(--ink); background: var(--paper); overflow-wrap: anywhere; }
+h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 36px 0 12px; }
+h3 { font-size: 14px; margin: 0 0 6px; font-weight: 600; } p { margin: 0 0 12px; } .dim { color: var(--dim); }
+.cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); }
+.card { background: var(--card); border-radius: 10px; padding: 12px 14px; }
+.card b { display: block; font-size: 24px; line-height: 1.2; font-variant-numeric: tabular-nums; }
+.plots { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
+svg { display: block; width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--dim); }
+table { width: 100%; border-collapse: collapse; } td { padding: 5px 8px 5px 0; border-top: 1px solid var(--line);
+  vertical-align: top; } td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; width: 1%; }
+td.bar { width: 30%; } .bar i { display: block; height: 12px; margin-top: 5px; border-radius: 3px; min-width: 2px;
+  background: var(--gone); } .bar i.kept { background: var(--kept); }
+.sheet { display: grid; gap: 8px; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); }
+.sheet img { width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--card); border-radius: 6px; }
+.reason { margin-top: 16px; } .key span { display: inline-block; width: 11px; height: 11px; border-radius: 3px;
+  margin: 0 5px 0 12px; background: var(--gone); } .key span.kept { background: var(--kept); margin-left: 0; }
+"""
+
+
+def page(gathered: "Gathered", info: DatasetInfo) -> str:
+    """The page, whole."""
+    body = "".join(
+        (
+            _head(gathered, info),
+            _reasons(gathered),
+            _measures(gathered, info),
+            _likeness(gathered, info),
+            _people(gathered),
+            _licences(gathered),
+            _sheets(gathered),
+            _settings(info),
+        )
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Training set: {gathered.kept} pictures</title><style>{_STYLE}</style></head>\n"
+        f"<body>{body}</body></html>\n"
+    )
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _head(gathered: "Gathered", info: DatasetInfo) -> str:
+    people = sum(gathered.people.values())
+    share = f"{gathered.kept / gathered.pictures:.1%}" if gathered.pictures else "0 %"
+    cards = [
+        (f"{gathered.pictures:,}", "pictures looked at"),
+        (f"{gathered.kept:,}", f"kept ({share})"),
+        (f"{people:,}" if people else "none", "people known by name"),
+        (f"{gathered.captioned:,}", "kept ones that came with a caption"),
+    ]
+    shown = "".join(f'<div class="card"><b>{_text(number)}</b>{_text(what)}</div>' for number, what in cards)
+    captions = f"Captions that were missing are by {_text(info.captioner)}. " if info.captioner else ""
+    return (
+        f'<h1>Training set</h1><p class="dim">Face embeddings by {_text(info.face_encoder.name)}. {captions}'
+        "This page shows faces of people, and so does the set: treat both as personal data.</p>"
+        f'<div class="cards">{shown}</div>'
+    )
+
+
+def _reasons(gathered: "Gathered") -> str:
+    most = max(gathered.counts.values(), default=1)
+    lines = []
+    for reason, count in sorted(gathered.counts.items(), key=lambda entry: (entry[0] != ACCEPTED, -entry[1])):
+        kept = reason == ACCEPTED
+        what = "<b>kept</b>" if kept else f"<b>{_text(reason)}</b><br><span class=dim>{_text(REASONS[reason])}</span>"
+        lines.append(_row(what, count, count / most, kept))
+    return f"<h2>What became of the pictures</h2><table>{''.join(lines)}</table>"
+
+
+def _row(what: str, count: int, part: float, kept: bool = True) -> str:
+    bar = f'<i{" class=kept" if kept else ""} style="width:{100 * part:.2f}%"></i>'
+    return f'<tr><td>{what}</td><td class="n">{count:,}</td><td class="bar">{bar}</td></tr>'
+
+
+def _measures(gathered: "Gathered", info: DatasetInfo) -> str:
+    from .report import EDGES
+
+    limits: Mapping[str, float] = info.settings.get("limits", {})
+    plots = []
+    for name, (title, limit, sides) in _TITLES.items():
+        at = limits.get(limit)
+        marks = [] if at is None else ([at] if sides == 1 else [-at, at])
+        if name == "share" and "max_face_share" in limits:
+            marks.append(limits["max_face_share"])
+        plots.append(_plot(title, EDGES[name], gathered.measures[name], marks))
+    return (
+        '<h2>Measures</h2><p class="key dim"><span class="kept"></span>kept<span></span>rejected; dashed: limits. '
+        "Of pictures on which one face was found; the last bar has all beyond.</p>"
+        f'<div class="plots">{"".join(plots)}</div>'
+    )
+
+
+def _likeness(gathered: "Gathered", info: DatasetInfo) -> str:
+    near = info.settings.get("duplicates", {})
+    marks = [near["cosine"]] if "cosine" in near else []
+    none = np.zeros_like(gathered.same)
+    plots = [
+        _plot("Photos of one person", SIMILARITIES, np.stack([gathered.same, none]), []),
+        _plot("Photos of others, or of unknown people", SIMILARITIES, np.stack([gathered.other, none]), []),
+        _plot("Pictures with near hashes", SIMILARITIES, np.stack([none, gathered.similarities]), marks),
+    ]
+    return (
+        '<h2>Likeness of faces</h2><p class="dim">Cosines of the face embeddings of two pictures, of a part of the '
+        "set. Above the dashed line, pictures with near hashes are duplicates. A second heap to the right among "
+        "photos of others says that one person stands under several names; low cosines among photos of one person, "
+        f'that a name stands for several people.</p><div class="plots">{"".join(plots)}</div>'
+    )
+
+
+def _plot(title: str, edges: np.ndarray, counts: np.ndarray, marks: Sequence[float]) -> str:
+    """Bars of kept pictures, and on them those of rejected ones."""
+    most = max(1, int(counts.sum(axis=0).max()))
+    low, high, step = float(edges[0]), float(edges[-1]), _WIDTH / (len(edges) - 1)
+
+    def across(value: float) -> float:
+        return (min(max(value, low), high) - low) / (high - low) * _WIDTH
+
+    drawn = [f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}" stroke="var(--line)"/>']
+    for place, (kept, gone) in enumerate(counts.T):
+        foot = float(_HEIGHT)
+        for count, colour in ((kept, "kept"), (gone, "gone")):
+            if count:
+                height = max(1.5, (_HEIGHT - 14) * float(count) / most)
+                foot -= height
+                drawn.append(
+                    f'<rect x="{place * step + 0.5:.1f}" y="{foot:.1f}" width="{step - 1:.1f}" height="{height:.1f}" '
+                    f'fill="var(--{colour})"/>'
+                )
+    for mark in marks:
+        drawn.append(
+            f'<line x1="{across(mark):.1f}" x2="{across(mark):.1f}" y1="12" y2="{_HEIGHT}" stroke="var(--ink)" '
+            'stroke-dasharray="3 3"/>'
+        )
+    for value, anchor in ((low, "start"), ((low + high) / 2, "middle"), (high, "end")):
+        drawn.append(f'<text x="{across(value):.1f}" y="{_HEIGHT + 13}" text-anchor="{anchor}">{value:g}</text>')
+    drawn.append(f'<text x="{_WIDTH}" y="10" text-anchor="end">highest bar: {int(counts.sum(axis=0).max()):,}</text>')
+    return (
+        f'<div class="card"><h3>{_text(title)}</h3><svg viewBox="0 0 {_WIDTH} {_HEIGHT + _FOOT}" role="img" '
+        f'aria-label="{_text(title)}">{"".join(drawn)}</svg></div>'
+    )
+
+
+def _people(gathered: "Gathered") -> str:
+    if not gathered.people:
+        return (
+            '<h2>People</h2><p class="dim">Nobody is known by name: each picture stands for itself. Folders named for '
+            "people (--person-folders), or <code>person</code> in the notes, would say who is on several.</p>"
+        )
+    most = max(gathered.people.values())
+    items = list(gathered.people.items())
+    shown = items[: _MOST_BARS - 1] if len(items) > _MOST_BARS else items
+    lines = [_row(f"{photos} photo{'s' if photos > 1 else ''}", people, people / most) for photos, people in shown]
+    if len(shown) < len(items):
+        rest = sum(people for _, people in items[len(shown) :])
+        lines.append(_row(f"{items[len(shown)][0]} to {items[-1][0]} photos", rest, min(1, rest / most)))
+    alone = gathered.people.get(1, 0)
+    advice = f"<p class=dim>{alone:,} have a single photo.</p>" if alone else ""
+    return f"<h2>People and their photos</h2>{advice}<table>{''.join(lines)}</table>"
+
+
+def _licences(gathered: "Gathered") -> str:
+    items = list(gathered.licences.items())
+    most = max(gathered.licences.values(), default=1)
+    lines = [_row(_text(name), count, count / most) for name, count in items[:_MOST_LICENCES]]
+    if len(items) > _MOST_LICENCES:
+        rest = sum(count for _, count in items[_MOST_LICENCES:])
+        lines.append(_row(f"{len(items) - _MOST_LICENCES} others", rest, min(1, rest / most)))
+    return f"<h2>Licences of kept pictures</h2><table>{''.join(lines)}</table>"
+
+
+def _sheets(gathered: "Gathered") -> str:
+    parts = ["<h2>Kept, some</h2>", _sheet(gathered.shown.get(ACCEPTED, []), "kept")]
+    rejected = [reason for reason in REASONS if gathered.counts.get(reason)]
+    if rejected:
+        parts.append("<h2>Rejected, some</h2>")
+    for reason in rejected:
+        shown = gathered.shown.get(reason, [])
+        count = gathered.counts[reason]
+        parts.append(
+            f'<div class="reason"><h3>{_text(reason)} <span class="dim">({count:,}): {_text(REASONS[reason])}'
+            f"</span></h3>{_sheet(shown, reason)}</div>"
+        )
+    return "".join(parts)
+
+
+def _sheet(pictures: Sequence[str], what: str) -> str:
+    if not pictures:
+        return '<p class="dim">There is nothing to be shown.</p>'
+    images = "".join(f'<img alt="{_text(what)}" src="data:image/jpeg;base64,{picture}">' for picture in pictures)
+    return f'<div class="sheet">{images}</div>'
+
+
+def _settings(info: DatasetInfo) -> str:
+    lines = []
+    for name, value in info.settings.items():
+        if name not in ("counts", "licences"):
+            shown = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else value
+            shown = ", ".join(map(str, shown)) if isinstance(shown, list) else shown
+            lines.append(f"<tr><td>{_text(name)}</td><td>{_text(shown)}</td></tr>")
+    return f"<h2>Made with</h2><table>{''.join(lines)}</table>"

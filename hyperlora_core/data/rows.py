@@ -1,0 +1,143 @@
+"""What became of every picture of a unit, as a Parquet file: the set's account, and what duplicates are found by.
+
+pyarrow is imported here alone.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import atomic
+from .checks import ACCEPTED, Checked
+
+if TYPE_CHECKING:
+    import pyarrow
+
+MEASURES = ("face", "share", "score", "yaw", "pitch", "roll", "sharpness")
+NO_ROW = -1
+"""In place of the number of the sample in the unit, where there is none."""
+
+_THUMBS = {ACCEPTED: 12}  # that are kept of each unit
+_THUMBS_OF_OTHERS = 3
+PERSONAL = ("name", "person", "url", "licence", "file_sha256", "thumb")
+"""Columns that tell whom or what a picture shows."""
+
+
+def _schema() -> "pyarrow.Schema":
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("name", pa.string()),
+            ("reason", pa.dictionary(pa.int16(), pa.string())),
+            ("row", pa.int32()),
+            ("person", pa.string()),
+            ("url", pa.string()),
+            ("licence", pa.string()),
+            ("file_sha256", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            *((name, pa.float32()) for name in MEASURES),
+            ("captioned", pa.bool_()),
+            ("phash", pa.uint64()),
+            ("pixels_high", pa.uint64()),
+            ("pixels_low", pa.uint64()),
+            ("thumb", pa.binary()),
+        ]
+    )
+
+
+class RowWriter:
+    """Gathers the rows of one unit; small thumbnails of the first pictures alone are kept."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._thumbs: dict[str, int] = {}
+        self._samples = 0
+
+    def add(self, found: Checked) -> int:
+        """Add what became of a picture; the number of its sample, ``NO_ROW`` where it is rejected."""
+        accepted = found.sample is not None
+        row = self._samples if accepted else NO_ROW
+        self._samples += accepted
+        kept = self._thumbs.get(found.reason, 0)
+        has_thumb = bool(found.thumb) and kept < _THUMBS.get(found.reason, _THUMBS_OF_OTHERS)
+        self._thumbs[found.reason] = kept + has_thumb
+        self._rows.append(
+            {
+                "name": found.item.name,
+                "reason": found.reason,
+                "row": row,
+                "person": found.item.person,
+                "url": found.item.source.get("url"),
+                "licence": found.item.source.get("licence"),
+                "file_sha256": found.file_sha256 or None,
+                "width": found.width,
+                "height": found.height,
+                **{name: found.measured.get(name) for name in MEASURES},
+                "captioned": bool(found.item.caption),
+                "phash": found.phash if accepted else None,
+                "pixels_high": int.from_bytes(found.pixels[:8], "big") if accepted else None,
+                "pixels_low": int.from_bytes(found.pixels[8:], "big") if accepted else None,
+                "thumb": found.thumb if has_thumb else None,
+            }
+        )
+        return row
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+        return len(self._rows)
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole."""
+        import pyarrow as pa
+
+        _write(pa.Table.from_pylist(self._rows, schema=_schema()), path)
+
+
+def _write(table: "pyarrow.Table", path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    with atomic.writing(path) as part:
+        pq.write_table(table, part, compression="zstd")
+
+
+def read(path: Path, columns: Sequence[str]) -> dict[str, Any]:
+    """Columns of a file, each a list."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=list(columns))
+    return {name: table[name].to_pylist() for name in columns}
+
+
+def hashes(path: Path) -> dict[str, np.ndarray]:
+    """Of a unit's samples, by their numbers: ``phash``, ``pixels_high`` and ``pixels_low``, uint64."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    names = ["phash", "pixels_high", "pixels_low"]
+    table = pq.read_table(path, columns=["row", *names])
+    table = table.filter(pc.greater_equal(table["row"], 0))
+    return {name: table[name].to_numpy().astype(np.uint64) for name in names}
+
+
+def scrub(path: Path, places: Collection[int]) -> None:
+    """Take everything that tells whom or what pictures showed out of their rows.
+
+    Args:
+        path: of the file, which is replaced.
+        places: of the pictures in it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path).to_pylist()
+    for place in places:
+        row = rows[place]
+        row |= dict.fromkeys((*PERSONAL, *MEASURES)) | {"width": 0, "height": 0}
+        if row["row"] != NO_ROW:
+            row |= {"phash": 0, "pixels_high": 0, "pixels_low": 0}
+    _write(pa.Table.from_pylist(rows, schema=_schema()), path)

@@ -1,0 +1,239 @@
+"""Where pictures come from: folders of pictures, and WebDataset shards, as img2dataset writes both.
+
+A unit of work is one shard, or some pictures of a folder. Units follow from the sources alone, in the order of names,
+so whoever goes on with them after a kill finds the same ones.
+"""
+
+import json
+import logging
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import HyperLoRAError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+
+LARGEST_FILE = 64 << 20
+"""Bytes; a larger file is not looked at."""
+
+_LARGEST_NOTE = 1 << 20
+_LONGEST = 2000  # letters of a note that are kept
+_NAMES_OF_LICENCE = ("licence", "license", "LICENSE", "LICENCE", "License")
+_NAMES_OF_URL = ("url", "URL")
+_LEFT_OUT = {"caption", "TEXT", "exif", "status", "error_message", "width", "height", "person"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work.
+
+    Attributes:
+        root: the source, as it was given: a folder, or a shard itself.
+        shard: the file of a WebDataset shard; empty for a folder's pictures.
+        files: pictures, relative to the folder; empty for a shard.
+    """
+
+    root: str
+    shard: str = ""
+    files: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Unit":
+        """Read what ``to_json`` gave."""
+        given = json.loads(text)
+        return cls(given["root"], given["shard"], tuple(given["files"]))
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a source has of one picture.
+
+    Attributes:
+        name: its path below the source; of a shard's, the shard's path and the key in it.
+        picture: the file's bytes; empty where there is a problem.
+        caption: the source's own; may be empty.
+        source: url, licence and whatever else came with it.
+        person: whom it shows, where the source says so.
+        problem: why it cannot be looked at; empty where it can.
+    """
+
+    name: str
+    picture: bytes = b""
+    caption: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
+    person: str | None = None
+    problem: str = ""
+
+
+def check_sources(sources: Sequence[Path]) -> None:
+    """Refuse what can be no source.
+
+    Raises:
+        HyperLoRAError: a source is not there, is no folder or shard, or stands twice.
+    """
+    seen: list[Path] = []
+    for source in sources:
+        if not source.exists():
+            raise HyperLoRAError(
+                f"there is no source {source}: give a folder of pictures, or a WebDataset shard (.tar)"
+            )
+        if source.is_file() and not source.name.endswith(SHARD_SUFFIXES):
+            raise HyperLoRAError(f"{source} is no source: give a folder of pictures, or a WebDataset shard (.tar)")
+        whole = source.resolve()
+        other = next((one for one in seen if whole == one or one in whole.parents or whole in one.parents), None)
+        if other is not None:
+            raise HyperLoRAError(f"the source {source} lies in {other}, or the other way round: give one of them")
+        seen.append(whole)
+
+
+def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
+    """The units of work, in the sources' order; names of one folder at a time are in memory.
+
+    Args:
+        sources: folders and shards.
+        size: pictures of a folder that one unit has at most.
+    """
+    for source in sources:
+        root = str(source.resolve())
+        if source.is_file():
+            yield Unit(root, shard=root)
+            continue
+        files: list[str] = []
+        for path in _walk(root):
+            if path.endswith(SHARD_SUFFIXES):
+                yield Unit(root, shard=path)
+            else:
+                files.append(os.path.relpath(path, root))
+                if len(files) == size:
+                    yield Unit(root, files=tuple(files))
+                    files = []
+        if files:
+            yield Unit(root, files=tuple(files))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Pictures and shards in a folder and below, by name; not hidden ones, nor what links to folders lead to."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        log.warning("%s cannot be read (%s): left out", folder, error.strerror or error)
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path)
+        elif entry.name.lower().endswith(PICTURE_SUFFIXES) or entry.name.endswith(SHARD_SUFFIXES):
+            yield entry.path
+
+
+def items_of(unit: Unit, person_folders: bool = False, licence: str = "") -> Iterator[Item]:
+    """The pictures of a unit, one in memory at a time; what cannot be read is given with its problem.
+
+    Args:
+        unit: of ``units_of``.
+        person_folders: the first folder below the source names a person.
+        licence: of pictures that come without one.
+    """
+    found = _of_shard(unit) if unit.shard else (_of_file(Path(unit.root), name) for name in unit.files)
+    for name, files, problem in found:
+        name = _clean(name.replace(os.sep, "/"))
+        folder = name.split("/")[0] if person_folders and unit.files and "/" in name else None
+        yield _item(name, files, problem, folder, licence)
+
+
+_Found = tuple[str, dict[str, bytes], str]
+
+
+def _of_file(root: Path, name: str) -> _Found:
+    path = root / name
+    files: dict[str, bytes] = {}
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            return name, files, "file too large"
+        files[path.suffix.lower()] = path.read_bytes()
+        for suffix in (".txt", ".json"):
+            beside = path.with_suffix(suffix)
+            if beside.is_file() and beside.stat().st_size <= _LARGEST_NOTE:
+                files[suffix] = beside.read_bytes()
+    except OSError as error:
+        log.warning("%s cannot be read: %s", path, error.strerror or error)
+        return name, {}, "unreadable"
+    return name, files, ""
+
+
+def _of_shard(unit: Unit) -> Iterator[_Found]:
+    """Samples are files of one name, up to the first dot, that stand one after the other."""
+    within = os.path.relpath(unit.shard, unit.root) if unit.shard != unit.root else os.path.basename(unit.shard)
+    key, problem = "", ""
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(unit.shard, "r|*") as tar:
+            for member in tar:
+                folder, _, file = member.name.rpartition("/")
+                if not member.isfile() or file.startswith((".", "__")):
+                    continue
+                stem, dot, suffix = file.partition(".")
+                name = f"{folder}/{stem}" if folder else stem
+                if name != key and key:
+                    yield f"{within}/{key}", files, problem
+                    files, problem = {}, ""
+                key = name
+                suffix = (dot + suffix).lower()
+                wanted = suffix in PICTURE_SUFFIXES
+                if wanted and member.size > LARGEST_FILE:
+                    problem = "file too large"
+                elif wanted or (suffix in (".txt", ".json") and member.size <= _LARGEST_NOTE):
+                    content = tar.extractfile(member)
+                    files[suffix] = content.read() if content else b""
+        if key:
+            yield f"{within}/{key}", files, problem
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        log.warning("the shard %s is broken (%s): what follows in it is left out", unit.shard, error)
+        yield f"{within}/{key or '(start)'}", {}, "broken shard"
+
+
+def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, licence: str) -> Item:
+    picture = next((files[suffix] for suffix in files if suffix in PICTURE_SUFFIXES), b"")
+    if not problem and not picture:
+        problem = "empty file" if any(suffix in PICTURE_SUFFIXES for suffix in files) else "no picture"
+    try:
+        notes = json.loads(files.get(".json", b"{}"))
+        if not isinstance(notes, dict):
+            raise ValueError("no object")
+    except ValueError:
+        notes, problem = {}, problem or "broken notes"
+    source: dict[str, Any] = {"path": name}
+    for kind, names in (("url", _NAMES_OF_URL), ("licence", _NAMES_OF_LICENCE)):
+        value = next((notes.pop(one) for one in names if notes.get(one)), None)
+        if value or (kind == "licence" and licence):
+            source[kind] = _clean(str(value or licence)[:_LONGEST])
+    for key, value in notes.items():
+        if key not in (*source, *_LEFT_OUT) and isinstance(value, str | int | float | bool) and value != "":
+            source[_clean(key)] = _clean(value[:_LONGEST]) if isinstance(value, str) else value
+    caption = files.get(".txt", b"").decode("utf-8", errors="replace") or notes.get("caption") or ""
+    person = person or notes.get("person")
+    return Item(
+        name,
+        b"" if problem else picture,
+        _clean(" ".join(str(caption).split())),
+        source,
+        _clean(str(person)) if person else None,
+        problem,
+    )
+
+
+def _clean(text: str) -> str:
+    """Names that are no Unicode, as old archives have, become such as can be written."""
+    return text.encode("utf-8", "backslashreplace").decode()

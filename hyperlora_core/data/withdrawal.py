@@ -1,0 +1,86 @@
+"""Taking people and pictures out of a set, before it is made or afterwards."""
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import HyperLoRAError
+from . import atomic, rows
+from .duplicates import row_of, sample_id, unit_of
+from .jobs import key_of
+from .work import Work, read_json
+
+_COLUMNS = ("row", "name", "person", "url", "file_sha256")
+
+log = logging.getLogger(__name__)
+
+
+def read_drop_list(path: Path) -> frozenset[str]:
+    """What is to be dropped, one a line: a sample's key, a person, a picture's sha256, path or URL; # begins a remark.
+
+    Raises:
+        HyperLoRAError: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise HyperLoRAError(f"the drop list {path} cannot be read: {error}") from error
+    return frozenset(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+
+
+def withdraw(work: Work, dropped: frozenset[str], later: np.ndarray, earlier: np.ndarray) -> list[int]:
+    """Find what a drop list names, and note it; what the account of the set says of it is taken out.
+
+    A picture goes together with all that shows the same: with what it is a duplicate of, and with its duplicates.
+
+    Args:
+        work: of the set, all units of which were looked at.
+        dropped: of ``read_drop_list``.
+        later, earlier: ids of samples that show the same, see ``duplicates.settle``.
+
+    Returns:
+        The ids of all samples that were ever withdrawn, sorted.
+    """
+    noted: dict[str, Any] = read_json(work.withdrawn) if work.withdrawn.exists() else {"ids": [], "taken_out": True}
+    before: list[int] = noted["ids"]
+    if not dropped and noted["taken_out"]:
+        return before
+    found: set[int] = set(before)
+    places: dict[int, set[int]] = {}
+    hits: Counter[str] = Counter()
+    for unit in range(work.units):
+        account = rows.read(work.checked(unit, ".parquet"), _COLUMNS)
+        for place, values in enumerate(zip(*account.values(), strict=True)):
+            row, *names = values
+            key = key_of(unit, row) if row != rows.NO_ROW else None
+            named = dropped.intersection(name for name in (*names, key) if name)
+            if named:
+                hits.update(named)
+                places.setdefault(unit, set()).add(place)
+                if row != rows.NO_ROW:
+                    found.add(sample_id(unit, row))
+    for name in sorted(dropped - hits.keys()):
+        log.warning("the drop list names %s, which nothing in the set is called: it may have been dropped before", name)
+    root = dict(zip(later.tolist(), earlier.tolist(), strict=True))
+    roots = {root.get(one, one) for one in found}
+    found |= roots | {one for one, first in root.items() if first in roots}
+    ids = sorted(found)
+    atomic.write_text(work.withdrawn, json.dumps({"ids": ids, "taken_out": False}) + "\n")
+    _take_out(work, np.array(ids, np.int64), places)
+    atomic.write_text(work.withdrawn, json.dumps({"ids": ids, "taken_out": True}) + "\n")
+    log.info("%d pictures withdrawn (%d before)", len(ids), len(before))
+    return ids
+
+
+def _take_out(work: Work, ids: np.ndarray, places: dict[int, set[int]]) -> None:
+    """Take samples, and other pictures by their places, out of the accounts."""
+    units = unit_of(ids)
+    for unit in sorted({*units.tolist(), *places}):
+        of_unit = set(row_of(ids[units == unit]).tolist())
+        numbers = rows.read(work.checked(unit, ".parquet"), ["row"])["row"]
+        all_places = {place for place, row in enumerate(numbers) if row in of_unit} | places.get(unit, set())
+        rows.scrub(work.checked(unit, ".parquet"), all_places)
