@@ -78,7 +78,7 @@ def demo_models() -> Path:
 
 def _build(folder: Path) -> None:
     generator = torch.Generator().manual_seed(0)
-    _make_clip_vision(folder / "clip_vision" / CLIP_VISION)
+    make_clip_vision(folder / "clip_vision" / CLIP_VISION)
     make_hyper_lora(folder / "hyper_lora" / HYPER_LORA, generator, encoders=demo_encoders(folder))
     _make_identity(folder / "hyper_lora", generator)
     _make_style_lora(folder / "loras" / STYLE_LORA, generator)
@@ -193,7 +193,7 @@ def _resampler(generator: torch.Generator, rows: int, shape: Shape, conditions: 
     return tensors
 
 
-def _make_clip_vision(path: Path) -> None:
+def make_clip_vision(path: Path) -> None:
     """A small CLIP image encoder in transformers' layout, the one of ComfyUI's ``models/clip_vision``."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 

@@ -36,7 +36,7 @@ class BaseModel:
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.requires_grad_(False).eval()
-        self.pipeline.vae.to(torch.float32)  # SDXL's own overflows in half precision
+        nn.Module.to(self.pipeline.vae, torch.float32)  # SDXL's own overflows in half precision
         self.pipeline.vae.enable_slicing()
         self.pipeline.set_progress_bar_config(disable=True)
 
@@ -61,10 +61,10 @@ class BaseModel:
         given = Path(path)
         try:
             if given.suffix == ".safetensors":
-                pipeline = StableDiffusionXLPipeline.from_single_file(str(given), torch_dtype=dtype)
+                pipeline = StableDiffusionXLPipeline.from_single_file(str(given), dtype=dtype)
             else:
                 pipeline = DiffusionPipeline.from_pretrained(
-                    path, torch_dtype=dtype, use_safetensors=True, local_files_only=given.is_dir()
+                    path, dtype=dtype, use_safetensors=True, local_files_only=given.is_dir()
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HyperLoRAError(

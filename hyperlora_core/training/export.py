@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors.torch import save_file
@@ -16,7 +18,13 @@ from ..lora import kohya_name
 from ..network.hyperlora import HyperLoRA
 
 
-def export(network: HyperLoRA, folder: Path, encoders: Encoders = UNKNOWN, dtype: torch.dtype = torch.float16) -> Path:
+def export(
+    network: HyperLoRA,
+    folder: Path,
+    encoders: Encoders = UNKNOWN,
+    dtype: torch.dtype = torch.float16,
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Write a network as a folder, which appears whole or not at all.
 
     Args:
@@ -24,6 +32,7 @@ def export(network: HyperLoRA, folder: Path, encoders: Encoders = UNKNOWN, dtype
         folder: where to; an existing one is replaced.
         encoders: what it was trained with, noted in it, so that others of the same size are refused.
         dtype: of its tensors in the files.
+        notes: name -> text of files that lie beside them.
 
     Returns:
         ``folder``.
@@ -53,6 +62,8 @@ def export(network: HyperLoRA, folder: Path, encoders: Encoders = UNKNOWN, dtype
             shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / MODULES_JSON).write_text(json.dumps(modules, indent=1))
+        for name, text in notes.items():
+            (partial / name).write_text(text, encoding="utf-8")
         for part, tensors in parts.items():
             path = partial / f"{part}.safetensors"
             save_file(tensors, path, metadata if part == "hyper_lora_modules" else None)

@@ -4,6 +4,7 @@ Shapes: B samples, R reference photos each (padded), M attentions, K coefficient
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -128,9 +129,12 @@ class GeneratedLoRAs(Learner):
         batch, refs = conditions.present.shape
         flat = [None if each is None else each.flatten(0, 1) for each in (conditions.id_embeds, conditions.clip_tokens)]
         rows = self.network.id_rows(*flat).unflatten(0, (batch, refs))
-        return self.network.mix(rows, conditions.present.to(rows))
+        return self.network.mix(rows, conditions.present.to(rows) if refs > 1 else None)
 
     @staticmethod
     def _matrices(bases: nn.Module, coefficients: Tensor, on: Tensor) -> Matrices:
+        """In float32: autocast would keep a copy of all bases for the backward pass."""
         acts = on.to(coefficients)[:, None, None]
-        return {name: (down, up * acts) for name, down, up in bases(coefficients)}
+        device = coefficients.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+            return {name: (down, up * acts) for name, down, up in bases(coefficients.float())}

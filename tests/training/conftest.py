@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from demo.models import make_clip_vision
+from hyperlora_core import FaceAnalyzer
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.training.forward import Conditions
 from hyperlora_core.training.fresh import fresh
+from tests.training.small_base import make_sdxl, make_set
 from tests.training.small_run import SHAPE
 from tests.unets import sdxl_style
 
@@ -45,3 +48,23 @@ def conditions(batch: int = 2, refs: int = 1, seed: int = 0) -> Conditions:
         clip_tokens=drawn(batch, refs, 5, SHAPE.clip_width),
         base_tokens=drawn(batch, 5, SHAPE.clip_width),
     )
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory, comfyui_path):
+    """A small base model of SDXL's kind, in diffusers' layout."""
+    return make_sdxl(tmp_path_factory.mktemp("sdxl"), comfyui_path)
+
+
+@pytest.fixture(scope="session")
+def training_set(tmp_path_factory, photos, face_pack):
+    """A small training set."""
+    return make_set(tmp_path_factory.mktemp("set"), photos, FaceAnalyzer.load(face_pack))
+
+
+@pytest.fixture(scope="session")
+def clip_file(tmp_path_factory):
+    """A small CLIP tower, 64 wide."""
+    path = tmp_path_factory.mktemp("clip") / "clip_vision" / "small.safetensors"
+    make_clip_vision(path)
+    return path

@@ -1,0 +1,81 @@
+"""What a run would take, found without loading weights: parameters, memory by part a GPU, samples, time."""
+
+from collections.abc import Iterator
+
+import torch
+
+from ..doors.diffusers import attention_modules
+from ..network.hyperlora import HyperLoRA
+from . import stages
+from .config import TrainConfig
+from .forward import GeneratedLoRAs
+from .memory import peak_of_pass
+from .unets import unet_of
+
+# Parameters of what stands beside the UNet, as the published files have them.
+_VAE, _CLIP_L_TEXT, _BIG_G_TEXT, _CLIP_L_VISION = 83_653_863, 123_060_480, 694_659_840, 303_179_776
+
+_GB = 1e9
+
+
+def plan(config: TrainConfig, gpus: int, samples_per_second: float | None = None) -> Iterator[str]:
+    """Lines that say what a run would take.
+
+    Args:
+        config: of the run; ``config.base`` may be a name of ``unets.UNETS``. A fresh network is reckoned with.
+        gpus: that share the samples, each with the whole network (DDP).
+        samples_per_second: of all of them, for the time; None where nobody measured it.
+
+    Raises:
+        HyperLoRAError: the UNet is not known, or a step's samples cannot be shared out.
+    """
+    passes = config.accumulation(gpus)
+    half = torch.float32 if config.mixed_precision == "no" else torch.bfloat16
+    unet = unet_of(config.base, half)
+    network = HyperLoRA(config.shape.config(attention_modules(unet)), device="meta")
+    loras = GeneratedLoRAs.of_run(network, config)
+    yield f"{config.base or 'sdxl'}: {_count(unet):,} parameters, {len(network.attentions)} attentions"
+    yield f"stage {config.stage}"
+    for group, size, trains in stages.table(network):
+        yield f"  {group:18} {size:>15,}  {'trains' if trains else 'frozen'}"
+    trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
+    frozen = _count(network) - trained
+    yield f"  {'in all':18} {trained + frozen:>15,}  {trained:,} train"
+
+    two = half.itemsize
+    text = _CLIP_L_TEXT + (_BIG_G_TEXT if unet.config["cross_attention_dim"] > 768 else 0)  # type: ignore[index]
+    parts = {
+        "what trains, float32": 4 * trained,
+        "its gradients": 4 * trained,
+        f"AdamW's state{', 8 bits' if config.optimization.eight_bit else ''}": trained
+        * (2 if config.optimization.eight_bit else 8),
+        "moving average": 4 * trained if config.optimization.ema else 0,
+        "frozen hypernetwork, float32": 4 * frozen,
+        f"UNet, {_name(half)}": two * _count(unet),
+        "VAE, float32": 4 * _VAE,
+        f"text encoders, {_name(half)}": two * text,
+        f"CLIP ViT-L, {_name(half)}": two * _CLIP_L_VISION,
+        f"a pass of {config.batch}, {config.resolution} pixels{', checkpointed' * config.gradient_checkpointing}": (
+            peak_of_pass(loras, unet, config.batch, config.resolution, config.references, config.gradient_checkpointing)
+        ),
+    }
+    yield f"memory of each of {gpus} GPUs, GB (what the allocator and CUDA itself take, 1 to 2 GB, comes on top)"
+    for part, size in parts.items():
+        if size:
+            yield f"  {part:44} {size / _GB:7.2f}"
+    yield f"  {'in all':44} {sum(parts.values()) / _GB:7.2f}"
+    samples = config.steps * config.samples_per_step
+    yield f"{config.steps:,} steps x {config.samples_per_step} samples = {samples:,} samples, {passes} passes a step"
+    if samples_per_second is None:
+        yield "time: give --samples-per-second, as a short run tells it"
+    else:
+        seconds = samples / samples_per_second
+        yield f"at {samples_per_second:g} samples a second: {seconds / 3600:,.1f} hours, {seconds / 86400:,.1f} days"
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

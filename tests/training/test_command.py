@@ -1,0 +1,107 @@
+"""``hyperlora train`` as a user drives it: three stages on real photos, chained by their checkpoints."""
+
+import json
+
+import pytest
+import torch
+
+from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, encode_id, find_references, generate, open_photo
+from hyperlora_core.training.command import CHECKPOINT, main
+from hyperlora_core.training.config import TrainConfig
+
+SMALL = {
+    "steps": 2,
+    "samples-per-step": 2,
+    "batch": 1,
+    "resolution": 64,
+    "mixed-precision": "no",
+    "workers": 0,
+    "save-every": 2,
+    "optimization.warmup": 0,
+    "shape.bases": 4,
+    "shape.id-rank": 2,
+    "shape.base-rank": 2,
+    "shape.dim": 32,
+    "shape.heads": 1,
+    "shape.depth": 1,
+    "shape.id-tokens": 4,
+    "shape.clip-width": 64,
+}
+
+
+def given(stage, base_folder, training_set, clip_file, out, *more):
+    named = SMALL | {"base": base_folder, "data": training_set, "clip": clip_file, "out": out}
+    flags = [word for name, value in named.items() for word in (f"--{name}", str(value))]
+    return [stage, "--cpu", *flags, *map(str, more)]
+
+
+@pytest.fixture(scope="module")
+def chained(tmp_path_factory, base_folder, training_set, clip_file):
+    """The folders of three runs, each from the checkpoint of the last."""
+    folder, start, outs = tmp_path_factory.mktemp("runs"), [], []
+    for stage in ("base", "id_clip", "id_embed"):
+        out = folder / stage
+        grid = ["--sample-every", "2"] if stage == "id_clip" else ["--sample-every", "0"]
+        assert main(given(stage, base_folder, training_set, clip_file, out, *grid, *start)) == 0
+        start = ["--start", out / CHECKPOINT]
+        outs.append(out)
+    return outs
+
+
+def test_what_three_stages_make_draws_a_person_through_the_same_core(chained, photos, face_pack, clip_file):
+    network, clip = HyperLoRA.load(chained[-1] / CHECKPOINT), ClipVision.load(clip_file)
+    analyzer = FaceAnalyzer.load(face_pack)
+    assert network.config.has_base and network.encoders.clip_vision == clip.encoder
+    assert network.encoders.face == analyzer.embedder
+    with torch.inference_mode():
+        references = find_references(analyzer, [open_photo(photos["obama"])])
+        identity, _ = encode_id(network, clip, references)
+        lora = generate(network, identity, id_weight=0.8)
+    assert lora.rank == 2 and lora.is_finite and lora.norm > 0
+
+
+def test_each_stage_leaves_what_is_not_its_own(chained):
+    base, id_clip, id_embed = (HyperLoRA.load(out / CHECKPOINT).state_dict() for out in chained)
+    for before, after, prefix in (
+        (base, id_clip, "base_"),
+        (id_clip, id_embed, "id_bases"),
+        (id_clip, id_embed, "base_"),
+    ):
+        same = [name for name in before if name.startswith(prefix)]
+        assert same and all(torch.equal(before[name], after[name]) for name in same)
+    assert any(not torch.equal(base[name], id_clip[name]) for name in base if name.startswith("id_bases"))
+    assert any(not torch.equal(id_clip[name], id_embed[name]) for name in base if ".attn2." in name)
+
+
+def test_a_run_notes_what_it_was_told_and_draws_on_the_way(chained):
+    told = TrainConfig.load(chained[1] / CHECKPOINT / "config.json")
+    assert told.stage == "id_clip" and told.steps == 2 and told.start.endswith(CHECKPOINT)
+    assert json.loads((chained[1] / "config.json").read_text())["stage"] == "id_clip"
+    assert [path.name for path in (chained[1] / "grids").iterdir()] == ["step-000002.png"]
+    assert list((chained[1] / "log").iterdir()), "TensorBoard's"
+
+
+def test_a_run_at_its_end_stays_there(chained, base_folder, training_set, clip_file):
+    more = ["--sample-every", "0"]
+    before = (chained[0] / CHECKPOINT / "resampler.safetensors").read_bytes()
+    assert main(given("base", base_folder, training_set, clip_file, chained[0], *more)) == 0
+    assert (chained[0] / CHECKPOINT / "resampler.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (["--data", "/nowhere"], "/nowhere is no training set"),
+        (["--clip", "/nowhere.safetensors"], "/nowhere.safetensors"),
+        (["--base", "/nowhere/at/all"], "the base model /nowhere/at/all cannot be loaded"),
+        (["--resolution", "60"], "resolution is 60: a multiple of 16 was expected"),
+        (["--start", "/nowhere"], "/nowhere"),
+        (["--shape.id-embed-dim", "99"], "holds face embeddings of 512 numbers"),
+        (["--shape.clip-width", "32"], "32"),
+        (["--samples-per-step", "3", "--batch", "2"], "samples_per_step is 3, which 1 processes cannot take"),
+        (["--also-train", "bases"], "there is no group 'bases'"),
+    ],
+)
+def test_wrong_things_are_told(tmp_path, base_folder, training_set, clip_file, caplog, wrong, sentence):
+    assert main(given("id_clip", base_folder, training_set, clip_file, tmp_path / "run", *wrong)) == 1
+    assert sentence in caplog.text and "Traceback" not in caplog.text
