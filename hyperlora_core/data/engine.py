@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,6 @@ from ..errors import HyperLoRAError, MissingPackageError
 
 _OBJECT_STORE = 512 << 20  # bytes; numbers alone lie there
 _SPARE_CPUS = 1  # for Ray Data's own tasks beside the actors
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,96 +46,114 @@ class Cluster:
         )
 
 
-@contextmanager
-def session(cluster: Cluster) -> Iterator[None]:
-    """Connect to Ray, or start it here for as long as this is entered; one that runs in this process is used.
+class Engine:
+    """Ray, from the first task on for as long as this is entered; one that runs in this process is used.
 
-    Raises:
-        MissingPackageError: Ray is not installed.
-        HyperLoRAError: there is no cluster at the address.
+    Args:
+        cluster: what works.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._ends = ExitStack()
+        self._begun = False
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def each(
+        self,
+        worker: type,
+        arguments: Mapping[str, Any],
+        tasks: Sequence[Mapping[str, Any]],
+        processes: int | None = None,
+        gpus: float = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Have tasks done by workers, in any order; what a worker gives is passed on as it comes.
+
+        A worker that dies is begun again, and so is its task, without end: whoever does the tasks has to see to it that
+        one of them does not end its worker again and again.
+
+        Args:
+            worker: made once a process; takes a task, gives a mapping of plain values and arrays.
+            arguments: it is made with.
+            tasks: mappings of plain values.
+            processes: how many workers there are at most; the cluster's where it is None.
+            gpus: share of a GPU that each takes.
+
+        Raises:
+            MissingPackageError: Ray is not installed.
+            HyperLoRAError: a worker raised it, or there is no cluster at the address.
+        """
+        if not tasks:
+            return
+        self._begin()
         import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingPackageError(
-            f"preparing a training set needs Ray, which cannot be imported ({error}): "
-            "pip install 'comfyui-hyperlora[train]'"
-        ) from error
-    logging.getLogger("ray").setLevel(logging.WARNING)
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    if ray.is_initialized():
-        yield
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-    if cluster.address:
+        from ray.data import ActorPoolStrategy
+        from ray.exceptions import RayError
+
+        size = min(processes or self.cluster.processes, len(tasks))
+        done = ray.data.from_items([dict(task) for task in tasks], override_num_blocks=len(tasks)).map(
+            worker,
+            fn_constructor_kwargs=dict(arguments),
+            compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
+            num_cpus=1,
+            num_gpus=gpus or None,
+        )
         try:
-            ray.init(address=cluster.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise HyperLoRAError(
-                f"no Ray cluster answers at {cluster.address} ({error}): ray start --head begins one"
+            yield from done.iter_rows()
+        except RayError as error:
+            raise _ours(error) from error
+
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it warns of what Ray Data does with restarts
+        try:
+            import ray
+            import ray.data
+        except ImportError as error:
+            raise MissingPackageError(
+                f"preparing a training set needs Ray, which cannot be imported ({error}): "
+                "pip install 'comfyui-hyperlora[train]'"
             ) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    folder = tempfile.mkdtemp(prefix="hyperlora-") if sys.platform != "linux" else tempfile.mkdtemp("", "hl-", "/tmp")
-    try:
+        if not ray.is_initialized():
+            self._connect()
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        self._begun = True
+
+    def _connect(self) -> None:
+        import ray
+
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        address = self.cluster.address
+        if address:
+            try:
+                ray.init(address=address, **quiet)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise HyperLoRAError(
+                    f"no Ray cluster answers at {address} ({error}): ray start --head begins one"
+                ) from error
+            self._ends.callback(ray.shutdown)
+            return
+        # its sockets lie there, the names of which are limited to some hundred letters
+        folder = tempfile.mkdtemp(prefix="hl-", dir="/tmp" if sys.platform == "linux" else None)
+        self._ends.callback(shutil.rmtree, folder, ignore_errors=True)
         ray.init(
-            num_cpus=cluster.processes + _SPARE_CPUS,
-            num_gpus=cluster.gpus,
+            num_cpus=self.cluster.processes + _SPARE_CPUS,
+            num_gpus=self.cluster.gpus,
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE,
             _temp_dir=folder,
             **quiet,
         )
-        yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def each(
-    worker: type, arguments: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], processes: int, gpus: float = 0
-) -> Iterator[dict[str, Any]]:
-    """Have tasks done by workers, in any order; what a worker gives is passed on as it comes.
-
-    A worker that dies is begun again, and so is its task, without end: whoever does the tasks has to see to it that one
-    of them does not end its worker again and again.
-
-    Args:
-        worker: made once a process; takes a task, gives a mapping of plain values and arrays.
-        arguments: it is made with.
-        tasks: mappings of plain values.
-        processes: how many workers there are at most.
-        gpus: share of a GPU that each takes.
-
-    Raises:
-        HyperLoRAError: a worker raised it.
-    """
-    import ray
-    from ray.data import ActorPoolStrategy, DataContext
-    from ray.exceptions import RayError
-
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    if not tasks:
-        return
-    size = min(processes, len(tasks))
-    done = ray.data.from_items([dict(task) for task in tasks], override_num_blocks=len(tasks)).map(
-        worker,
-        fn_constructor_kwargs=dict(arguments),
-        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
-        num_cpus=1,
-        num_gpus=gpus or None,
-    )
-    try:
-        yield from done.iter_rows()
-    except RayError as error:
-        raise _ours(error) from error
+        self._ends.callback(ray.shutdown)
 
 
 def _ours(error: BaseException) -> HyperLoRAError:

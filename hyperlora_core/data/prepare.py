@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import onnx_models
 from ..errors import HyperLoRAError
-from . import atomic, captioners, engine, report, rows
+from . import atomic, captioners, report, rows
 from .checks import Limits
 from .duplicates import (
     SIMILARITIES,
@@ -30,7 +30,7 @@ from .duplicates import (
     tasks,
     with_roots,
 )
-from .engine import Cluster
+from .engine import Cluster, Engine
 from .jobs import CheckUnit, FinishUnit
 from .shards import INFO, DatasetInfo
 from .sources import check_sources, units_of
@@ -123,11 +123,11 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
     with work.opened(wanted.settings(models.content)):
         _plan(work, wanted)
         run = uuid.uuid4().hex
-        with engine.session(cluster):
-            _check(work, wanted, cluster, run)
-            found = _duplicates(work, wanted, cluster)
+        with Engine(cluster) as engine:
+            _check(work, wanted, engine, run)
+            found = _duplicates(work, wanted, engine)
             withdrawn = withdraw(work, dropped, found["later"], found["earlier"])
-            _finish(work, wanted, cluster, run, found["later"], np.array(withdrawn, np.int64))
+            _finish(work, wanted, engine, run, found["later"], np.array(withdrawn, np.int64))
         gathered = report.gather(work, found, withdrawn)
         settings = wanted.settings(models.content) | {"counts": gathered.counts, "licences": gathered.licences}
         info = DatasetInfo(models.encoder, wanted.captioner, settings)
@@ -156,7 +156,7 @@ def _plan(work: Work, wanted: Preparation) -> None:
     atomic.write_text(work.plan, f'{{"units": {number + 1}}}\n')
 
 
-def _check(work: Work, wanted: Preparation, cluster: Cluster, run: str) -> None:
+def _check(work: Work, wanted: Preparation, engine: Engine, run: str) -> None:
     left = [{"unit": unit} for unit in range(work.units) if not work.checked(unit, ".parquet").exists()]
     log.info("%d units of pictures, %d to be looked at", work.units, len(left))
     arguments = {
@@ -169,23 +169,23 @@ def _check(work: Work, wanted: Preparation, cluster: Cluster, run: str) -> None:
         "licence": wanted.licence,
         "run": run,
     }
-    gpus = min(1.0, cluster.gpus / cluster.processes)
+    gpus = min(1.0, engine.cluster.gpus / engine.cluster.processes)
     progress = _Progress("looked at", len(left))
-    for done in engine.each(CheckUnit, arguments, left, cluster.processes, gpus):
+    for done in engine.each(CheckUnit, arguments, left, gpus=gpus):
         progress.add(done["pictures"], done["accepted"])
 
 
-def _duplicates(work: Work, wanted: Preparation, cluster: Cluster) -> Pairs:
+def _duplicates(work: Work, wanted: Preparation, engine: Engine) -> Pairs:
     """Each sample that goes, with the one that stays; and ``similarities``, ``same`` and ``other``, see ``report``."""
     if not work.duplicates.exists():
         samples = sum(len(rows.hashes(work.checked(unit, ".parquet"))["phash"]) for unit in range(work.units))
         arguments: dict[str, Any] = {"out": str(work.out.resolve()), "near": wanted.near}
-        equal, counted = _pairs(arguments, tasks(samples, 1), cluster)
+        equal, counted = _pairs(arguments, tasks(samples, 1), engine)
         settled = work.folder / "settled.npy"
         with atomic.writing(settled) as part, part.open("wb") as file:
             np.save(file, equal["later"])
         arguments["settled"] = str(settled.resolve())
-        near, counted_near = _pairs(arguments, tasks(samples, len(masks(wanted.near.bits))), cluster)
+        near, counted_near = _pairs(arguments, tasks(samples, len(masks(wanted.near.bits))), engine)
         found = with_roots(equal, near)
         same, other = _likeness(work)
         with atomic.writing(work.duplicates) as part, part.open("wb") as file:
@@ -196,9 +196,9 @@ def _duplicates(work: Work, wanted: Preparation, cluster: Cluster) -> Pairs:
         return dict(stored)
 
 
-def _pairs(arguments: dict[str, Any], wanted: list[dict[str, int]], cluster: Cluster) -> tuple[Pairs, np.ndarray]:
+def _pairs(arguments: dict[str, Any], wanted: list[dict[str, int]], engine: Engine) -> tuple[Pairs, np.ndarray]:
     counted, found = np.zeros(len(SIMILARITIES) - 1, np.int64), []
-    for done in engine.each(FindPairs, arguments, wanted, cluster.processes):
+    for done in engine.each(FindPairs, arguments, wanted):
         counted += done.pop("similarities")
         found.append(done)
     return settle(joined(found)), counted
@@ -227,7 +227,7 @@ def _likeness(work: Work) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _finish(
-    work: Work, wanted: Preparation, cluster: Cluster, run: str, later: np.ndarray, withdrawn: np.ndarray
+    work: Work, wanted: Preparation, engine: Engine, run: str, later: np.ndarray, withdrawn: np.ndarray
 ) -> None:
     omitted = np.union1d(later, withdrawn)
     left = []
@@ -251,8 +251,8 @@ def _finish(
         "recaption": wanted.recaption,
         "run": run,
     }
-    gpus = 1 if wanted.captioner and cluster.gpus else 0
-    processes = min(cluster.processes, cluster.gpus) if gpus else cluster.processes
+    gpus = 1 if wanted.captioner and engine.cluster.gpus else 0
+    processes = min(engine.cluster.processes, engine.cluster.gpus) if gpus else None
     progress = _Progress("written", len(left))
     for done in engine.each(FinishUnit, arguments, left, processes, gpus):
         progress.add(done["samples"], done["samples"])

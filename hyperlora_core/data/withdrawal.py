@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,7 @@ def _take_out(work: Work, ids: np.ndarray, places: dict[int, set[int]]) -> None:
         numbers = rows.read(work.checked(unit, ".parquet"), ["row"])["row"]
         all_places = {place for place, row in enumerate(numbers) if row in of_unit} | places.get(unit, set())
         rows.scrub(work.checked(unit, ".parquet"), all_places)
+        listed = work.read_unit(unit)
+        if listed.files:  # each a picture of the account, in order; they were read
+            files = tuple("" if place in all_places else file for place, file in enumerate(listed.files))
+            atomic.write_text(work.unit(unit), replace(listed, files=files).to_json() + "\n")
