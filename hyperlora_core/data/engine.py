@@ -90,7 +90,7 @@ class Engine:
         """
         if not tasks:
             return
-        self._begin()
+        self.begin()
         import ray
         from ray.data import ActorPoolStrategy
         from ray.exceptions import RayError
@@ -108,7 +108,13 @@ class Engine:
         except RayError as error:
             raise _ours(error) from error
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Connect to Ray, or start it; ``each`` does that too.
+
+        Raises:
+            MissingPackageError: Ray is not installed.
+            HyperLoRAError: there is no cluster at the address.
+        """
         if self._begun:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

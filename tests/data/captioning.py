@@ -1,0 +1,37 @@
+"""Captioners of a user's own, as ``module:function``."""
+
+import os
+import signal
+from pathlib import Path
+
+
+def sizes(photos):
+    """Says how large each picture is."""
+    return [f"a picture of {photo.width} by\n {photo.height}" for photo in photos]
+
+
+def ends_the_process(photos):
+    """Ends the process at one picture, as a broken library does; by itself or among others."""
+    if any(photo.size == (626, 1200) for photo in photos):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sizes(photos)
+
+
+def fails(photos):
+    """Raises what nobody expects."""
+    raise ZeroDivisionError("of the captioner")
+
+
+def too_few(photos):
+    """Leaves one out."""
+    return sizes(photos)[1:]
+
+
+def waits(photos):
+    """Takes its time, and leaves a file while it does."""
+    import time
+
+    folder = Path(os.environ["HYPERLORA_TEST_AT"])
+    (folder / f"{os.getpid()}").touch()
+    time.sleep(1)
+    return sizes(photos)

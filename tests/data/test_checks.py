@@ -1,0 +1,153 @@
+"""What is accepted, and what is stored of it."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hyperlora_core import FaceAnalyzer, HyperLoRAError, open_photo
+from hyperlora_core.data import pictures
+from hyperlora_core.data.checks import REASONS, Checker, Limits
+from hyperlora_core.data.sources import Item, Unit, items_of, units_of
+from hyperlora_core.photos import MAX_SIDE
+from tests.data.album import EXPECTED
+
+
+def as_file(photo: Image.Image, format: str = "JPEG", **options) -> bytes:
+    file = io.BytesIO()
+    photo.save(file, format, **options)
+    return file.getvalue()
+
+
+def test_each_picture_of_the_album_is_accepted_or_rejected_for_its_reason(album, checker):
+    (unit,) = units_of([album], 1000)
+    found = {item.name: checker(item).reason for item in items_of(unit)}
+    alone = {name: reason if "duplicate" not in reason else "" for name, reason in EXPECTED.items()}
+    assert found == alone and list(found) == sorted(EXPECTED)
+    assert set(EXPECTED.values()) - {""} <= REASONS.keys()
+
+
+def test_an_accepted_picture_is_what_inference_sees_of_it(checker, analyzer, photos):
+    given = photos["obama"].read_bytes()
+    found = checker(Item("obama.jpg", given, "a caption", {"licence": "CC0"}, "him"))
+    photo = open_photo(photos["obama"])
+    (face,) = analyzer.detect(photo)
+    assert found.reason == "" and found.sample.picture == given and found.sample.suffix == ".jpg"
+    assert np.array_equal(found.sample.embed, analyzer.id_embedding(photo, face))
+    assert np.array_equal(found.sample.landmarks, face.landmarks) and found.sample.caption == "a caption"
+    assert found.sample.person == "him" and found.sample.source == {"licence": "CC0"}
+    assert found.measured.keys() == {"face", "share", "score", "yaw", "pitch", "roll", "sharpness"}
+
+
+def turned(photo: Image.Image) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return as_file(photo.transpose(Image.Transpose.ROTATE_90), exif=exif, quality=95)
+
+
+def with_alpha(photo: Image.Image) -> bytes:
+    photo = photo.copy()
+    photo.putalpha(255)
+    return as_file(photo, "PNG")
+
+
+def sixteen_bit(photo: Image.Image) -> bytes:
+    return as_file(Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257), "PNG")
+
+
+OTHERS = {
+    "turned by EXIF": turned,
+    "CMYK": lambda photo: as_file(photo.convert("CMYK")),
+    "grey": lambda photo: as_file(photo.convert("L")),
+    "alpha": with_alpha,
+    "16 bits": sixteen_bit,
+    "palette": lambda photo: as_file(photo.convert("P"), "GIF"),
+    "TIFF": lambda photo: as_file(photo, "TIFF"),
+    "larger than is kept": lambda photo: as_file(photo.resize((photo.width * 4, photo.height * 4)), quality=80),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_pictures_are_stored_as_upright_rgb(kind, checker, photos):
+    photo = open_photo(photos["obama"])
+    found = checker(Item("photo", OTHERS[kind](photo)))
+    assert found.reason == "", found.reason
+    stored = Image.open(io.BytesIO(found.sample.picture))
+    assert (stored.format, stored.mode, found.sample.suffix) == ("JPEG", "RGB", ".jpg")
+    assert stored.getexif().get(0x0112, 1) == 1 and max(stored.size) <= MAX_SIDE
+    assert stored.size == (found.sample.width, found.sample.height)
+    scale = photo.width / stored.width
+    straight = checker(Item("photo", photos["obama"].read_bytes())).sample
+    assert np.abs(found.sample.box * scale - straight.box).max() < 0.1 * (straight.box[2] - straight.box[0])
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("PNG", ".png"), ("WEBP", ".webp")])
+def test_a_plain_picture_is_kept_to_the_byte(format, suffix, checker, photos):
+    given = as_file(open_photo(photos["obama"]), format)
+    found = checker(Item("photo", given))
+    assert (found.sample.picture, found.sample.suffix) == (given, suffix)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"min_score": 0.99}, "uncertain face"),
+        ({"min_face": 400}, "face too small"),
+        ({"min_face_share": 0.2}, "face too small a part"),
+        ({"max_face_share": 0.05}, "face too large a part"),
+        ({"max_yaw": 2.0}, "turned away"),
+        ({"max_pitch": 1.0}, "turned away"),
+        ({"max_roll": 0.1}, "turned away"),
+        ({"min_sharpness": 1.5}, "blurred"),
+        ({"min_side": 1000}, "picture too small"),
+    ],
+)
+def test_each_limit_is_one(limits, reason, analyzer, photos):
+    found = Checker(analyzer, Limits(**limits))(Item("obama", photos["obama"].read_bytes()))
+    assert found.reason == reason and found.sample is None
+
+
+def test_without_a_licence_where_one_is_needed(analyzer, photos):
+    needs = Checker(analyzer, Limits(), need_licence=True)
+    item = Item("obama", photos["obama"].read_bytes(), source={"path": "obama"})
+    assert needs(item).reason == "no licence"
+    assert needs(replace(item, source={"path": "obama", "licence": "CC0"})).reason == ""
+
+
+@pytest.mark.parametrize("limits", [{"min_face": -1}, {"min_face_share": 0.8}, {"max_yaw": float("nan")}])
+def test_limits_that_make_no_sense_are_refused(limits):
+    with pytest.raises(HyperLoRAError):
+        Limits(**limits)
+
+
+def test_models_that_fail_on_everything_end_the_run(analyzer, photos):
+    """A full GPU must not make a set of rejected pictures."""
+
+    models = replace(analyzer._models, landmarker=analyzer._models.detector)
+    failing = Checker(FaceAnalyzer(models, analyzer.path), Limits(min_side=1))
+    item = Item("obama", as_file(open_photo(photos["obama"]).resize((182, 228))))
+    assert failing(item).reason == "failed"
+    with pytest.raises(HyperLoRAError, match=r"50 pictures one after the other"):
+        for _ in range(60):
+            failing(item)
+
+
+def test_hashes_tell_the_same_picture(photos):
+    obama = open_photo(photos["obama"])
+    again = pictures.read(as_file(obama.resize((455, 568)), quality=40), "again").photo
+    other = open_photo(photos["obama2"])
+    one, two, three = (pictures.perceptual_hash(photo) for photo in (obama, again, other))
+    assert (one ^ two).bit_count() <= 2 < 20 < (one ^ three).bit_count()
+    assert pictures.pixel_hash(obama) == pictures.pixel_hash(obama.copy()) != pictures.pixel_hash(again)
+
+
+def test_a_bomb_is_a_broken_picture(checker):
+    bomb = as_file(Image.new("1", (20000, 20000)), "PNG")
+    assert checker(Item("bomb", bomb)).reason == "broken picture"
+
+
+def test_a_file_that_is_gone_is_unreadable(checker, tmp_path):
+    (item,) = items_of(Unit(str(tmp_path), files=("gone.jpg",)))
+    assert checker(item).reason == "unreadable"

@@ -1,0 +1,131 @@
+"""Folders, shards, and what img2dataset writes."""
+
+import json
+import os
+
+import pytest
+
+from hyperlora_core import HyperLoRAError
+from hyperlora_core.data import sources
+from hyperlora_core.data.sources import Unit, check_sources, items_of, units_of
+from tests.data.album import EXPECTED, shard
+
+PICTURE = b"\xff\xd8 of some kind"
+
+
+def test_a_folder_is_looked_through_in_the_order_of_names(album):
+    units = list(units_of([album], 4))
+    assert [name for unit in units for name in unit.files] == sorted(EXPECTED)
+    assert [len(unit.files) for unit in units] == [4, 4, 4, 4, 3]
+    assert [Unit.from_json(unit.to_json()) for unit in units] == units
+
+
+def test_notes_and_captions_beside_a_picture_are_kept(album):
+    (unit,) = units_of([album], 1000)
+    items = {item.name: item for item in items_of(unit, person_folders=True, licence="all mine")}
+    biden = items["biden/biden.jpg"]
+    assert biden.caption == "a man in a dark suit" and biden.person == "biden"
+    assert biden.source == {
+        "path": "biden/biden.jpg",
+        "url": "https://example.org/biden",
+        "licence": "CC0",
+        "key": "000000123",
+    }
+    assert items["obama/obama.jpg"].source == {"path": "obama/obama.jpg", "licence": "all mine"}
+    assert items["obama/notes.jpg"].problem == "broken notes"
+
+
+def img2dataset(folder, layout: str):
+    """Two pictures and one that was not found, as img2dataset 1.47 lays them out."""
+    notes = {"url": "https://example.org/1", "key": "000000001", "status": "success", "sha256": "ab", "exif": "{}"}
+    notes |= {"caption": "a woman", "original_width": 900, "error_message": None, "license": "CC-BY"}
+    files = {"000000001.jpg": PICTURE, "000000001.txt": b"a woman", "000000001.json": json.dumps(notes).encode()}
+    files |= {"000000003.jpg": PICTURE, "000000003.json": json.dumps({"url": "https://example.org/3"}).encode()}
+    if layout == "webdataset":
+        shard(folder / "00000.tar", files)
+    else:
+        (folder / "00000").mkdir(parents=True)
+        for name, content in files.items():
+            (folder / "00000" / name).write_bytes(content)
+    (folder / "00000.parquet").write_bytes(b"PAR1")
+    (folder / "00000_stats.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "files"])
+def test_what_img2dataset_writes_is_read(layout, tmp_path):
+    (unit,) = units_of([img2dataset(tmp_path / "set", layout)], 1000)
+    first, second = items_of(unit)
+    name = "00000.tar/000000001" if layout == "webdataset" else "00000/000000001.jpg"
+    assert (first.name, first.caption, first.picture, first.problem) == (name, "a woman", PICTURE, "")
+    assert first.source == {
+        "path": name,
+        "url": "https://example.org/1",
+        "licence": "CC-BY",
+        "key": "000000001",
+        "sha256": "ab",
+        "original_width": 900,
+    }
+    assert second.source["url"] == "https://example.org/3" and second.caption == ""
+
+
+def test_a_shard_may_hold_anything(tmp_path):
+    members = {
+        "./a/one.jpg": PICTURE,
+        "./a/one.seg.png": b"not the picture",
+        "./a/two.txt": b"a caption alone",
+        "._one.jpg": b"what a Mac leaves",
+        "three.PNG": PICTURE,
+        "three.json": b"[1, 2]",
+        "four.jpg": b"",
+        "f\udcfcnf.jpg".encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape"): PICTURE,
+    }
+    found = {item.name: item for item in items_of(Unit("", shard=str(shard(tmp_path / "x.tar", members))))}
+    problems = {os.path.basename(name): item.problem for name, item in found.items()}
+    assert problems == {
+        "one": "",
+        "two": "no picture",
+        "three": "broken notes",
+        "four": "empty file",
+        "f\\udcfcnf": "",
+    }
+    assert [item.picture for item in found.values()][0] == PICTURE
+
+
+@pytest.mark.parametrize("cut", [600, 1100, 5000, 9000])
+def test_a_shard_that_was_cut_short_gives_what_is_whole(cut, tmp_path):
+    path = shard(tmp_path / "x.tar", {f"{number}.jpg": PICTURE * 200 for number in range(3)})
+    path.write_bytes(path.read_bytes()[:cut])
+    items = list(items_of(Unit("", shard=str(path))))
+    whole = [item for item in items if not item.problem]
+    assert len(whole) == (cut - 512) // 3584 and all(item.picture == PICTURE * 200 for item in whole)
+    assert [item.problem for item in items[len(whole) :]] == ["broken shard"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, b"\x1f\x8b broken gzip"])
+def test_a_shard_that_is_none_is_one_broken_item(content, tmp_path):
+    (tmp_path / "x.tar").write_bytes(content)
+    assert [item.problem for item in items_of(Unit("", shard=str(tmp_path / "x.tar")))] == ["broken shard"]
+
+
+def test_a_file_larger_than_memory_likes_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LARGEST_FILE", 10)
+    path = shard(tmp_path / "x.tar", {"a.jpg": PICTURE, "b.jpg": b"small"})
+    assert [item.problem for item in items_of(Unit("", shard=str(path)))] == ["file too large", ""]
+    (tmp_path / "c.jpg").write_bytes(PICTURE)
+    assert [item.problem for item in items_of(Unit(str(tmp_path), files=("c.jpg",)))] == ["file too large"]
+
+
+def test_notes_may_say_who_it_is_and_anything_else(tmp_path):
+    notes = {"person": 7, "nested": {"a": 1}, "long": "x" * 5000, "none": None, "\ud800": "\ud800"}
+    members = {"a.jpg": PICTURE, "a.json": json.dumps(notes).encode()}
+    (item,) = items_of(Unit("", shard=str(shard(tmp_path / "x.tar", members))))
+    assert item.person == "7" and set(item.source) == {"path", "long", "\\ud800"} and len(item.source["long"]) == 2000
+    json.dumps(item.source, ensure_ascii=False).encode()
+
+
+def test_what_is_no_source_is_refused(tmp_path, album):
+    (tmp_path / "x.zip").touch()
+    for wrong in ([tmp_path / "gone"], [tmp_path / "x.zip"], [album, album], [album, album / "obama"]):
+        with pytest.raises(HyperLoRAError, match="source"):
+            check_sources(wrong)
