@@ -1,6 +1,7 @@
-"""The command ``hyperlora``: ``download`` models, ``generate`` LoRAs, draw a ``batch``, ``inspect`` and ``convert``."""
+"""The command ``hyperlora``: models downloaded and looked at, LoRAs made, pictures drawn, HyperLoRAs trained."""
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from .convert import convert
 from .data.command import add_arguments as _add_prepare
 from .downloads import CATALOGUE, Bundle, bundle, download
 from .encoders import OTHER_ENCODERS, Encoders, check_clip, check_face
-from .errors import HyperLoRAError
+from .errors import HyperLoRAError, MissingPackageError
 from .faces import ORDERS, FaceAnalyzer
 from .generation import generate
 from .inspection import inspect
@@ -27,6 +28,11 @@ from .photos import open_photo
 from .pipeline import ON_NO_FACE, encode_base, encode_id, find_references
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+_TRAINING = {
+    "train": (".training.command", "train a HyperLoRA: one of the paper's three stages"),
+}
+"""Command -> its module and what it does."""
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 where something given cannot be used; the reason is on standard error.
     """
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = None if words and words[0] in _TRAINING else _parser().parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        return options.run(options)
+        return _training(words[0])(words[1:]) if options is None else options.run(options)
     except HyperLoRAError as error:
         log.error("hyperlora: %s", error)
         return 1
@@ -61,7 +68,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands.add_parser("inspect", help="say what a model file or folder is, and whether it is whole"))
     _add_prepare(commands.add_parser("prepare", help="make a training set of folders of pictures or WebDataset shards"))
     _add_convert(commands.add_parser("convert", help="a HyperLoRA folder to one file, or one file to a folder"))
+    for name, (_, summary) in _TRAINING.items():
+        commands.add_parser(name, help=summary)
     return parser
+
+
+def _training(name: str) -> Callable[[Sequence[str]], int]:
+    """The ``main`` of a command that has flags of its own, and stands on the packages of training.
+
+    Raises:
+        MissingPackageError: one of these is missing.
+    """
+    try:
+        return importlib.import_module(_TRAINING[name][0], __package__).main
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"hyperlora {name} needs {error.name}: pip install -e .[train]") from error
 
 
 def _add_download(command: argparse.ArgumentParser) -> None:

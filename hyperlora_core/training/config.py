@@ -85,8 +85,8 @@ class RunConfig:
         samples_per_step: samples an optimizer step, over all processes.
         batch: samples a process and forward pass; their gradients are accumulated over a step's passes.
         optimization: how weights are changed.
-        min_snr_gamma: see ``objective``; None for the paper's plain loss.
-        noise_offset: see ``objective``.
+        min_snr_gamma: cap of the signal-to-noise ratio in the loss's weights, often 5; None for the paper's plain loss.
+        noise_offset: standard deviation of what is added to each channel of the noise as a whole; 0 for none.
         gradient_checkpointing: compute the UNet's activations again instead of keeping them.
         compile: torch.compile the UNet.
         mixed_precision: "no", "fp16" or "bf16", of the UNet and the encoders; what trains stays in float32.
@@ -170,7 +170,7 @@ class TrainConfig(RunConfig):
         data: the training set, which ``hyperlora prepare`` made.
         clip: the CLIP tower: a file or its folder.
         start: checkpoint to begin with, of the stage before or released; empty for a fresh one.
-        also_train: groups of parameters that train beside the stage's own, see ``stages``.
+        also_train: groups of parameters that train beside the stage's own, as --plan names them.
         shape: of a fresh network.
         scenarios: how samples are drawn.
         references: most reference photos of a person a sample.

@@ -225,6 +225,8 @@ class Run(Generic[L]):
         """Let go of the UNet and of the log."""
         self.accelerator.end_training()
         self.injection.remove()
+        if self.config.gradient_checkpointing:
+            self.task.unet.disable_gradient_checkpointing()  # type: ignore[operator]
 
 
 def passes(config: RunConfig, step: int, process: int, processes: int) -> Iterator[range]:

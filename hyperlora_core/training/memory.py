@@ -130,4 +130,5 @@ def peak_of_pass(
             predicted.float().square().mean().backward()
     finally:
         injection.remove()
+        unet.disable_gradient_checkpointing()  # type: ignore[operator]
     return live.peak

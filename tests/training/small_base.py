@@ -45,7 +45,9 @@ def _parts(comfyui: Path) -> dict[str, object]:
             latent_channels=4,
             scaling_factor=0.13025,
         ),
-        "scheduler": EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        "scheduler": EulerDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+        ),
     }
 
 

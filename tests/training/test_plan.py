@@ -1,0 +1,72 @@
+"""Plans: the UNets' shapes, and memory that is found by a dry run."""
+
+import gc
+
+import pytest
+import torch
+
+from hyperlora_core import HyperLoRAError
+from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.network.hyperlora import HyperLoRA
+from hyperlora_core.training.command import main
+from hyperlora_core.training.config import RECIPES, on_24_gb
+from hyperlora_core.training.forward import GeneratedLoRAs
+from hyperlora_core.training.memory import LiveBytes, peak_of_pass
+from hyperlora_core.training.plan import plan
+from hyperlora_core.training.unets import UNETS, unet_of
+from tests.training.small_run import CONFIG, SHAPE
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "attentions"),
+    [("sdxl", 2_567_463_684, 140), ("ssd-1b", 1_331_334_404, 68), ("vega", 745_225_604, 30), ("sd15", 859_520_964, 32)],
+)
+def test_the_unets_are_the_published_ones(name, parameters, attentions):
+    unet = unet_of(name, torch.float32)
+    assert sum(value.numel() for value in unet.parameters()) == parameters, "as ComfyUI's own of that name has"
+    assert len(attention_modules(unet)) == attentions
+
+
+def test_an_unknown_unet_is_told():
+    with pytest.raises(HyperLoRAError, match=f"one of {', '.join(UNETS)}"):
+        unet_of("sd3", torch.float32)
+
+
+def test_live_bytes_are_counted_and_let_go():
+    weight = torch.empty(1000, 1000, device="meta", requires_grad=True)
+    with LiveBytes([weight]) as live:
+        x = torch.empty(10, 1000, device="meta")
+        y = x @ weight
+        assert live.now == 2 * 40_000, "the weight was there before"
+        del x
+        z = y.relu().sum()
+        z.backward()
+        del y, z
+        gc.collect()
+    assert live.peak >= 2 * 40_000 + 4_000_000 and live.now == 4_000_000, "the gradient stays"
+
+
+def test_the_small_recipes_fit_into_24_gb_at_full_size():
+    totals = {}
+    for name, recipe in RECIPES.items():
+        lines = list(plan(on_24_gb(recipe), gpus=1))
+        totals[name] = float(next(line for line in reversed(lines) if line.strip().startswith("in all")).split()[-1])
+    assert all(10 < total < 22 for total in totals.values()), totals
+
+
+def test_a_plan_is_printed(capsys):
+    assert main(["base", "--base", "vega", "--plan", "--gpus", "16", "--samples-per-second", "20"]) == 0
+    said = capsys.readouterr().out
+    assert "20,000 steps x 512 samples = 10,240,000 samples, 8 passes a step" in said
+    assert "at 20 samples a second: 142.2 hours, 5.9 days" in said
+    assert "base_bases" in said and "trains" in said and "frozen" in said
+
+
+def test_checkpointing_keeps_less(unet):
+    with torch.device("meta"):
+        shaped = type(unet).from_config(unet.config).requires_grad_(False)
+    network = HyperLoRA(SHAPE.config(attention_modules(shaped)), device="meta")
+    loras = GeneratedLoRAs.of_run(network, CONFIG)
+    plain, checkpointed = (peak_of_pass(loras, shaped, 8, 64, 1, flag) for flag in (False, True))
+    assert checkpointed < 0.75 * plain
+    assert plain < peak_of_pass(loras, shaped, 16, 64, 1, False) < 2.1 * plain
