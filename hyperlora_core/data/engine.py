@@ -7,6 +7,7 @@ worker, which reads a unit's and writes its shard. https://docs.ray.io/en/latest
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 from ..errors import HyperLoRAError, MissingPackageError
 
 _OBJECT_STORE = 512 << 20  # bytes; numbers alone lie there
+_PATIENCE = 20  # seconds that a cluster is waited for
 _SPARE_CPUS = 1  # for Ray Data's own tasks beside the actors
 
 
@@ -141,8 +143,9 @@ class Engine:
         address = self.cluster.address
         if address:
             try:
+                _knock(address)
                 ray.init(address=address, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 raise HyperLoRAError(
                     f"no Ray cluster answers at {address} ({error}): ray start --head begins one"
                 ) from error
@@ -160,6 +163,17 @@ class Engine:
             **quiet,
         )
         self._ends.callback(ray.shutdown)
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens there; Ray itself would ask for many minutes.
+
+    Raises:
+        OSError, ValueError: nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
 
 
 def _ours(error: BaseException) -> HyperLoRAError:

@@ -145,6 +145,9 @@ def items_of(unit: Unit, person_folders: bool = False, licence: str = "") -> Ite
         unit: of ``units_of``.
         person_folders: the first folder below the source names a person.
         licence: of pictures that come without one.
+
+    Raises:
+        HyperLoRAError: the whole source is gone.
     """
     found = _of_shard(unit) if unit.shard else (_of_file(Path(unit.root), name) for name in unit.files)
     for name, files, problem in found:
@@ -168,6 +171,7 @@ def _of_file(root: Path, name: str) -> _Found:
             if beside.is_file() and beside.stat().st_size <= _LARGEST_NOTE:
                 files[suffix] = beside.read_bytes()
     except OSError as error:
+        _see_that_it_is_there(root)
         log.warning("%s cannot be read: %s", path, error.strerror or error)
         return name, {}, "unreadable"
     return name, files, ""
@@ -200,8 +204,15 @@ def _of_shard(unit: Unit) -> Iterator[_Found]:
         if key:
             yield f"{within}/{key}", files, problem
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        _see_that_it_is_there(Path(unit.root))
         log.warning("the shard %s is broken (%s): what follows in it is left out", unit.shard, error)
         yield f"{within}/{key or '(start)'}", {}, "broken shard"
+
+
+def _see_that_it_is_there(root: Path) -> None:
+    """A disk that is not mounted must not make a set of rejected pictures."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        raise HyperLoRAError(f"the source {root} is gone: bring it back, and run the same command again")
 
 
 def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, licence: str) -> Item:

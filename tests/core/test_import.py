@@ -8,6 +8,7 @@ import tomllib
 import hyperlora_core
 
 HEAVY = ("insightface", "cv2", "onnx", "onnxruntime", "open_clip", "torchvision", "transformers", "diffusers", "comfy")
+HEAVY += ("ray", "pyarrow", "pandas", "webdataset", "imagehash", "scipy", "matplotlib")
 
 
 def run(code: str, folder) -> str:

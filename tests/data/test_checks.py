@@ -149,5 +149,14 @@ def test_a_bomb_is_a_broken_picture(checker):
 
 
 def test_a_file_that_is_gone_is_unreadable(checker, tmp_path):
+    (tmp_path / "other.jpg").touch()
     (item,) = items_of(Unit(str(tmp_path), files=("gone.jpg",)))
     assert checker(item).reason == "unreadable"
+
+
+@pytest.mark.parametrize("unit", [{"files": ("a.jpg",)}, {"shard": "a.tar"}])
+@pytest.mark.parametrize("root", ["", "gone"])
+def test_a_source_that_is_gone_as_a_whole_ends_the_run(root, unit, tmp_path):
+    """A disk that is not mounted is an empty folder, or none."""
+    with pytest.raises(HyperLoRAError, match="is gone: bring it back"):
+        list(items_of(Unit(str(tmp_path / root), **unit)))

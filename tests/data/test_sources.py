@@ -80,7 +80,7 @@ def test_a_shard_may_hold_anything(tmp_path):
         "four.jpg": b"",
         "f\udcfcnf.jpg".encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape"): PICTURE,
     }
-    found = {item.name: item for item in items_of(Unit("", shard=str(shard(tmp_path / "x.tar", members))))}
+    found = {item.name: item for item in items_of(Unit(".", shard=str(shard(tmp_path / "x.tar", members))))}
     problems = {os.path.basename(name): item.problem for name, item in found.items()}
     assert problems == {
         "one": "",
@@ -89,14 +89,14 @@ def test_a_shard_may_hold_anything(tmp_path):
         "four": "empty file",
         "f\\udcfcnf": "",
     }
-    assert [item.picture for item in found.values()][0] == PICTURE
+    assert next(iter(found.values())).picture == PICTURE
 
 
 @pytest.mark.parametrize("cut", [600, 1100, 5000, 9000])
 def test_a_shard_that_was_cut_short_gives_what_is_whole(cut, tmp_path):
     path = shard(tmp_path / "x.tar", {f"{number}.jpg": PICTURE * 200 for number in range(3)})
     path.write_bytes(path.read_bytes()[:cut])
-    items = list(items_of(Unit("", shard=str(path))))
+    items = list(items_of(Unit(".", shard=str(path))))
     whole = [item for item in items if not item.problem]
     assert len(whole) == (cut - 512) // 3584 and all(item.picture == PICTURE * 200 for item in whole)
     assert [item.problem for item in items[len(whole) :]] == ["broken shard"]
@@ -105,13 +105,13 @@ def test_a_shard_that_was_cut_short_gives_what_is_whole(cut, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, b"\x1f\x8b broken gzip"])
 def test_a_shard_that_is_none_is_one_broken_item(content, tmp_path):
     (tmp_path / "x.tar").write_bytes(content)
-    assert [item.problem for item in items_of(Unit("", shard=str(tmp_path / "x.tar")))] == ["broken shard"]
+    assert [item.problem for item in items_of(Unit(".", shard=str(tmp_path / "x.tar")))] == ["broken shard"]
 
 
 def test_a_file_larger_than_memory_likes_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "LARGEST_FILE", 10)
     path = shard(tmp_path / "x.tar", {"a.jpg": PICTURE, "b.jpg": b"small"})
-    assert [item.problem for item in items_of(Unit("", shard=str(path)))] == ["file too large", ""]
+    assert [item.problem for item in items_of(Unit(".", shard=str(path)))] == ["file too large", ""]
     (tmp_path / "c.jpg").write_bytes(PICTURE)
     assert [item.problem for item in items_of(Unit(str(tmp_path), files=("c.jpg",)))] == ["file too large"]
 
@@ -119,7 +119,7 @@ def test_a_file_larger_than_memory_likes_is_left_out(tmp_path, monkeypatch):
 def test_notes_may_say_who_it_is_and_anything_else(tmp_path):
     notes = {"person": 7, "nested": {"a": 1}, "long": "x" * 5000, "none": None, "\ud800": "\ud800"}
     members = {"a.jpg": PICTURE, "a.json": json.dumps(notes).encode()}
-    (item,) = items_of(Unit("", shard=str(shard(tmp_path / "x.tar", members))))
+    (item,) = items_of(Unit(".", shard=str(shard(tmp_path / "x.tar", members))))
     assert item.person == "7" and set(item.source) == {"path", "long", "\\ud800"} and len(item.source["long"]) == 2000
     json.dumps(item.source, ensure_ascii=False).encode()
 

@@ -1,0 +1,133 @@
+"""``hyperlora prepare`` as a user runs it, on Ray."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hyperlora_core import HyperLoRAError
+from hyperlora_core.data.engine import Cluster, Engine
+from hyperlora_core.data.shards import Shards
+from hyperlora_core.data.work import Work
+from tests.data.album import EXPECTED, counts
+from tests.data.runs import files, prepare
+
+MORE = ("--person-folders", "--unit-size", "5", "--workers", "2")
+
+
+@pytest.fixture(scope="module")
+def prepared(ray_session, album, face_pack, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared") / "set"
+    assert prepare(album, out, face_pack, *MORE) == 0
+    return out
+
+
+def test_exactly_what_has_to_be_is_kept_and_the_rest_is_counted(prepared):
+    read = Shards(prepared)
+    kept = [name for name, reason in EXPECTED.items() if not reason]
+    assert [read[place].source["path"] for place in range(len(read))] == kept
+    assert read.info.settings["counts"] == counts()
+    assert read.people == 2 and [len(read.photos_of(place)) for place in range(4)] == [1, 3, 3, 3]
+    assert read.info.settings["licences"] == {"(none)": 3, "CC0": 1}
+
+
+def test_what_is_stored_is_what_inference_finds_in_it(prepared, analyzer):
+    read = Shards(prepared)
+    for sample in map(read.__getitem__, range(len(read))):
+        photo = sample.photo()
+        assert photo.size == (sample.width, sample.height) and np.linalg.norm(sample.embed) == pytest.approx(
+            1, abs=1e-5
+        )
+        assert (sample.landmarks > 0).all() and (sample.landmarks < photo.size).all()
+        (face,) = analyzer.detect(photo)
+        assert np.abs(face.box - sample.box).max() < 0.01
+        assert np.array_equal(analyzer.id_embedding(photo, face), sample.embed)
+        assert sample.box[0] < sample.landmarks[:, 0].mean() < sample.box[2]
+        assert max(map(abs, sample.pose)) < 45
+
+
+def test_the_report_needs_nothing_else_and_says_the_counts(prepared):
+    page = (prepared / "report.html").read_text()
+    assert "http" not in page.replace("http-equiv", "") and "<script" not in page and 'src="data:' in page
+    for reason, count in counts().items():
+        assert f">{reason}</b>" in page if reason else f">{count}</td>" in page
+    assert "biden" not in page  # whom it shows is no matter of the report's
+
+
+def test_the_same_command_again_has_nothing_to_do(prepared, album, face_pack, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in prepared.glob("*.tar")}
+    monkeypatch.setattr(Engine, "begin", lambda self: pytest.fail("nothing is left to do"))
+    was = files(prepared)
+    assert prepare(album, prepared, face_pack, *MORE) == 0
+    assert files(prepared) == was and {path: path.stat().st_mtime_ns for path in prepared.glob("*.tar")} == before
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (("--min-face", "99"), "limits"),
+        (("--duplicate-bits", "3"), "duplicates"),
+        (("--licence", "CC0"), "licence"),
+        (("--captioner", "tests.data.captioning:sizes"), "captioner"),
+        (("--unit-size", "6"), "unit_size"),
+    ],
+)
+def test_a_set_of_other_settings_is_refused_by_name(other, named, prepared, album, face_pack, caplog):
+    was = files(prepared)
+    assert prepare(album, prepared, face_pack, *MORE, *other) == 1
+    assert f"was begun with {named} " in caplog.text and files(prepared) == was
+
+
+def test_another_source_is_refused(prepared, tmp_path, photos, face_pack, caplog):
+    assert prepare(photos["obama"].parent, prepared, face_pack, *MORE) == 1
+    assert "was begun with sources" in caplog.text
+
+
+def test_two_at_a_time_are_refused(prepared, album, face_pack, caplog):
+    settings = json.loads((prepared / "prepare" / "settings.json").read_text())
+    with Work(prepared).opened(settings):
+        assert prepare(album, prepared, face_pack, *MORE) == 1
+    assert "another hyperlora prepare is at work" in caplog.text
+
+
+def test_what_cannot_be_is_said_before_all_work(tmp_path, album, face_pack, caplog):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    cases = [
+        (tmp_path / "gone", tmp_path / "out", (), "there is no source"),
+        (tmp_path / "empty", tmp_path / "out", (), "there are no pictures and no shards"),
+        (album, tmp_path / "file" / "out", (), "cannot be written"),
+        (album, tmp_path / "full", (), "holds something else"),
+        (album, tmp_path / "out2", ("--drop-list", str(tmp_path / "gone")), "drop list"),
+        (album, tmp_path / "out2", ("--captioner", "gone:function"), "captioner"),
+        (album, tmp_path / "out2", ("--duplicate-bits", "20"), "20 bits"),
+        (album, tmp_path / "out2", ("--unit-size", "0"), "unit-size"),
+        (album, tmp_path / "out2", ("--workers", "-1"), "-1 workers"),
+    ]
+    for source, out, more, message in cases:
+        assert prepare(source, out, face_pack, *more) == 1
+        assert message in caplog.text, caplog.text
+        caplog.clear()
+    assert prepare(album, tmp_path / "out3", tmp_path / "empty") == 1 and "face models" in caplog.text
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no.such.host.invalid:6379", "host:port"])
+def test_a_cluster_that_is_not_there_is_named_at_once(address):
+    with pytest.raises(HyperLoRAError, match=f"no Ray cluster answers at {address}"):
+        Engine(Cluster(address=address))._connect()
+
+
+def test_nothing_accepted_is_said_with_the_reasons(ray_session, tmp_path, face_pack, caplog):
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(3):
+        (source / f"{number}.jpg").write_bytes(b"rubbish")
+    assert prepare(source, tmp_path / "set", face_pack, "--workers", "1") == 1
+    assert "none of 3 pictures is accepted" in caplog.text and (tmp_path / "set" / "report.html").is_file()
+    assert not (tmp_path / "set" / "dataset.json").exists()
+
+
+def test_workers_are_as_many_as_cores_where_nothing_is_said():
+    assert Cluster().processes >= 1 and Cluster(workers=3).processes == 3

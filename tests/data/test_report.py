@@ -1,0 +1,64 @@
+"""The report in a real browser, on a desk and on a phone, without a network."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from demo.browser import chromium
+from hyperlora_core.data import report
+from hyperlora_core.data.checks import REASONS
+from hyperlora_core.data.pictures import thumbnail
+from hyperlora_core.data.report import EDGES, Gathered
+from hyperlora_core.data.shards import DatasetInfo
+from hyperlora_core.encoders import Encoder
+from hyperlora_core.photos import open_photo
+
+
+@pytest.fixture(scope="module")
+def page_file(photos, tmp_path_factory):
+    """Of a set with every reason, long licences, many people and names that try to be HTML."""
+    import base64
+
+    import numpy as np
+
+    numbers = np.random.default_rng(0)
+    picture = base64.b64encode(thumbnail(open_photo(photos["obama"]))).decode()
+    counts = {reason: int(numbers.integers(1, 3_000_000)) for reason in ("", *REASONS)}
+    licences = {"https://creativecommons.org/licenses/by-nc-sa/4.0/" + "x" * 90: 3, "<script>alert(1)</script>": 2}
+    gathered = Gathered(
+        counts=counts,
+        licences=licences | {f"licence {number}": 1 for number in range(40)},
+        captioned=7,
+        people={photos: 100 // photos for photos in range(1, 60)},
+        measures={name: numbers.integers(0, 9000, (2, len(edges) - 1)) for name, edges in EDGES.items()},
+        similarities=numbers.integers(0, 99, 40),
+        same=numbers.integers(0, 99, 40),
+        other=numbers.integers(0, 99, 40),
+        shown={reason: [picture] * 48 for reason in counts},
+    )
+    settings = {"sources": ["/a/very/long/path" * 12], "limits": {"min_face": 128}, "duplicates": {"cosine": 0.9}}
+    path = tmp_path_factory.mktemp("report") / report.FILE
+    report.write(path, gathered, DatasetInfo(Encoder("<b>embedder", "ab" * 32), "blip2", settings))
+    return path
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_and_asks_for_nothing(page_file, width):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        asked, said = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.goto(page_file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        pictures = page.evaluate("[...document.images].map(image => image.naturalWidth)")
+        shown = page.evaluate("document.body.innerText")
+        outside = page.evaluate(
+            "[...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1)"
+            ".length"
+        )
+        browser.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == [] and said == [] and outside == 0
+    assert len(pictures) == 48 * (1 + len(REASONS)) and min(pictures) > 50
+    assert all(reason in shown for reason in REASONS) and "<script>alert(1)</script>" in shown
