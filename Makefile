@@ -4,6 +4,8 @@
 # make test-all   the slowest too
 # make bench      speed and memory at full size against a plain reference and the machine's floor, into the README's table:
 #                 an hour, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
+# make toy-world  the proof that training learns, on a small world with known truth: hours of two cores, which can be
+#                 stopped at any moment and goes on from there. MINUTES=60, ONLY=full, into benchmarks/results/toy_world
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
 # make templates  the graph editor's example workflows and blueprints, anew from example_workflows/api
@@ -31,7 +33,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait test test-all bench lint browser templates help-pictures locales package lock
+.PHONY: help env portrait test test-all bench toy-world lint browser templates help-pictures locales package lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -69,6 +71,9 @@ test-all: lint browser
 
 bench: $(ENV)/.ready
 	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) $(if $(PROMPTS),--prompts $(PROMPTS))
+
+toy-world: $(ENV)/.ready
+	@$(PY) -m benchmarks.toy_world $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY))
 
 # Chromium for the browser tests: $$CHROMIUM, else one on PATH, else Debian's where the user is root.
 browser:

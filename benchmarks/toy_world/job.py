@@ -1,0 +1,38 @@
+"""One piece of the work in a process of its own: ``python -m benchmarks.toy_world.job NAME``."""
+
+import logging
+import sys
+
+import torch
+
+from . import encoders
+from .measuring import measure, measure_plain, plain_recipe, stored
+from .runs import train, world
+from .variants import legs
+
+ENCODERS = {"face": encoders.face_encoder, "tokens": encoders.token_encoder, "judge": encoders.judge}
+
+
+def main(name: str) -> None:
+    """Do it, from where it was stopped.
+
+    Args:
+        name: of ``ENCODERS``, "plain" for what is measured of the base alone, or a leg's.
+    """
+    torch.set_num_threads(1)
+    if name in ENCODERS:
+        ENCODERS[name]()
+    elif name == "plain":
+        if stored(name, plain_recipe()) is None:
+            measure_plain(world(), encoders.judge())
+    else:
+        (leg,) = (each for each in legs() if each.name == name)
+        parts = world()
+        if train(leg, parts) and stored(leg.name, leg.recipe) is None:
+            measure(leg, parts, encoders.judge())
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("accelerate").setLevel(logging.WARNING)
+    main(sys.argv[1])

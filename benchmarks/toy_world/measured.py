@@ -1,0 +1,65 @@
+"""What was measured by the present recipes, as the report asks for it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from .measuring import COUNT, RESULTS, plain_recipe, stored
+from .people import people
+from .readings import Reading, Truth
+from .variants import Leg, legs
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All of it.
+
+    Attributes:
+        results: folder of the JSON files.
+    """
+
+    results: Path = RESULTS
+
+    @cached_property
+    def truth(self) -> Truth:
+        """The people that were drawn."""
+        return Truth.of(people(COUNT))
+
+    @cached_property
+    def plain(self) -> dict | None:
+        """Of the base alone; None where it is not measured."""
+        return stored("plain", plain_recipe(), self.results)
+
+    @cached_property
+    def legs(self) -> dict[str, dict]:
+        """Name -> what was measured of a leg."""
+        found = {leg.name: stored(leg.name, leg.recipe, self.results) for leg in legs()}
+        return {name: each for name, each in found.items() if each is not None}
+
+    @property
+    def missing(self) -> list[Leg]:
+        """Legs that are not measured."""
+        return [leg for leg in legs() if leg.name not in self.legs]
+
+    def of_plain(self, way: str) -> list[Reading]:
+        """What was read in a way of drawing with the base alone; empty where it is not measured."""
+        return [] if self.plain is None else [Reading.from_json(self.plain[way])]
+
+    def seeds(self, variant: str, stage: str) -> list[int]:
+        """Seeds of which a variant's stage is measured."""
+        return [leg.seed for leg in legs() if (leg.variant, leg.stage) == (variant, stage) and leg.name in self.legs]
+
+    def of(self, variant: str, stage: str, way: str, seeds: Iterable[int] | None = None) -> list[Reading]:
+        """What was read in a way of drawing, one for each seed that is measured, or of some seeds."""
+        wanted = self.seeds(variant, stage) if seeds is None else seeds
+        stages = [self.legs[f"{variant}-{stage}-{seed}"] for seed in wanted]
+        return [Reading.from_json(each[way]) for each in stages if way in each]
+
+    def minutes(self, variant: str, stage: str) -> float:
+        """What its training took, the mean over seeds."""
+        return float(
+            np.mean([sum(self.legs[f"{variant}-{stage}-{s}"]["seconds"]) / 60 for s in self.seeds(variant, stage)])
+        )
