@@ -7,6 +7,7 @@ noise. The UNet computes the clean picture, for a patch of noise is harder to co
 """
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,15 @@ WORD_WIDTH = 64
 TIMESTEPS = 1000
 _SHIFT = 0.5
 _LEAST_SPREAD = 0.05
+
+
+@dataclass(frozen=True)
+class ToyObjective(Objective):
+    """A velocity's error is the picture's, over the spread of the noise: so it counts, but at most five times over."""
+
+    def weights(self, timesteps: Tensor) -> Tensor:
+        """``(B,)`` float32."""
+        return (5 * (1 - self.alphas_cumprod[timesteps.cpu()])).clamp(max=1)
 
 
 class PictureUNet(UNet2DConditionModel):
@@ -72,11 +82,11 @@ class Base(nn.Module):
 
 
 @cache
-def objective() -> Objective:
+def objective() -> ToyObjective:
     """The noise schedule and what is predicted."""
     angle = 0.5 * math.pi * (torch.arange(TIMESTEPS) + 0.5) / TIMESTEPS
     log_snr = -2 * angle.tan().log() + 2 * math.log(_SHIFT)
-    return Objective(log_snr.sigmoid(), prediction="v_prediction")
+    return ToyObjective(log_snr.sigmoid(), prediction="v_prediction")
 
 
 def latents_of(pictures: Tensor, patch: int = PATCH) -> Tensor:

@@ -25,9 +25,6 @@ from .world import IDENTITY, SCENE_DRAWS, photos, scenes
 
 SOURCES = ("world.py", "words.py", "base.py")
 
-# A picture's error counts as the velocity's, that is by 1 / (1 - alphas_cumprod), but at most so many times.
-_MOST = 5.0
-
 log = logging.getLogger(__name__)
 
 
@@ -133,8 +130,7 @@ def _loss(base: Base, noising: Objective, count: int, seed: int) -> Tensor:
     timesteps = torch.randint(len(noising.alphas_cumprod), (count,), generator=numbers)
     with torch.autocast("cpu", torch.bfloat16):
         predicted = base(noising.noised(latents, noise, timesteps), timesteps, words)
-    losses = noising.losses(predicted, noising.target(latents, noise, timesteps), timesteps)
-    return (losses * (_MOST * (1 - noising.alphas_cumprod[timesteps])).clamp(max=1)).mean()
+    return noising.losses(predicted, noising.target(latents, noise, timesteps), timesteps).mean()
 
 
 def _share_gradients(base: Base, processes: int) -> None:
