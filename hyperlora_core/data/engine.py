@@ -6,11 +6,12 @@ worker, which reads a unit's and writes its shard. https://docs.ray.io/en/latest
 
 import logging
 import os
+import pickle
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,21 @@ class Cluster:
         )
 
 
+class _Worker:
+    """What a process does: tasks, and says what a user can mend in a word instead of Ray's many."""
+
+    def __init__(self, worker: Callable[..., Callable[[Mapping[str, Any]], Any]], arguments: Mapping[str, Any]) -> None:
+        self._make, self._arguments = worker, arguments
+        self._made: Callable[[Mapping[str, Any]], Any] | None = None
+
+    def __call__(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            self._made = self._made or self._make(**self._arguments)
+            return {"result": pickle.dumps(self._made(task)), "error": ""}
+        except HyperLoRAError as error:
+            return {"result": b"", "error": str(error)}
+
+
 class Engine:
     """Ray, from the first task on for as long as this is entered; one that runs in this process is used.
 
@@ -73,14 +89,14 @@ class Engine:
         tasks: Sequence[Mapping[str, Any]],
         processes: int | None = None,
         gpus: float = 0,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Any]:
         """Have tasks done by workers, in any order; what a worker gives is passed on as it comes.
 
         A worker that dies is begun again, and so is its task, without end: whoever does the tasks has to see to it that
         one of them does not end its worker again and again.
 
         Args:
-            worker: made once a process; takes a task, gives a mapping of plain values and arrays.
+            worker: made once a process; takes a task, gives anything that can be pickled.
             arguments: it is made with.
             tasks: mappings of plain values.
             processes: how many workers there are at most; the cluster's where it is None.
@@ -97,18 +113,22 @@ class Engine:
         from ray.data import ActorPoolStrategy
         from ray.exceptions import RayError
 
+        worker_class: Any = _Worker
         size = min(processes or self.cluster.processes, len(tasks))
         done = ray.data.from_items([dict(task) for task in tasks], override_num_blocks=len(tasks)).map(
-            worker,
-            fn_constructor_kwargs=dict(arguments),
+            worker_class,
+            fn_constructor_args=(worker, dict(arguments)),
             compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
             num_cpus=1,
             num_gpus=gpus or None,
         )
         try:
-            yield from done.iter_rows()
+            for row in done.iter_rows():
+                if row["error"]:
+                    raise HyperLoRAError(row["error"])
+                yield pickle.loads(row["result"])
         except RayError as error:
-            raise _ours(error) from error
+            raise HyperLoRAError(f"a worker failed: {error}") from error
 
     def begin(self) -> None:
         """Connect to Ray, or start it; ``each`` does that too.
@@ -174,13 +194,3 @@ def _knock(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), _PATIENCE).close()
-
-
-def _ours(error: BaseException) -> HyperLoRAError:
-    """What a worker raised, out of what Ray made of it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if type(cause).__module__.startswith("hyperlora_core") and isinstance(cause, HyperLoRAError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return HyperLoRAError(f"a worker failed: {error}")
