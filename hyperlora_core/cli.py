@@ -31,6 +31,7 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 _TRAINING = {
     "train": (".training.command", "train a HyperLoRA: one of the paper's three stages"),
+    "finetune": (".training.finetune_command", "train a person's LoRA on, from the one that HyperLoRA makes"),
 }
 """Command -> its module and what it does."""
 

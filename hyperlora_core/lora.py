@@ -78,6 +78,14 @@ class LoRA(dict[str, Tensor]):
             lora._put(name, Factors(down, up, alpha))
         return lora
 
+    @classmethod
+    def of_factors(cls, factors: Mapping[str, Factors], metadata: Mapping[str, str] | None = None) -> "LoRA":
+        """Build from canonical name -> factors."""
+        lora = cls(metadata=metadata)
+        for name, each in factors.items():
+            lora._put(name, each)
+        return lora
+
     def _put(self, name: str, factors: Factors) -> None:
         key = kohya_name(name)
         self[f"{key}.lora_down.weight"] = factors.down

@@ -24,9 +24,10 @@ from ..network.config import HyperLoRAConfig
 from . import counter
 from .config import TrainConfig
 from .forward import Conditions
-from .framing import draw_frame
+from .framing import Frame
 from .loop import Batch
 from .objective import Objective
+from .targets import Target, check_resolution, draw_target, encoded
 
 _TRIES = 100  # broken samples in a row
 
@@ -40,9 +41,7 @@ class Portrait:
     Attributes:
         number: of the sample in the run.
         place: of the target in the set.
-        target: ``(3, resolution, resolution)``, -1..1.
-        size: six numbers, see ``Frame.size_condition``.
-        prompt: of the target.
+        target: what is to be drawn.
         id_on, base_on: whether each LoRA acts.
         embeds: ``(refs, id_embed_dim)``.
         id_pictures: ``(refs, 3, S, S)`` for CLIP, or None where nothing reads them.
@@ -51,9 +50,7 @@ class Portrait:
 
     number: int
     place: int
-    target: Tensor
-    size: tuple[int, ...]
-    prompt: str
+    target: Target
     id_on: bool
     base_on: bool
     embeds: Tensor
@@ -92,26 +89,21 @@ class Portraits(Dataset[Portrait]):
         )
 
     def _portrait(self, number: int, place: int) -> Portrait:
-        config, seed = self.config, self.config.seed
-        target = self.shards[place]
-        photo = target.photo()
-        left, top, right, bottom = (float(edge) for edge in target.box)
-        frame = draw_frame(*photo.size, (left, top, right, bottom), counter.generator(seed, number, "frame"))
-        cut = photo.crop(frame.box)
-        scenario = config.scenario(counter.uniform(seed, number, "scenario"))
-        dropped = counter.uniform(seed, number, "caption") < config.caption_dropout
-        references = [target if at == place else self.shards[at] for at in self._references(number, place)]
+        config = self.config
+        sample = self.shards[place]
+        photo = sample.photo()
+        scenario = config.scenario(counter.uniform(config.seed, number, "scenario"))
+        target, frame = draw_target(photo, sample.box.tolist(), sample.caption, scenario.trigger, config, number)
+        references = [sample if at == place else self.shards[at] for at in self._references(number, place)]
         return Portrait(
             number=number,
             place=place,
-            target=_target(cut, config.resolution),
-            size=frame.size_condition(*photo.size, config.resolution),
-            prompt=prompt(config.trigger_words if scenario.trigger else "", "" if dropped else target.caption),
+            target=target,
             id_on=scenario.id,
             base_on=scenario.base,
             embeds=torch.from_numpy(np.stack([reference.embed for reference in references])),
             id_pictures=self._id_pictures(references),
-            base_picture=self._base_picture(cut, target, frame.left, frame.top),
+            base_picture=self._base_picture(photo, sample.landmarks, frame),
         )
 
     def _references(self, number: int, place: int) -> Sequence[int]:
@@ -134,22 +126,12 @@ class Portraits(Dataset[Portrait]):
             return None
         return pixel_values([crops.id_image(each.photo(), each.landmarks) for each in references], self.clip_size)
 
-    def _base_picture(self, cut: Image.Image, target: Sample, left: int, top: int) -> Tensor | None:
+    def _base_picture(self, photo: Image.Image, landmarks: np.ndarray, frame: Frame) -> Tensor | None:
         """The cut that is the target, its face blurred."""
         if self.clip_size is None or "base" not in self.makes:
             return None
-        blurred = crops.base_image(cut, target.landmarks - np.array([left, top], np.float32), crop=False)
-        return pixel_values([blurred], self.clip_size)[0]
-
-
-def prompt(trigger_words: str, caption: str) -> str:
-    """A prompt: the trigger words first, where there are any."""
-    return ", ".join(filter(None, (trigger_words, caption)))
-
-
-def _target(cut: Image.Image, resolution: int) -> Tensor:
-    resized = cut.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 127.5 - 1
+        moved = landmarks - np.array([frame.left, frame.top], np.float32)
+        return pixel_values([crops.base_image(photo.crop(frame.box), moved, crop=False)], self.clip_size)[0]
 
 
 class PortraitTask:
@@ -179,8 +161,7 @@ class PortraitTask:
         config: TrainConfig,
         makes: frozenset[str],
     ) -> None:
-        if config.resolution % (step := 8 * base.latent_step):
-            raise HyperLoRAError(f"resolution is {config.resolution}: a multiple of {step} was expected")
+        check_resolution(base, config)
         if network.id_embed_dim is not None and (width := len(shards[0].embed)) != network.id_embed_dim:
             raise HyperLoRAError(
                 f"the training set {shards.folder} holds face embeddings of {width} numbers "
@@ -207,16 +188,8 @@ class PortraitTask:
     def batch(self, portraits: Sequence[Portrait]) -> Batch:
         """Samples with consecutive numbers, encoded."""
         samples = range(portraits[0].number, portraits[-1].number + 1)
-        height, width = portraits[0].target.shape[1:]
-        drawn = counter.normal(self.config.seed, samples, "latents", self.base.latent_shape(height, width))
-        return Batch(
-            samples=samples,
-            latents=self.base.latents(torch.stack([each.target for each in portraits]), drawn),
-            conditions=self.conditions(portraits),
-            unet_inputs=self.base.unet_inputs(
-                [each.prompt for each in portraits], torch.tensor([each.size for each in portraits])
-            ),
-        )
+        latents, inputs = encoded(self.base, self.config.seed, samples, [each.target for each in portraits])
+        return Batch(samples, latents, self.conditions(portraits), inputs)
 
     def conditions(self, portraits: Sequence[Portrait]) -> Conditions:
         """What the network reads of samples."""

@@ -71,7 +71,9 @@ def test_the_base_picture_is_the_target_with_its_face_blurred(clip, shards):
     sample = shards[portrait.place]
     box = tuple(float(edge) for edge in sample.box)
     frame = draw_frame(sample.width, sample.height, box, counter.generator(0, portrait.number, "frame"))
-    target = torch.nn.functional.interpolate(portrait.target[None], size=(224, 224), mode="bicubic", antialias=True)[0]
+    target = torch.nn.functional.interpolate(
+        portrait.target.pixels[None], size=(224, 224), mode="bicubic", antialias=True
+    )[0]
     blurred = portrait.base_picture * torch.tensor([0.2686, 0.2613, 0.2758])[:, None, None]
     blurred = (blurred + torch.tensor([0.4815, 0.4578, 0.4082])[:, None, None]) * 2 - 1
     change = (target - blurred).abs().mean(0)
@@ -117,9 +119,9 @@ def test_prompts_have_the_trigger_words_where_the_scenario_says(shards):
     seen = Counter()
     for portrait in map(portraits.__getitem__, range(60)):
         caption = shards[portrait.place].caption
-        assert portrait.prompt in ("", caption, "fcsks fxhks fhyks", f"fcsks fxhks fhyks, {caption}")
-        assert portrait.id_on == portrait.base_on == portrait.prompt.startswith("fcsks")
-        seen[portrait.prompt.startswith("fcsks"), "portrait" in portrait.prompt] += 1
+        assert portrait.target.prompt in ("", caption, "fcsks fxhks fhyks", f"fcsks fxhks fhyks, {caption}")
+        assert portrait.id_on == portrait.base_on == portrait.target.prompt.startswith("fcsks")
+        seen[portrait.target.prompt.startswith("fcsks"), "portrait" in portrait.target.prompt] += 1
     assert len(seen) == 4
 
 

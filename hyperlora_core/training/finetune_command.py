@@ -1,0 +1,115 @@
+"""The command ``hyperlora finetune``: a person's identity and photos in, their LoRA trained on."""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from ..errors import HyperLoRAError
+from ..faces import FaceAnalyzer
+from ..generation import generate
+from ..identity_file import load_identity
+from ..lora import LoRA
+from ..network.hyperlora import HyperLoRA
+from .command import DTYPES, STOPPED
+from .finetune import FinetuneConfig, OwnLoRA, PhotoTask, check_fits, read_photos
+from .loop import Run, accelerator_for
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Train a person's LoRA on, from the one that HyperLoRA makes of them.
+
+    Give --identity and --model, or --lora with a LoRA that was made before. The same command again goes on where it was
+    stopped.
+
+    Attributes:
+        config: of the run.
+        out: the .safetensors file to write, for every tool that loads kohya LoRAs.
+        faces: the folder of antelopev2's .onnx files, by which cuts are made around the face.
+        identity: a kept person, as Save Identity writes it.
+        model: the HyperLoRA that made the identity.
+        id_weight: strength of the person where the training begins; the result is for strength 1.
+        lora: a LoRA to begin with, in place of an identity.
+        cpu: compute on the CPU though there is a GPU.
+    """
+
+    config: Annotated[FinetuneConfig, tyro.conf.arg(name="")]
+    out: Path
+    faces: Path
+    identity: Path | None = None
+    model: Path | None = None
+    id_weight: float = 0.8
+    lora: Path | None = None
+    cpu: bool = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; see ``command.main``."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return finetune(
+            tyro.cli(Finetune, args=None if arguments is None else list(arguments), prog="hyperlora finetune")
+        )
+    except HyperLoRAError as error:
+        log.error("hyperlora finetune: %s", error)
+        return 1
+
+
+def finetune(given: Finetune) -> int:
+    """Train, from the run's newest state to its end or until it is told to stop.
+
+    Returns:
+        0 at its end, ``STOPPED`` before.
+
+    Raises:
+        HyperLoRAError: something given cannot be used, or the training diverged.
+    """
+    from ..doors.base_model import BaseModel
+
+    config, out = given.config, given.out
+    if out.suffix != ".safetensors":
+        raise HyperLoRAError(f"--out {out} must end in .safetensors: no other kind of file is written")
+    folder = out.with_suffix(".run")
+    accelerator = accelerator_for(config, folder, given.cpu)
+    photos = read_photos(Path(config.images), FaceAnalyzer.load(given.faces))
+    learner = OwnLoRA(_start(given))
+    base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
+    check_fits(base.unet, learner)
+    run = Run(config, PhotoTask(base, photos, config), learner, folder, accelerator)
+    log.info("%d photos; step %d of %d", len(photos), run.progress.step, config.steps)
+    try:
+        ended = run.train(lambda at, loss: log.info("step %d of %d: loss %.5f", at.progress.step, config.steps, loss))
+        with run.averaged():
+            made = learner.lora()
+    finally:
+        run.close()
+    if not ended:
+        log.info("Stopped at step %d of %d; the same command goes on", run.progress.step, config.steps)
+        return STOPPED
+    if accelerator.is_main_process:
+        made.metadata |= {
+            "ss_steps": str(config.steps),
+            "hyperlora.finetuned": json.dumps({"photos": len(photos), "steps": config.steps, "seed": config.seed}),
+        }
+        log.info("%s: rank %d, of %d photos", made.to(torch.float16).save(out), made.rank, len(photos))
+        shutil.rmtree(folder)
+    return 0
+
+
+def _start(given: Finetune) -> LoRA:
+    if given.lora is not None:
+        return LoRA.load(given.lora)
+    if given.identity is None or given.model is None:
+        raise HyperLoRAError("where to begin is missing: give --identity and --model, or --lora")
+    network = HyperLoRA.load(given.model)
+    return generate(network, load_identity(given.identity), given.id_weight, base_weight=0.0)

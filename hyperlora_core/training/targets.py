@@ -1,0 +1,90 @@
+"""What the UNet is to draw in a sample: a cut of a picture, its prompt, and what SDXL is told of its size."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..doors.base_model import BaseModel
+from ..errors import HyperLoRAError
+from . import counter
+from .config import RunConfig
+from .framing import Frame, draw_frame
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be drawn.
+
+    Attributes:
+        pixels: ``(3, resolution, resolution)``, -1..1.
+        size: six numbers, see ``Frame.size_condition``.
+        prompt: of it.
+    """
+
+    pixels: Tensor
+    size: tuple[int, ...]
+    prompt: str
+
+
+def draw_target(
+    photo: Image.Image, box: Sequence[float], caption: str, trigger: bool, config: RunConfig, number: int
+) -> tuple[Target, Frame]:
+    """The target of a sample.
+
+    Args:
+        photo: RGB.
+        box: the face's left, top, right and bottom.
+        caption: of the photo.
+        trigger: whether the prompt begins with the trigger words.
+        config: of the run.
+        number: of the sample in the run.
+
+    Returns:
+        The target, and the cut that it is.
+    """
+    left, top, right, bottom = (float(edge) for edge in box)
+    frame = draw_frame(*photo.size, (left, top, right, bottom), counter.generator(config.seed, number, "frame"))
+    size = (config.resolution, config.resolution)
+    resized = photo.crop(frame.box).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 127.5 - 1
+    dropped = counter.uniform(config.seed, number, "caption") < config.caption_dropout
+    text = prompt(config.trigger_words if trigger else "", "" if dropped else caption)
+    return Target(pixels, frame.size_condition(*photo.size, config.resolution), text), frame
+
+
+def prompt(trigger_words: str, caption: str) -> str:
+    """A prompt: the trigger words first, where there are any."""
+    return ", ".join(filter(None, (trigger_words, caption)))
+
+
+def encoded(base: BaseModel, seed: int, samples: range, targets: Sequence[Target]) -> tuple[Tensor, Mapping[str, Any]]:
+    """Targets as the UNet is shown them.
+
+    Args:
+        base: the base model.
+        seed: of the run.
+        samples: their numbers in it.
+        targets: one a sample.
+
+    Returns:
+        Latents without noise, ``(B, C, h, w)``, and what the UNet is given beside them.
+    """
+    pixels = torch.stack([target.pixels for target in targets])
+    drawn = counter.normal(seed, samples, "latents", base.latent_shape(*pixels.shape[2:]))
+    inputs = base.unet_inputs([target.prompt for target in targets], torch.tensor([target.size for target in targets]))
+    return base.latents(pixels, drawn), inputs
+
+
+def check_resolution(base: BaseModel, config: RunConfig) -> None:
+    """Refuse a resolution that the UNet cannot halve as often as it does.
+
+    Raises:
+        HyperLoRAError: it is no multiple of what is needed.
+    """
+    if config.resolution % (step := 8 * base.latent_step):
+        raise HyperLoRAError(f"resolution is {config.resolution}: a multiple of {step} was expected")
