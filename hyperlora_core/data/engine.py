@@ -11,14 +11,18 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import HyperLoRAError, MissingPackageError
 
 _OBJECT_STORE = 512 << 20  # bytes; numbers alone lie there
+_FOLDER = "hyperlora-"
+_OLD = 24 * 3600  # seconds
 _PATIENCE = 20  # seconds that a cluster is waited for
 _SPARE_CPUS = 1  # for Ray Data's own tasks beside the actors
 
@@ -171,8 +175,7 @@ class Engine:
                 ) from error
             self._ends.callback(ray.shutdown)
             return
-        # its sockets lie there, the names of which are limited to some hundred letters
-        folder = tempfile.mkdtemp(prefix="hl-", dir="/tmp" if sys.platform == "linux" else None)
+        folder = _folder()
         self._ends.callback(shutil.rmtree, folder, ignore_errors=True)
         ray.init(
             num_cpus=self.cluster.processes + _SPARE_CPUS,
@@ -183,6 +186,17 @@ class Engine:
             **quiet,
         )
         self._ends.callback(ray.shutdown)
+
+
+def _folder() -> str:
+    """For Ray's sockets, whose names may have some hundred letters; old ones of processes that died are removed."""
+    parent = Path("/tmp") if sys.platform == "linux" else Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_FOLDER}*"):
+        pid = left.name.removeprefix(_FOLDER).partition("-")[0]
+        dead = sys.platform == "linux" and pid.isdigit() and not Path(f"/proc/{pid}").exists()
+        if dead and time.time() - left.stat().st_mtime > _OLD:
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=parent)
 
 
 def _knock(address: str) -> None:

@@ -198,7 +198,9 @@ def _duplicates(work: Work, wanted: Preparation, engine: Engine) -> Pairs:
 
 def _pairs(arguments: dict[str, Any], wanted: list[dict[str, int]], engine: Engine) -> tuple[Pairs, np.ndarray]:
     counted, found = np.zeros(len(SIMILARITIES) - 1, np.int64), []
-    for done in engine.each(FindPairs, arguments, wanted):
+    # a set that is one task has it done here: to begin a worker takes longer
+    results = engine.each(FindPairs, arguments, wanted) if len(wanted) > 1 else map(FindPairs(**arguments), wanted)
+    for done in results:
         counted += done.pop("similarities")
         found.append(done)
     return settle(joined(found)), counted

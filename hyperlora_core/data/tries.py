@@ -5,6 +5,7 @@ there. A run that was killed as a whole begins anew: what it was at is not to bl
 """
 
 import json
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Tries:
 
     def __init__(self, path: Path, run: str) -> None:
         self._path, self._run = path, run
+        self._part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")  # one of a killed run may be at it yet
         self._deaths: dict[str, int] = {}
         with suppress(OSError, ValueError, KeyError, TypeError):
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -40,9 +42,8 @@ class Tries:
     def at(self, place: int) -> None:
         """Note that a place is next."""
         note = json.dumps({"run": self._run, "at": place, "deaths": self._deaths})
-        part = self._path.with_suffix(".part")
-        part.write_text(note, encoding="utf-8")
-        part.replace(self._path)
+        self._part.write_text(note, encoding="utf-8")
+        self._part.replace(self._path)
 
     def done(self) -> None:
         """The unit is done."""

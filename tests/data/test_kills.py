@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 
+from hyperlora_core.data import duplicates
 from hyperlora_core.data.shards import Shards
 from tests.data.album import EXPECTED, counts
 from tests.data.runs import Run, command, files, prepare
@@ -27,7 +28,9 @@ def straight(ray_session, album, face_pack, tmp_path_factory):
     return out
 
 
-def test_one_worker_makes_the_same_bytes_as_two(straight, ray_session, album, face_pack, tmp_path):
+def test_one_worker_makes_the_same_bytes_as_two(straight, ray_session, album, face_pack, tmp_path, monkeypatch):
+    """Duplicates are looked for in many tasks here, as in a large set."""
+    monkeypatch.setattr(duplicates, "_ROWS_A_TASK", 40)
     assert prepare(album, tmp_path / "set", face_pack, *MORE, "--workers", "1") == 0
     assert files(tmp_path / "set") == files(straight / "plain")
 

@@ -119,6 +119,16 @@ def test_a_cluster_that_is_not_there_is_named_at_once(address):
         Engine(Cluster(address=address))._connect()
 
 
+@pytest.mark.slow
+def test_what_a_worker_cannot_do_is_said_in_a_word(ray_session, album, face_pack, tmp_path, caplog):
+    more = (*MORE, "--captioner", "tests.data.captioning:fails", "--recaption")
+    assert prepare(album, tmp_path / "set", face_pack, *more) == 1
+    (said,) = [record.message for record in caplog.records if record.message.startswith("hyperlora: ")]
+    assert "failed on biden/biden.jpg and what follows (ZeroDivisionError: of the captioner)" in said
+    assert "Traceback" not in said and len(said) < 300
+
+
+@pytest.mark.slow
 def test_nothing_accepted_is_said_with_the_reasons(ray_session, tmp_path, face_pack, caplog):
     source = tmp_path / "source"
     source.mkdir()
