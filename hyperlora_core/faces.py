@@ -118,6 +118,12 @@ class FaceAnalyzer:
                 cls._loaded[key] = (stamp, cls(onnx_models.load(key[0], provider, threads), key[0]))
             return cls._loaded[key][1]
 
+    @property
+    def embedder_input(self) -> tuple[Path, float, float]:
+        """The face embedder's file, and the mean and spread that its input is brought to, of numbers from 0 to 255."""
+        model = self._models.embedder
+        return Path(model.model_file), float(model.input_mean), float(model.input_std)
+
     def detect(self, photo: Image.Image, embed: bool = False, margins: bool = True) -> list[Face]:
         """Find all faces.
 

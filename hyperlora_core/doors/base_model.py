@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from .. import files
 from ..errors import HyperLoRAError
 
 
@@ -103,6 +104,35 @@ class BaseModel:
         """The shape of a picture's latents, ``(C, h, w)``."""
         channels = int(self.pipeline.vae.config.latent_channels)
         return channels, height // self.latent_step, width // self.latent_step
+
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Latents as pictures, ``(B, 3, H, W)`` float32, about -1..1; gradients flow back."""
+        vae = self.pipeline.vae
+        return vae.decode(latents.to(torch.float32) / vae.config.scaling_factor).sample
+
+    def other_unet(self, path: str) -> nn.Module:
+        """Another UNet for this model, frozen: one that draws in a few steps.
+
+        Args:
+            path: a diffusers folder, or a ``.safetensors`` file of a UNet of the same shape, as SDXL-Lightning's.
+
+        Raises:
+            HyperLoRAError: it cannot be loaded, or is of another shape.
+        """
+        from diffusers import UNet2DConditionModel
+
+        own = next(self.unet.parameters())
+        try:
+            if Path(path).suffix == ".safetensors":
+                with torch.device("meta"):
+                    unet = UNet2DConditionModel.from_config(self.unet.config)
+                unet.load_state_dict(files.load(Path(path)), assign=True)
+            else:
+                unet = UNet2DConditionModel.from_pretrained(path, use_safetensors=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise HyperLoRAError(f"the UNet {path} cannot be loaded beside this base model ({reason})") from error
+        return unet.to(own.device, own.dtype).requires_grad_(False).eval()
 
     @torch.no_grad()
     def unet_inputs(self, prompts: Sequence[str], sizes: Tensor) -> Mapping[str, Any]:

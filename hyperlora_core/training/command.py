@@ -16,12 +16,15 @@ from ..doors.base_model import BaseModel
 from ..doors.diffusers import attention_modules
 from ..encoders import Encoders, check_clip, check_face
 from ..errors import HyperLoRAError
+from ..faces import FaceAnalyzer
+from ..network.hyperlora import HyperLoRA
 from . import stages
 from .begin import network_for
 from .config import RECIPES, TrainConfig, on_24_gb
 from .export import export
 from .forward import GeneratedLoRAs
 from .grids import save_grid
+from .identity_loss import IdentityLoss
 from .loop import Run, accelerator_for
 from .plan import plan
 from .portraits import PortraitTask
@@ -134,7 +137,8 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     for line in stage_table(network, config):
         log.info("%s", line)
     task = PortraitTask(base, clip, shards, network.config, config, loras.makes)
-    run = Run(config, task, loras, out, accelerator)
+    more = _identity_loss(config, base, network, loras)
+    run = Run(config, task, loras, out, accelerator, more)
     log.info(
         "%d samples, %d people known by name; step %d of %d",
         len(shards),
@@ -162,6 +166,22 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
         return 0
     log.info("Stopped at step %d of %d; the same command goes on from there", run.progress.step, config.steps)
     return STOPPED
+
+
+def _identity_loss(
+    config: TrainConfig, base: BaseModel, network: HyperLoRA, loras: GeneratedLoRAs
+) -> tuple[IdentityLoss, float] | None:
+    told = config.identity
+    if not told.weight:
+        return None
+    if "id" not in loras.makes or not network.config.reads_faces:
+        raise HyperLoRAError(
+            f"the stage {config.stage} makes no ID-LoRA of a face embedding: leave identity.weight at 0"
+        )
+    analyzer = FaceAnalyzer.load(told.faces)
+    check_face(network.encoders.face, analyzer.embedder)
+    loss = IdentityLoss(base, analyzer, told, loras.targets, config.seed, config.gradient_checkpointing)
+    return loss, told.weight
 
 
 def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:

@@ -72,6 +72,41 @@ class Optimization:
     ema: float = 0.0
 
 
+@dataclass(frozen=True)
+class IdentityConfig:
+    """The identity loss, which is beyond the paper; see ``identity_loss``.
+
+    Attributes:
+        weight: of it beside the noise loss; 0 leaves it out.
+        faces: the folder of the face models (antelopev2's) that judge.
+        unet: the few-step UNet: a diffusers folder, or a .safetensors file of a UNet of the base model's shape; empty
+            for the base model's own.
+        steps: in which a picture is drawn.
+        grad_steps: of these, through how many at the end gradients flow.
+        resolution: side of the picture, pixels.
+
+    Raises:
+        HyperLoRAError: a value cannot be.
+    """
+
+    weight: float = 0.0
+    faces: str = ""
+    unet: str = ""
+    steps: int = 4
+    grad_steps: int = 1
+    resolution: int = 512
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise HyperLoRAError(f"identity.weight is {self.weight:g}: 0 or more was expected")
+        if not 1 <= self.grad_steps <= self.steps:
+            raise HyperLoRAError(
+                f"identity.grad_steps is {self.grad_steps}: from 1 to identity.steps, {self.steps}, was expected"
+            )
+        if self.weight and not self.faces:
+            raise HyperLoRAError("the identity loss needs face models: name their folder with --identity.faces")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What any run is told, whatever it trains.
@@ -175,6 +210,7 @@ class TrainConfig(RunConfig):
         scenarios: how samples are drawn.
         references: most reference photos of a person a sample.
         other_photo: the reference is another photo of the person than the target, where there is one.
+        identity: the identity loss.
         sample_every: optimizer steps between two grids of pictures; 0 draws none.
 
     Raises:
@@ -190,6 +226,7 @@ class TrainConfig(RunConfig):
     scenarios: tuple[Scenario, ...] = ID_SCENARIOS
     references: int = 1
     other_photo: bool = False
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
     sample_every: int = 1000
 
     def __post_init__(self) -> None:
@@ -214,6 +251,7 @@ class TrainConfig(RunConfig):
         return super()._values(given) | {
             "also_train": tuple(given["also_train"]),
             "shape": NetworkShape(**given["shape"]),
+            "identity": IdentityConfig(**given["identity"]),
             "scenarios": tuple(Scenario(**scenario) for scenario in given["scenarios"]),
         }
 

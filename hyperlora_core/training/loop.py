@@ -22,7 +22,7 @@ from ..doors.diffusers import LoRAInjection
 from ..errors import HyperLoRAError
 from . import states
 from .config import RunConfig
-from .forward import Conditions, Learner
+from .forward import Conditions, Learner, Matrices
 from .objective import Objective
 from .optimizer import average_of, learning_rate_share, optimizer_for
 
@@ -46,6 +46,14 @@ class Batch:
     latents: Tensor
     conditions: Conditions
     unet_inputs: Mapping[str, Any]
+
+
+class MoreLoss(Protocol):
+    """A loss beside that of the noise."""
+
+    def __call__(self, matrices: Matrices, scale: float, batch: Batch, injection: LoRAInjection) -> Tensor:
+        """Of a pass: a number."""
+        ...
 
 
 class Task(Protocol):
@@ -102,6 +110,7 @@ class Run(Generic[L]):
         loras: trained in place, what of it requires gradients.
         folder: of the run's states; one of a run that was told otherwise is refused.
         accelerator: see ``accelerator_for``.
+        more: a further loss, and its weight.
 
     Attributes:
         progress: how far it is.
@@ -111,8 +120,16 @@ class Run(Generic[L]):
         HyperLoRAError: the folder is another run's, or its newest state cannot be loaded.
     """
 
-    def __init__(self, config: RunConfig, task: Task, loras: L, folder: Path, accelerator: Accelerator) -> None:
-        self.config, self.task, self.loras = config, task, loras
+    def __init__(
+        self,
+        config: RunConfig,
+        task: Task,
+        loras: L,
+        folder: Path,
+        accelerator: Accelerator,
+        more: tuple[MoreLoss, float] | None = None,
+    ) -> None:
+        self.config, self.task, self.loras, self.more = config, task, loras, more
         self.folder, self.accelerator = folder, accelerator
         if accelerator.is_main_process:
             states.claim(folder, config)
@@ -201,7 +218,12 @@ class Run(Generic[L]):
                     timesteps.to(batch.latents.device),
                     **batch.unet_inputs,
                 ).sample
-        return objective.losses(predicted, objective.target(batch.latents, noise, timesteps), timesteps).mean()
+        loss = objective.losses(predicted, objective.target(batch.latents, noise, timesteps), timesteps).mean()
+        if self.more is not None:
+            further, weight = self.more
+            with self.accelerator.autocast():
+                loss = loss + weight * further(matrices, self.loras.scale, batch, self.injection)
+        return loss
 
     def _any(self, here: bool) -> bool:
         """Whether any process says so."""

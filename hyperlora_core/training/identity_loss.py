@@ -1,0 +1,199 @@
+"""A loss of the person: pictures are drawn in a few steps, and the face on them is compared with the reference's.
+
+Beyond HyperLoRA's paper. The idea of a few-step branch is PuLID's (Guo et al., arXiv 2404.16022): noise becomes a
+picture in about four steps of a distilled UNet, clear enough for a face embedder, and gradients flow back through the
+last of them into the LoRAs.
+
+Shapes: B samples; pictures ``(3, H, W)``, -1..1.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..doors.base_model import BaseModel
+from ..doors.diffusers import LoRAInjection
+from ..errors import HyperLoRAError, MissingPackageError
+from ..faces import FaceAnalyzer
+from . import counter
+from .config import IdentityConfig
+from .forward import Matrices
+from .loop import Batch
+
+_SIDE = 112  # of an ArcFace embedder's input
+
+log = logging.getLogger(__name__)
+
+
+class FaceEmbedding(nn.Module):
+    """An ArcFace-format ONNX model as a frozen torch module.
+
+    ``(B, 3, 112, 112)``, RGB, -1..1 -> ``(B, N)``, unit length.
+
+    Args:
+        path: the .onnx file.
+        mean, std: of its input, in numbers from 0 to 255.
+
+    Raises:
+        HyperLoRAError: it cannot be converted, or takes another input.
+        MissingPackageError: onnx2torch is missing.
+    """
+
+    def __init__(self, path: Path, mean: float = 127.5, std: float = 127.5) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+        try:
+            import onnx
+            import onnx2torch
+            from google.protobuf.message import DecodeError
+        except ImportError as error:
+            raise MissingPackageError(f"the identity loss needs {error.name}: pip install -e .[train]") from error
+        try:
+            model = onnx.load(path)
+            shape = [each.dim_value for each in model.graph.input[0].type.tensor_type.shape.dim]
+            self.model = onnx2torch.convert(model).eval().requires_grad_(False)
+        except (OSError, ValueError, NotImplementedError, RuntimeError, IndexError, DecodeError) as error:
+            raise HyperLoRAError(f"the face embedder {path} cannot be used for the identity loss ({error})") from error
+        if shape[1:] != [3, _SIDE, _SIDE]:
+            raise HyperLoRAError(f"the face embedder {path} takes {shape}; (1, 3, {_SIDE}, {_SIDE}) was expected")
+
+    def forward(self, faces: Tensor) -> Tensor:
+        inputs = (faces * 127.5 + 127.5 - self.mean) / self.std
+        each = [self.model(face[None]).flatten(1) for face in inputs]  # some files know a batch of one alone
+        return functional.normalize(torch.cat(each), dim=-1)
+
+
+def align(picture: Tensor, keypoints: np.ndarray) -> Tensor:
+    """A face as its embedder takes it, cut so that gradients flow back into the picture.
+
+    Args:
+        picture: ``(3, H, W)``, RGB.
+        keypoints: ``(5, 2)``, pixels: eyes, nose, corners of the mouth.
+
+    Returns:
+        ``(3, 112, 112)``. Source of the places: ArcFace's alignment, which insightface has.
+    """
+    from insightface.utils.face_align import estimate_norm
+
+    there = np.vstack([estimate_norm(keypoints.astype(np.float32), _SIDE), [0, 0, 1]])
+    back = torch.from_numpy(np.linalg.inv(there)[:2]).to(picture)
+    places = torch.arange(_SIDE, device=picture.device, dtype=picture.dtype)
+    y, x = torch.meshgrid(places, places, indexing="ij")
+    pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ back.T
+    height, width = picture.shape[1:]
+    ends = torch.tensor([width - 1, height - 1], device=picture.device, dtype=picture.dtype)
+    grid = pixels / ends * 2 - 1
+    return functional.grid_sample(picture[None], grid[None], align_corners=True)[0]
+
+
+class IdentityLoss:
+    """``1 - cosine`` of a drawn face and the reference's, for the samples on whose pictures a face is found.
+
+    Args:
+        base: the base model; its VAE and schedule are used, and its UNet where ``config.unet`` names no other.
+        analyzer: finds faces.
+        config: how it is drawn.
+        targets: canonical names of what the LoRAs change.
+        seed: of the run.
+        checkpointing: compute another UNet's activations, and the VAE's, again instead of keeping them.
+
+    Raises:
+        HyperLoRAError: the UNet or the embedder cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        analyzer: FaceAnalyzer,
+        config: IdentityConfig,
+        targets: Sequence[str],
+        seed: int,
+        checkpointing: bool = False,
+    ) -> None:
+        from diffusers import EulerDiscreteScheduler
+
+        self.base, self.analyzer, self.config, self.seed = base, analyzer, config, seed
+        self.unet, self._injection = base.unet, None
+        if config.unet:
+            self.unet = base.other_unet(config.unet)
+            self._injection = LoRAInjection(self.unet, targets)
+            if checkpointing:
+                self.unet.enable_gradient_checkpointing(self._injection.checkpoint)  # type: ignore[operator]
+        if checkpointing:
+            base.pipeline.vae.enable_gradient_checkpointing()
+        self.embedding = FaceEmbedding(*analyzer.embedder_input).to(base.device)
+        self._schedule = EulerDiscreteScheduler.from_config(base.pipeline.scheduler.config, timestep_spacing="trailing")
+
+    def __call__(self, matrices: Matrices, scale: float, batch: Batch, injection: LoRAInjection) -> Tensor:
+        """The loss of a pass, a number: the mean over the faces that were found, 0 where none was.
+
+        Args:
+            matrices: the LoRAs of the pass.
+            scale: of them.
+            batch: the pass.
+            injection: into the base model's UNet.
+        """
+        losses = []
+        embeds = batch.conditions.id_embeds
+        assert embeds is not None
+        for i, sample in enumerate(batch.samples):
+            if not batch.conditions.id_on[i]:
+                continue
+            of_one = {name: (down[i], up[i]) for name, (down, up) in matrices.items()}
+            within = (self._injection or injection).active(of_one, scale)
+            picture = self.draw(within, sample, _of_one(batch.unet_inputs, i))
+            points = self._face(picture)
+            if points is None:
+                continue
+            found = self.embedding(align(picture, points)[None])[0]
+            present = batch.conditions.present[i][:, None]
+            wanted = functional.normalize((embeds[i] * present).sum(0), dim=-1)
+            losses.append(1 - found @ wanted.to(found))
+        if not losses:
+            return torch.zeros((), device=self.base.device)
+        return torch.stack(losses).mean()
+
+    def draw(self, within: AbstractContextManager[None], sample: int, inputs: dict[str, Any]) -> Tensor:
+        """The picture of a sample, drawn from noise; gradients flow through the last ``config.grad_steps`` steps.
+
+        Args:
+            within: a context whose LoRA it is drawn with.
+            sample: its number in the run.
+            inputs: what the UNet is given, of this sample.
+        """
+        side, schedule = self.config.resolution, self._schedule
+        schedule.set_timesteps(self.config.steps, device=self.base.device)
+        noise = counter.normal(self.seed, [sample], "identity", self.base.latent_shape(side, side))
+        latents = noise.to(self.base.device) * schedule.init_noise_sigma
+        if "added_cond_kwargs" in inputs:
+            sizes = torch.tensor([[side, side, 0, 0, side, side]]).to(inputs["added_cond_kwargs"]["time_ids"])
+            inputs = inputs | {"added_cond_kwargs": inputs["added_cond_kwargs"] | {"time_ids": sizes}}
+        with within:
+            for i, timestep in enumerate(schedule.timesteps):
+                with torch.set_grad_enabled(i >= self.config.steps - self.config.grad_steps):
+                    scaled = schedule.scale_model_input(latents, timestep)
+                    predicted = self.unet(scaled, timestep, **inputs).sample
+                    latents = schedule.step(predicted.float(), timestep, latents).prev_sample
+        return self.base.pictures(latents)[0]
+
+    def _face(self, picture: Tensor) -> np.ndarray | None:
+        """Keypoints of the surest face on a picture, ``(5, 2)``; None where there is none."""
+        pixels = ((picture.detach().permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8)
+        faces = self.analyzer.detect(Image.fromarray(pixels.numpy()))
+        return faces[0].keypoints if faces else None
+
+
+def _of_one(inputs: Any, sample: int) -> dict[str, Any]:
+    """What a UNet is given beside latents and timesteps, of one sample."""
+    return {
+        name: _of_one(value, sample) if isinstance(value, dict) else value[sample : sample + 1]
+        for name, value in inputs.items()
+    }

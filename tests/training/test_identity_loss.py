@@ -1,0 +1,156 @@
+"""The identity loss: the embedder in torch is the one in ONNX, gradients are right, and it is in the loss."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRAError, open_photo
+from hyperlora_core.data.shards import Shards
+from hyperlora_core.doors.base_model import BaseModel
+from hyperlora_core.doors.diffusers import LoRAInjection, attention_modules
+from hyperlora_core.training.config import RECIPES, IdentityConfig
+from hyperlora_core.training.forward import GeneratedLoRAs
+from hyperlora_core.training.fresh import fresh
+from hyperlora_core.training.identity_loss import FaceEmbedding, IdentityLoss, align
+from hyperlora_core.training.loop import Run, accelerator_for
+from hyperlora_core.training.portraits import PortraitTask
+from hyperlora_core.training.shape import NetworkShape
+
+
+@pytest.fixture(scope="module")
+def analyzer(face_pack):
+    return FaceAnalyzer.load(face_pack)
+
+
+@pytest.fixture(scope="module")
+def embedding(analyzer):
+    return FaceEmbedding(*analyzer.embedder_input)
+
+
+def pixels(photo: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def test_faces_are_read_as_insightface_reads_them(photos, analyzer, embedding):
+    embeds = {}
+    for name in ("obama", "obama2", "biden"):
+        photo = open_photo(photos[name])
+        face = analyzer.detect(photo, embed=True)[0]
+        embeds[name] = embedding(align(pixels(photo), face.keypoints)[None])[0]
+        assert float(embeds[name] @ torch.from_numpy(face.embedding)) > 0.995
+    assert embeds["obama"] @ embeds["obama2"] > 0.2 + embeds["obama"] @ embeds["biden"]
+
+
+def test_gradients_flow_back_into_the_picture(photos, analyzer, embedding):
+    photo = open_photo(photos["astronaut"])
+    face = analyzer.detect(photo)[0]
+    picture, other = pixels(photo).requires_grad_(), torch.nn.functional.normalize(torch.ones(512), dim=0)
+
+    def likeness(shown):
+        return embedding(align(shown, face.keypoints)[None])[0] @ other
+
+    before = likeness(picture)
+    before.backward()
+    grad = picture.grad
+    left, top, right, bottom = (int(edge) for edge in face.box)
+    assert grad[:, top:bottom, left:right].abs().sum() > 0.5 * grad.abs().sum(), "from the face's pixels most of all"
+    with torch.no_grad():
+        along = picture + 0.5 * grad / grad.norm()
+        assert likeness(along) > before and likeness(2 * picture - along) < before
+
+
+@pytest.fixture
+def small(base_folder, photos):
+    """A task whose VAE decodes to a real face, so that one is found: the noise adds to a photo."""
+    base = BaseModel.load(str(base_folder), "cpu", torch.float32)
+    face = pixels(open_photo(photos["astronaut"]).crop((120, 0, 332, 212)).resize((256, 256))).mul(0.9)
+
+    def pictures(latents):
+        stretched = torch.nn.functional.interpolate(latents[:, :3], size=face.shape[1:], mode="bilinear")
+        return (face[None] + 0.02 * stretched).clamp(-1, 1)
+
+    base.pictures = pictures
+    return base
+
+
+def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file, training_set, tmp_path):
+    told = IdentityConfig(weight=0.5, faces=str(analyzer.path), steps=2, resolution=64)
+    config = replace(
+        RECIPES["id_clip"],
+        steps=2,
+        resolution=64,
+        mixed_precision="no",
+        workers=0,
+        batch=2,
+        samples_per_step=2,
+        identity=told,
+        gradient_checkpointing=False,
+    )
+    shape = NetworkShape(bases=4, dim=32, heads=1, depth=1, clip_width=64)
+    network = fresh(shape.config(attention_modules(small.unet)), seed=0)
+    loras = GeneratedLoRAs.of_run(network, config)
+    task = PortraitTask(small, ClipVision.load(clip_file), Shards(training_set), network.config, config, loras.makes)
+    batch = next(iter(task.batches(iter([range(2)]))))
+    injection = LoRAInjection(small.unet, loras.targets)
+    loss = IdentityLoss(small, analyzer, told, loras.targets, config.seed)
+    grads = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            small.unet.enable_gradient_checkpointing(injection.checkpoint)
+        network.zero_grad()
+        value = loss(loras(batch.conditions), loras.scale, batch, injection)
+        value.backward()
+        ups = {name: each.grad for name, each in network.named_parameters() if "id_bases" in name and ".up." in name}
+        assert 0.2 < value.item() < 1.8 and sum(grad.abs().sum() for grad in ups.values()) > 0
+        grads.append({name: grad.clone() for name, grad in ups.items()})
+    small.unet.disable_gradient_checkpointing()
+    assert all(torch.allclose(grads[0][name], grads[1][name], atol=1e-6) for name in grads[0])
+    injection.remove()
+    blank = small.pictures
+    small.pictures = lambda latents: torch.zeros(1, 3, 256, 256)
+    assert loss(loras(batch.conditions), loras.scale, batch, injection).item() == 0, "no face, no loss"
+    small.pictures = blank
+
+    def first_loss(more, name):
+        run = Run(config, task, loras, tmp_path / name, accelerator_for(config, tmp_path / name, cpu=True), more)
+        losses = []
+        run.train(lambda at, loss: losses.append(loss))
+        run.close()
+        return losses[0]
+
+    network.zero_grad()
+    plain = first_loss(None, "plain")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if ".up." in name:
+                parameter.zero_()
+    with_it = first_loss((loss, 0.5), "more")
+    assert with_it - plain == pytest.approx(0.5 * value.item(), rel=0.3)
+
+
+def test_values_that_cannot_be_are_told(tmp_path):
+    for wrong, sentence in (
+        ({"weight": 1.0}, "needs face models"),
+        ({"weight": -1.0}, "identity.weight is -1"),
+        ({"grad_steps": 9}, "identity.grad_steps is 9"),
+    ):
+        with pytest.raises(HyperLoRAError, match=sentence):
+            IdentityConfig(**wrong)
+    (tmp_path / "none.onnx").write_bytes(b"nothing")
+    with pytest.raises(HyperLoRAError, match="cannot be used for the identity loss"):
+        FaceEmbedding(tmp_path / "none.onnx")
+
+
+def test_a_few_step_unet_of_its_own_is_loaded_from_a_file(base_folder, tmp_path):
+    base = BaseModel.load(str(base_folder), "cpu", torch.float32)
+    weights = {name: value + 1e-3 for name, value in base.unet.state_dict().items()}
+    save_file(weights, tmp_path / "lightning.safetensors")
+    other = base.other_unet(str(tmp_path / "lightning.safetensors"))
+    assert all(torch.equal(value, weights[name]) for name, value in other.state_dict().items())
+    save_file({"conv_in.weight": torch.zeros(1)}, tmp_path / "wrong.safetensors")
+    with pytest.raises(HyperLoRAError, match=r"wrong\.safetensors cannot be loaded beside this base model"):
+        base.other_unet(str(tmp_path / "wrong.safetensors"))
