@@ -64,7 +64,7 @@ def train(leg: Leg, parts: World) -> bool:
     finally:
         run.close()
     if whole:
-        export(network, checkpoint_of(leg), dtype=torch.float32)
+        export(network.config, network.state_dict(), checkpoint_of(leg), dtype=torch.float32)
     return whole
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import torch
 import tyro
+from accelerate import DistributedType
 
 from ..clip import ClipVision
 from ..data.shards import Shards
@@ -147,10 +148,14 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
         config.steps,
     )
 
+    grids = config.sample_every and accelerator.distributed_type != DistributedType.FSDP
+    if config.sample_every and not grids:
+        log.warning("No grids of pictures are drawn: under FSDP no process has the whole network")
+
     def on_step(at: Run[GeneratedLoRAs], loss: float) -> None:
         step = at.progress.step
         log.info("step %d of %d: loss %.5f", step, config.steps, loss)
-        if config.sample_every and step % config.sample_every == 0 and accelerator.is_main_process:
+        if grids and step % config.sample_every == 0 and accelerator.is_main_process:
             log.info("drew %s", save_grid(at, task, out / "grids"))
         if step % config.save_every == 0:
             _export(at, out, encoders)
@@ -186,10 +191,10 @@ def _identity_loss(
 
 def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:
     """Write what a run has come to, the average of its weights where one is kept, and what it was told."""
-    if not run.accelerator.is_main_process:
-        return
-    with run.averaged():
-        export(run.loras.network, out / CHECKPOINT, encoders, notes={CONFIG: run.config.to_json()})
+    weights = {name.removeprefix("network."): value for name, value in run.weights().items()}
+    if run.accelerator.is_main_process:
+        notes = {CONFIG: run.config.to_json()}
+        export(run.loras.network.config, weights, out / CHECKPOINT, encoders, notes=notes)
 
 
 def stage_table(network: torch.nn.Module, config: TrainConfig) -> list[str]:

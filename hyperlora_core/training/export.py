@@ -15,11 +15,12 @@ from ..encoders import UNKNOWN, Encoders
 from ..errors import HyperLoRAError
 from ..layout import MODULES_JSON, file_key
 from ..lora import kohya_name
-from ..network.hyperlora import HyperLoRA
+from ..network.config import HyperLoRAConfig
 
 
 def export(
-    network: HyperLoRA,
+    config: HyperLoRAConfig,
+    weights: Mapping[str, Tensor],
     folder: Path,
     encoders: Encoders = UNKNOWN,
     dtype: torch.dtype = torch.float16,
@@ -28,7 +29,8 @@ def export(
     """Write a network as a folder, which appears whole or not at all.
 
     Args:
-        network: as it is; nothing of it is changed.
+        config: of the network.
+        weights: its state dict.
         folder: where to; an existing one is replaced.
         encoders: what it was trained with, noted in it, so that others of the same size are refused.
         dtype: of its tensors in the files.
@@ -41,13 +43,12 @@ def export(
         HyperLoRAError: a number is not finite in this type, or the folder cannot be written.
     """
     parts: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in network.state_dict().items():
+    for name, tensor in weights.items():
         part, _, key = file_key(name).partition(": ")
         stored = tensor.detach().to("cpu", dtype).contiguous()
         if not torch.isfinite(stored).all():
             raise HyperLoRAError(f"{name} is not finite in {dtype}: the training has diverged; begin at an older state")
         parts.setdefault(part, {})[key] = stored
-    config = network.config
     modules = {
         kohya_name(module.name): {
             "hidden_size": module.hidden_size,

@@ -5,13 +5,13 @@ and alphas.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from ..doors.base_model import BaseModel
 from ..errors import HyperLoRAError
@@ -74,13 +74,13 @@ class OwnLoRA(Learner):
         """Its matrices, without a batch: down ``(rank, in)``, up ``(out, rank)``."""
         return {name: (self.downs[i], self.ups[i]) for i, name in enumerate(self.targets)}
 
-    def lora(self) -> LoRA:
-        """As it is now, on the CPU."""
-        made = {
-            name: Factors(down.detach().cpu().clone(), up.detach().cpu().clone(), self.scale * down.shape[0])
-            for name, (down, up) in zip(self.targets, zip(self.downs, self.ups, strict=True), strict=True)
-        }
-        return LoRA.of_factors(made, self.metadata)
+    def lora(self, weights: Mapping[str, Tensor]) -> LoRA:
+        """What its state dict, on the CPU, is as a LoRA."""
+        factors = {}
+        for i, name in enumerate(self.targets):
+            down, up = weights[f"downs.{i}"], weights[f"ups.{i}"]
+            factors[name] = Factors(down, up, self.scale * down.shape[0])
+        return LoRA.of_factors(factors, self.metadata)
 
 
 @dataclass(frozen=True)

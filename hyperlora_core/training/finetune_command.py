@@ -89,8 +89,7 @@ def finetune(given: Finetune) -> int:
     log.info("%d photos; step %d of %d", len(photos), run.progress.step, config.steps)
     try:
         ended = run.train(lambda at, loss: log.info("step %d of %d: loss %.5f", at.progress.step, config.steps, loss))
-        with run.averaged():
-            made = learner.lora()
+        made = learner.lora(run.weights())
     finally:
         run.close()
     if not ended:

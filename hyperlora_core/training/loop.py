@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import GradientAccumulationPlugin
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from torch import Tensor, nn
 
 from ..doors.diffusers import LoRAInjection
@@ -92,13 +92,18 @@ def accelerator_for(config: RunConfig, folder: Path, cpu: bool = False) -> Accel
         HyperLoRAError: a step's samples cannot be shared out among the processes.
     """
     passes_a_step = config.accumulation(PartialState(cpu=cpu).num_processes)
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=config.mixed_precision,
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=passes_a_step, sync_with_dataloader=False),
         log_with="tensorboard",
         project_dir=str(folder),
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],  # else gradients lie there twice
     )
+    if plugin := accelerator.state.deepspeed_plugin:  # it would read this off a data loader, and none is prepared
+        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = config.batch
+        plugin.deepspeed_config["gradient_accumulation_steps"] = passes_a_step
+    return accelerator
 
 
 class Run(Generic[L]):
@@ -134,12 +139,12 @@ class Run(Generic[L]):
         if accelerator.is_main_process:
             states.claim(folder, config)
         accelerator.wait_for_everyone()
-        self.trained = [value for value in loras.parameters() if value.requires_grad]
         self.injection = LoRAInjection(task.unet, loras.targets)
         if config.gradient_checkpointing:
             task.unet.enable_gradient_checkpointing(self.injection.checkpoint)  # type: ignore[operator]
         self._unet = torch.compile(task.unet) if config.compile else task.unet
         self._model, self._optimizer = accelerator.prepare(loras, optimizer_for(config, loras))
+        self.trained = [value for value in self._model.parameters() if value.requires_grad]
         self.progress = Progress()
         accelerator.register_for_checkpointing(self.progress)
         self._average = average_of(config, self.trained)
@@ -242,6 +247,12 @@ class Run(Generic[L]):
             yield
         finally:
             self._average.restore(self.trained)
+
+    def weights(self) -> dict[str, Tensor]:
+        """All of what is trained and what stands beside it, by name; called on every process, whole on the main one."""
+        with self.averaged():
+            state = self.accelerator.get_state_dict(self._model)
+            return {name: value.detach().to("cpu", copy=True) for name, value in (state or {}).items()}
 
     def close(self) -> None:
         """Let go of the UNet and of the log."""

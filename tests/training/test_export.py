@@ -13,8 +13,12 @@ from tests.training.conftest import conditions
 ENCODERS = Encoders(Encoder("clip_tiny", "ab" * 32), Encoder("faces_tiny", "cd" * 32))
 
 
+def written(network, *more, **told):
+    return export(network.config, network.state_dict(), *more, **told)
+
+
 def test_an_exported_network_is_the_trained_one(trained, tmp_path):
-    folder = export(trained, tmp_path / "mine", ENCODERS, torch.float32)
+    folder = written(trained, tmp_path / "mine", ENCODERS, torch.float32)
     loaded = HyperLoRA.load(folder)
     assert loaded.config == trained.config and loaded.encoders == ENCODERS
     given = conditions(batch=1, refs=2)
@@ -32,7 +36,7 @@ def test_an_exported_network_is_the_trained_one(trained, tmp_path):
 
 
 def test_it_is_a_checkpoint_like_the_released_ones(trained, tmp_path):
-    folder = export(trained, tmp_path / "mine", ENCODERS)
+    folder = written(trained, tmp_path / "mine", ENCODERS)
     checkpoint = read_checkpoint(folder)
     assert {tensor.dtype for _, _, tensor in checkpoint.tensors()} == {"F16"}
     packed = convert(folder, tmp_path / "mine.safetensors")
@@ -40,18 +44,18 @@ def test_it_is_a_checkpoint_like_the_released_ones(trained, tmp_path):
 
 
 def test_a_second_export_takes_the_place_of_the_first(trained, tmp_path):
-    export(trained, tmp_path / "mine")
+    written(trained, tmp_path / "mine")
     with torch.no_grad():
         trained.resampler.proj_out.bias += 1
-    export(trained, tmp_path / "mine", dtype=torch.float32)
+    written(trained, tmp_path / "mine", dtype=torch.float32)
     assert torch.equal(HyperLoRA.load(tmp_path / "mine").resampler.proj_out.bias, trained.resampler.proj_out.bias)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"], "nothing is left beside it"
 
 
 def test_a_training_that_diverged_is_not_exported(trained, tmp_path):
-    export(trained, tmp_path / "mine")
+    written(trained, tmp_path / "mine")
     with torch.no_grad():
         trained.resampler.proj_out.bias[0] = 1e6
     with pytest.raises(HyperLoRAError, match=r"resampler\.proj_out\.bias is not finite in torch\.float16"):
-        export(trained, tmp_path / "mine")
+        written(trained, tmp_path / "mine")
     assert HyperLoRA.load(tmp_path / "mine").resampler.proj_out.bias.abs().max() < 100, "the last good one is there"
