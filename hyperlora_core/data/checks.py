@@ -152,11 +152,16 @@ class Checker:
 
     def _look(self, found: Checked) -> None:
         item, limits = found.item, self.limits
-        found.width, found.height = pictures.size_of(item.picture, item.name)
-        if min(found.width, found.height) < limits.min_side:
-            found.reason = "picture too small"
-            return
-        picture = pictures.read(item.picture, item.name)
+        try:
+            found.width, found.height = pictures.size_of(item.picture, item.name)
+            if min(found.width, found.height) < limits.min_side:
+                found.reason = "picture too small"
+                return
+            picture = pictures.read(item.picture, item.name)
+        except MemoryError:
+            raise
+        except Exception as error:  # a decoder may raise anything over a file that is made to break it
+            raise HyperLoRAError(f"{item.name} cannot be decoded ({type(error).__name__}: {error})") from error
         photo = picture.photo
         found.width, found.height = photo.size
         found.thumb = pictures.thumbnail(photo)

@@ -89,7 +89,7 @@ def check_sources(sources: Sequence[Path]) -> None:
             raise HyperLoRAError(
                 f"there is no source {source}: give a folder of pictures, or a WebDataset shard (.tar)"
             )
-        if source.is_file() and not source.name.endswith(SHARD_SUFFIXES):
+        if source.is_file() and not source.name.lower().endswith(SHARD_SUFFIXES):
             raise HyperLoRAError(f"{source} is no source: give a folder of pictures, or a WebDataset shard (.tar)")
         whole = source.resolve()
         other = next((one for one in seen if whole == one or one in whole.parents or whole in one.parents), None)
@@ -112,7 +112,7 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
             continue
         files: list[str] = []
         for path in _walk(root):
-            if path.endswith(SHARD_SUFFIXES):
+            if path.lower().endswith(SHARD_SUFFIXES):
                 yield Unit(root, shard=path)
             else:
                 files.append(os.path.relpath(path, root))
@@ -134,7 +134,7 @@ def _walk(folder: str) -> Iterator[str]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path)
-        elif entry.name.lower().endswith(PICTURE_SUFFIXES) or entry.name.endswith(SHARD_SUFFIXES):
+        elif entry.is_file() and entry.name.lower().endswith((*PICTURE_SUFFIXES, *SHARD_SUFFIXES)):
             yield entry.path
 
 
@@ -225,6 +225,8 @@ def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, 
             raise ValueError("no object")
     except ValueError:
         notes, problem = {}, problem or "broken notes"
+    if isinstance(notes.get("source"), dict):  # as in shards that were prepared before
+        notes = notes | notes["source"]
     source: dict[str, Any] = {"path": name}
     for kind, names in (("url", _NAMES_OF_URL), ("licence", _NAMES_OF_LICENCE)):
         value = next((notes.pop(one) for one in names if notes.get(one)), None)

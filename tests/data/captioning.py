@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 
 def sizes(photos):
@@ -25,13 +24,3 @@ def fails(photos):
 def too_few(photos):
     """Leaves one out."""
     return sizes(photos)[1:]
-
-
-def waits(photos):
-    """Takes its time, and leaves a file while it does."""
-    import time
-
-    folder = Path(os.environ["HYPERLORA_TEST_AT"])
-    (folder / f"{os.getpid()}").touch()
-    time.sleep(1)
-    return sizes(photos)

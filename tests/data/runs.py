@@ -34,19 +34,19 @@ class Run:
     """A process of its own.
 
     Args:
-        arguments: after ``hyperlora``.
+        arguments: after ``hyperlora``, or of another module.
         log: of what it says.
-        environment: beside this process's.
+        module: that is run.
     """
 
-    def __init__(self, arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, arguments: Sequence[str], log: Path, module: str = "hyperlora_core.cli") -> None:
         self.log = log
         with log.open("a") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hyperlora_core.cli", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdout=file,
                 stderr=file,
-                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | (environment or {}),
+                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
                 start_new_session=True,
             )
 

@@ -115,11 +115,20 @@ def test_a_picture_that_ends_the_process_twice_is_passed_over(work, face_pack):
 
 
 @pytest.mark.parametrize("at", [[2], [2, 3], [2, 3, 2, 1]])
-def test_a_kill_of_the_whole_run_and_single_crashes_blame_no_picture(at, work, face_pack):
+def test_a_kill_of_the_whole_run_and_single_crashes_blame_no_picture(at, work):
     for place in at:
         Tries(work.tries("check", 0), "a run").at(place)
+    note = work.tries("check", 0).read_bytes()
     again = Tries(work.tries("check", 0), "a run")
     assert again.again and [place for place in range(5) if again.is_over(place)] == ([2] if at.count(2) > 1 else [])
+    work.tries("check", 0).write_bytes(note)
+    other = Tries(work.tries("check", 0), "another run")
+    assert not other.again and not any(map(other.is_over, range(5)))
+
+
+def test_a_unit_that_a_killed_run_was_at_is_checked_whole(work, face_pack):
+    for _ in range(2):
+        Tries(work.tries("check", 0), "a run").at(2)
     assert check(work, face_pack, "another run")["accepted"] == 4
 
 

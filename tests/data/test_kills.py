@@ -1,8 +1,11 @@
 """Preparations that are killed, whole or a worker, come to the same set, to the byte."""
 
+import logging
 import os
 import random
 import shutil
+import socket
+import tempfile
 import time
 
 import psutil
@@ -101,6 +104,37 @@ def test_a_picture_that_ends_every_worker_is_passed_over(straight, ray_session, 
     assert "crashed" in (tmp_path / "set" / "report.html").read_text()
 
 
+def test_a_cluster_makes_the_same_set(straight, album, face_pack, tmp_path):
+    """A cluster of one machine, that was there before and stays."""
+    folder, port = tempfile.mkdtemp(prefix="hl-", dir="/tmp"), free_port()
+    cluster = Run(
+        ["start", "--head", "--block", f"--port={port}", "--num-cpus=3", "--include-dashboard=false"]
+        + [f"--temp-dir={folder}", "--disable-usage-stats", "--object-store-memory=200000000"],
+        tmp_path / "cluster",
+        module="ray.scripts.scripts",
+    )
+    try:
+        cluster.wait_until(lambda: "Ray runtime started" in (tmp_path / "cluster").read_text())
+        address = f"127.0.0.1:{port}"
+        for out in ("set", "again"):
+            run = Run(
+                command(album, tmp_path / out, face_pack, *MORE, "--workers", "2", "--ray-address", address),
+                tmp_path / "log",
+            )
+            assert run.wait() == 0, (tmp_path / "log").read_text()
+            assert files(tmp_path / out) == files(straight / "plain")
+            assert cluster.process.poll() is None
+    finally:
+        cluster.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        return some.getsockname()[1]
+
+
 def test_memory_stays_bounded(album, face_pack, tmp_path):
     """Five thousand pictures: the command's own memory does not grow with them, nor does any worker's."""
     source = tmp_path / "source"
@@ -131,6 +165,7 @@ def test_memory_stays_bounded(album, face_pack, tmp_path):
     assert run.wait() == 0, (tmp_path / "log").read_text()
     read = Shards(tmp_path / "set")
     assert read.info.settings["counts"] == {"": 4, "picture too small": 4980, "duplicate": 16}
+    logging.getLogger(__name__).info("peaks: %s", {name: max(values) >> 20 for name, values in peaks.items()})
     assert max(peaks["command"]) < 1200 << 20 and max(peaks["workers"]) < 1500 << 20, {
         name: max(values) >> 20 for name, values in peaks.items()
     }

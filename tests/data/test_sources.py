@@ -124,6 +124,28 @@ def test_notes_may_say_who_it_is_and_anything_else(tmp_path):
     json.dumps(item.source, ensure_ascii=False).encode()
 
 
+def test_only_files_are_pictures(tmp_path):
+    """A pipe that is called so would be waited for without end."""
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "folder.jpg" / "in it.JPEG").write_bytes(PICTURE)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / "line\nbreak.png").write_bytes(PICTURE)
+    (unit,) = units_of([tmp_path], 1000)
+    assert unit.files == ("folder.jpg/in it.JPEG", "line\nbreak.png")
+    assert [item.problem for item in items_of(unit)] == ["", ""]
+
+
+def test_shards_that_were_prepared_before_keep_where_they_come_from(tmp_path):
+    notes = {"key": "000000-000000", "caption": "a man", "box": [1, 2, 3, 4], "person": "him"}
+    notes["source"] = {"path": "first.jpg", "licence": "CC0", "url": "https://example.org"}
+    members = {"000000-000000.jpg": PICTURE, "000000-000000.json": json.dumps(notes).encode()}
+    (item,) = items_of(Unit(".", shard=str(shard(tmp_path / "x.tar", members))))
+    assert (item.caption, item.person, item.source["licence"]) == ("a man", "him", "CC0")
+    assert item.source["url"] == "https://example.org"
+
+
 def test_what_is_no_source_is_refused(tmp_path, album):
     (tmp_path / "x.zip").touch()
     for wrong in ([tmp_path / "gone"], [tmp_path / "x.zip"], [album, album], [album, album / "obama"]):
