@@ -25,6 +25,9 @@ from .world import IDENTITY, SCENE_DRAWS, photos, scenes
 
 SOURCES = ("world.py", "words.py", "base.py")
 
+# A picture's error counts as the velocity's does, but at most so many times.
+_MOST = 5.0
+
 log = logging.getLogger(__name__)
 
 
@@ -130,7 +133,9 @@ def _loss(base: Base, noising: Objective, count: int, seed: int) -> Tensor:
     timesteps = torch.randint(len(noising.alphas_cumprod), (count,), generator=numbers)
     with torch.autocast("cpu", torch.bfloat16):
         predicted = base(noising.noised(latents, noise, timesteps), timesteps, words)
-    return noising.losses(predicted, noising.target(latents, noise, timesteps), timesteps).mean()
+    errors = noising.losses(predicted, noising.target(latents, noise, timesteps), timesteps)
+    spread = 1 - noising.alphas_cumprod[timesteps]
+    return (errors * (1 / spread).clamp(max=_MOST)).mean()
 
 
 def _share_gradients(base: Base, processes: int) -> None:

@@ -12,11 +12,15 @@ from . import base_training
 from .recipe import recipe_hash
 from .task import SHAPE
 
-STEPS = {"base": 600, "id_clip": 1400, "id_embed": 1600}
+STEPS = {"base": 400, "id_clip": 1300, "id_embed": 1500}
 BATCH = 16
 SEEDS = (0, 1, 2)
 _SOURCES = ("world.py", "words.py", "base.py", "encoders.py", "task.py", "people.py", "sampling.py")
-_OPTIMIZATION = {"learning_rate": 1.5e-3, "bases_learning_rate": 4e-3, "warmup": 60, "decay": 0.4}
+_OPTIMIZATION = {
+    "base": {"learning_rate": 5e-4, "bases_learning_rate": 1e-3, "warmup": 40, "decay": 0.4},
+    "id_clip": {"learning_rate": 5e-4, "bases_learning_rate": 1e-3, "warmup": 40, "decay": 0.4},
+    "id_embed": {"learning_rate": 5e-4, "bases_learning_rate": 1e-3, "warmup": 40, "decay": 0.4},
+}
 _OF_STAGE_2 = ("id_bases", "output", "queries", "self_attention", "feed_forward")
 
 
@@ -54,9 +58,8 @@ class Leg:
         """Hash of all that it follows from, the legs before it and the world included."""
         own = {name: value for name, value in vars(self).items() if name not in ("parent", "variant")}
         before = self.parent and self.parent.recipe
-        return recipe_hash(
-            _SOURCES, base_training.Recipe(), SHAPE, BATCH, _OPTIMIZATION, self.all_steps, own, self._scenarios, before
-        )
+        values = (BATCH, _OPTIMIZATION[self.stage], self.all_steps, own, self._scenarios, before)
+        return recipe_hash(_SOURCES, base_training.Recipe(), SHAPE, *values)
 
     @property
     def all_steps(self) -> int:
@@ -81,7 +84,7 @@ class Leg:
             scenarios=self._scenarios,
             other_photo=self.other_photo,
             resolution=32,
-            optimization=Optimization(**_OPTIMIZATION),
+            optimization=Optimization(**_OPTIMIZATION[self.stage]),
             gradient_checkpointing=False,
             mixed_precision="no",
             seed=1000 * (self.seed + 1) + list(STEPS).index(self.stage),
