@@ -187,7 +187,7 @@ def _duplicates(work: Work, wanted: Preparation, engine: Engine) -> Pairs:
         arguments["settled"] = str(settled.resolve())
         near, counted_near = _pairs(arguments, tasks(samples, len(masks(wanted.near.bits))), engine)
         found = with_roots(equal, near)
-        same, other = _likeness(work)
+        same, other = _likeness(work, found["later"])
         with atomic.writing(work.duplicates) as part, part.open("wb") as file:
             counts = {"similarities": counted + counted_near, "same": same, "other": other}
             np.savez(file, **(found | counts))
@@ -206,20 +206,18 @@ def _pairs(arguments: dict[str, Any], wanted: list[dict[str, int]], engine: Engi
     return settle(joined(found)), counted
 
 
-def _likeness(work: Work) -> tuple[np.ndarray, np.ndarray]:
+def _likeness(work: Work, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many pairs of samples have which cosine: of one person, and of others or nobody knows whom; of a part."""
     people: list[str] = []
     embeds: list[np.ndarray] = []
     units = np.unique(np.linspace(0, work.units - 1, min(work.units, _UNITS_COMPARED)).astype(int)).tolist()
     for unit in units:
         account = rows.read(work.checked(unit, ".parquet"), ["row", "person"])
-        some = [
-            f"unknown {unit} {row}" if person is None else f"={person}"
-            for row, person in zip(*account.values(), strict=True)
-            if row != rows.NO_ROW
-        ][: max(1, _SAMPLES_COMPARED // len(units))]
-        people += some
-        embeds += list(np.load(work.checked(unit, ".npy"))[: len(some)])
+        left_out = {rows.NO_ROW, *rows_in(gone, unit).tolist()}
+        some = [(row, person) for row, person in zip(*account.values(), strict=True) if row not in left_out]
+        some = some[: max(1, _SAMPLES_COMPARED // len(units))]
+        people += [f"unknown {unit} {row}" if person is None else f"={person}" for row, person in some]
+        embeds += list(np.load(work.checked(unit, ".npy"))[[row for row, _ in some]]) if some else []
     if not people:
         return tuple(np.zeros(len(SIMILARITIES) - 1, np.int64) for _ in range(2))  # type: ignore[return-value]
     one, two = np.triu_indices(len(people), 1)
