@@ -90,6 +90,7 @@ def work(todo: list[Job], deadline: float) -> bool:
         SystemExit: a job failed.
     """
     running: dict[str, subprocess.Popen] = {}
+    count = 0
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     try:
@@ -101,14 +102,14 @@ def work(todo: list[Job], deadline: float) -> bool:
                 busy = sum(each.workers for each in todo if each.name in running)
                 if job.name not in running and not names & set(job.after) and busy + job.workers <= WORKERS:
                     running[job.name] = _start(job)
-            for name, process in list(running.items()):
-                if process.poll() is not None:
-                    del running[name]
-                    if process.returncode:
-                        raise SystemExit(f"{name} failed, see {_log(name)}")
-                    log.info("%s is done", name)
-                    write()
-            time.sleep(0.5)
+            if len(left) < count:
+                write()
+            count = len(left)
+            time.sleep(1)
+            for name in [name for name, process in running.items() if process.poll() is not None]:
+                if running.pop(name).returncode:
+                    raise SystemExit(f"{name} failed, see {_log(name)}")
+                log.info("%s is done", name)
     except KeyboardInterrupt:
         return False
     finally:

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -14,6 +15,7 @@ def recipe_hash(files: tuple[str, ...], *values: object) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
 
 
+@cache
 def _code(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):

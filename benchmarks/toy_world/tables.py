@@ -54,26 +54,24 @@ def targets(measured: Measured) -> str:
 def states(measured: Measured) -> str:
     """How each stage draws: who is in the pictures, and which background."""
     rows = []
-    ways = [
-        ("no LoRA", measured.of_plain("none"), measured.of_plain("none, unprompted"), []),
-        *[
-            (f"stage {number}, {name}", *_both(measured, "full", stage, way), measured.seeds("full", stage))
-            for number, stage, name, way in (
-                (1, "base", "Base", "base"),
-                (2, "id_clip", "ID", "id"),
-                (2, "id_clip", "ID + Base", "id + base"),
-                (3, "id_embed", "ID", "id"),
-                (3, "id_embed", "ID + Base", "id + base"),
-            )
-        ],
-    ]
+    ways = [("no LoRA", measured.of_plain("none"), measured.of_plain("none, unprompted"), 1)]
+    for name, variant, stage, way in (
+        ("stage 1, Base", "full", "base", "base"),
+        ("stage 1 at four times the learning rates, Base", "fast", "base", "base"),
+        ("stage 2, ID", "full", "id_clip", "id"),
+        ("stage 2, ID + Base", "full", "id_clip", "id + base"),
+        ("stage 3, ID", "full", "id_embed", "id"),
+        ("stage 3, ID + Base", "full", "id_embed", "id + base"),
+    ):
+        unprompted = measured.of(variant, stage, f"{way}, unprompted")
+        ways.append((name, measured.of(variant, stage, way), unprompted, len(measured.seeds(variant, stage))))
     for name, prompted, unprompted, seeds in ways:
         if not prompted:
             rows.append((name, *[NOT_RUN] * 7))
             continue
         groups = [_short(nrmse(prompted, measured.truth, group)) for group in ("all", "colour", "geometry")]
         backgrounds = [of(prompted, measured.truth) for of in (obey, leak)] + [leak(unprompted, measured.truth)]
-        rows.append((name, *groups, *map(_short, backgrounds), len(seeds) or "–"))
+        rows.append((name, *groups, *map(_short, backgrounds), seeds))
     head = ("", "NRMSE, all ten", "colours", "geometry", "obeys", "leaks", "leaks, unprompted", "seeds")
     return table(head, rows)
 
@@ -171,10 +169,6 @@ def minutes(measured: Measured) -> str:
         done = measured.seeds("full", stage)
         rows.append((stage, steps, f"{measured.minutes('full', stage):.0f}" if done else NOT_RUN, len(done)))
     return table(("stage", "steps of 16 samples", "minutes, mean", "seeds"), rows)
-
-
-def _both(measured: Measured, variant: str, stage: str, way: str) -> tuple[list[Reading], list[Reading]]:
-    return measured.of(variant, stage, way), measured.of(variant, stage, f"{way}, unprompted")
 
 
 def _summary(readings: list[Reading], measured: Measured) -> list[str]:

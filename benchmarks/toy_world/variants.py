@@ -16,7 +16,7 @@ STEPS = {"base": 400, "id_clip": 1300, "id_embed": 1500}
 BATCH = 16
 SEEDS = (0, 1, 2)
 _SOURCES = ("world.py", "words.py", "base.py", "encoders.py", "task.py", "people.py", "sampling.py")
-_OPTIMIZATION = {
+OPTIMIZATION = {
     "base": {"learning_rate": 5e-4, "bases_learning_rate": 1e-3, "warmup": 40, "decay": 0.4},
     "id_clip": {"learning_rate": 5e-4, "bases_learning_rate": 1e-3, "warmup": 40, "decay": 0.4},
     "id_embed": {"learning_rate": 5e-4, "bases_learning_rate": 1e-3, "warmup": 40, "decay": 0.4},
@@ -37,6 +37,7 @@ class Leg:
         also_train: groups that train beside the stage's own.
         with_base: whether there are Base parts.
         other_photo: whether the reference is another photo of the person than the target.
+        rates: factor of the learning rates.
     """
 
     variant: str
@@ -47,6 +48,7 @@ class Leg:
     also_train: tuple[str, ...] = ()
     with_base: bool = True
     other_photo: bool = False
+    rates: float = 1
 
     @property
     def name(self) -> str:
@@ -56,15 +58,20 @@ class Leg:
     @property
     def recipe(self) -> str:
         """Hash of all that it follows from, the legs before it and the world included."""
-        own = {name: value for name, value in vars(self).items() if name not in ("parent", "variant")}
+        own = {name: value for name, value in vars(self).items() if name not in ("parent", "variant", "rates")}
         before = self.parent and self.parent.recipe
-        values = (BATCH, _OPTIMIZATION[self.stage], self.all_steps, own, self._scenarios, before)
+        values = (BATCH, self._optimization, self.all_steps, own, self._scenarios, before)
         return recipe_hash(_SOURCES, base_training.Recipe(), SHAPE, *values)
 
     @property
     def all_steps(self) -> int:
         """Optimizer steps."""
         return self.steps or STEPS[self.stage]
+
+    @property
+    def _optimization(self) -> dict[str, float]:
+        rates = ("learning_rate", "bases_learning_rate")
+        return {name: value * (self.rates if name in rates else 1) for name, value in OPTIMIZATION[self.stage].items()}
 
     @property
     def _scenarios(self) -> tuple[Scenario, ...]:
@@ -84,7 +91,7 @@ class Leg:
             scenarios=self._scenarios,
             other_photo=self.other_photo,
             resolution=32,
-            optimization=Optimization(**_OPTIMIZATION[self.stage]),
+            optimization=Optimization(**self._optimization),
             gradient_checkpointing=False,
             mixed_precision="no",
             seed=1000 * (self.seed + 1) + list(STEPS).index(self.stage),
@@ -117,6 +124,7 @@ def legs() -> list[Leg]:
         Leg("other-photo", 0, "id_embed", other, other_photo=True),
         Leg("stage-2-only", 0, "id_clip", base, steps=both),
         Leg("no-stage-2", 0, "id_embed", base, steps=both, also_train=_OF_STAGE_2),
+        Leg("fast", 0, "base", rates=4),
         Leg("no-base", 0, "id_embed", no_base, with_base=False),
         *[Leg("no-base", seed, "id_clip", with_base=False) for seed in SEEDS[1:]],
         *[Leg("thawed", seed, "id_embed", whole[seed][1], also_train=("id_bases", "output")) for seed in SEEDS[1:]],
