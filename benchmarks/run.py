@@ -17,7 +17,7 @@ import torch
 
 from hyperlora_core import __version__
 
-from . import full_size, host_rows, network_rows, photo_rows, step_rows
+from . import full_size, host_rows, network_rows, photo_rows, step_rows, training_rows
 from .measure import Machine, machine
 from .once import compute_dtype
 from .rows import HEADING, Row
@@ -34,6 +34,7 @@ PARTS: dict[str, Callable[[Path, torch.device, int, int, Machine], Iterable[Row]
     "apply": lambda folder, device, pairs, prompts, host: host_rows.applying(pairs, device),
     "steps": lambda folder, device, pairs, prompts, host: step_rows.steps(pairs, device),
     "prompts": lambda folder, device, pairs, prompts, host: step_rows.prompts(pairs, device),
+    "training": lambda folder, device, pairs, prompts, host: training_rows.passes(pairs, device),
     "queue": lambda folder, device, pairs, prompts, host: host_rows.queue(prompts),
 }
 
