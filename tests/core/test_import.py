@@ -72,3 +72,15 @@ def test_a_comfyui_never_gets_another_torch(request):
     packages = [line.split("#")[0].strip() for line in lines]
     assert [package for package in packages if package and package.startswith("torch")] == []
     assert any(package.startswith("insightface") for package in packages)
+
+
+def test_training_without_its_packages_says_which_is_missing(request):
+    code = """
+import sys
+sys.modules["accelerate"] = None
+from hyperlora_core.cli import main
+sys.exit(0 if main(["train", "base"]) == 1 else 1)
+"""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "hyperlora train needs accelerate: pip install -e .[train]" in result.stderr
