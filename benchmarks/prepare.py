@@ -6,6 +6,7 @@ With the stand-in face pack, on real photos cut and turned by chance. Prints, an
 import argparse
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -52,8 +53,14 @@ class Rate:
         """Of the clock."""
         return self.pictures / self.seconds
 
+    @property
+    def a_core(self) -> float:
+        """Of a second of a core's time: on a machine that does other things too, the rate that tells."""
+        assert self.cpu_seconds
+        return self.pictures / self.cpu_seconds
+
     def __str__(self) -> str:
-        cpu = f", {self.pictures / self.cpu_seconds:.2f} a second of CPU time" if self.cpu_seconds else ""
+        cpu = f", {self.a_core:.2f} a second of a core's time" if self.cpu_seconds else ""
         return f"{self.pictures} pictures in {self.seconds:.1f} s: {self.a_second:.2f} a second{cpu}"
 
 
@@ -143,22 +150,25 @@ def duplicates(folder: Path, samples: int) -> dict[str, float]:
 
 
 def projected(with_face: Rate, without: Rate, shards: Rate) -> Iterator[dict[str, float]]:
-    """Hours of one core for the paper's set, by the share of pictures that is kept; the arithmetic is printed."""
+    """Hours of one core for the paper's set, by the share of pictures that is kept; the arithmetic is printed.
+
+    Without captions, and without what reading from a network takes.
+    """
     for share in KEPT_SHARES:
         looked_at = KEPT / share
         rejected = looked_at - KEPT
-        seconds = KEPT / with_face.a_second + rejected / without.a_second + KEPT / shards.a_second
+        seconds = KEPT / with_face.a_core + rejected / without.a_core + KEPT / shards.a_core
         log.info(
             "%.1f M kept, %.0f %% of those looked at: %.1f M / %.2f + %.1f M / %.2f + %.1f M / %.0f a second = "
-            "%.0f hours of one core, %.1f of 128",
+            "%.0f hours of one core, %.1f of 128 cores",
             KEPT / 1e6,
             100 * share,
             KEPT / 1e6,
-            with_face.a_second,
+            with_face.a_core,
             rejected / 1e6,
-            without.a_second,
+            without.a_core,
             KEPT / 1e6,
-            shards.a_second,
+            shards.a_core,
             seconds / 3600,
             seconds / 3600 / 128,
         )
@@ -190,9 +200,12 @@ def main(arguments: list[str] | None = None) -> int:
         found = duplicates(folder / "duplicates", SAMPLES)
         projection = list(projected(faces, none, shards))
     host = machine(torch.device("cpu"), torch.float32)
+    load = os.getloadavg()[2]
+    log.info("on %s; %.1f processes wanted the cores at a time meanwhile, this one's among them", host.name, load)
     result = {
         "version": __version__,
         "machine": asdict(host),
+        "load": load,
         "one_process": {"with_a_face": asdict(faces), "without": asdict(none), "shards": asdict(shards)},
         "on_ray": {count: asdict(rate) for count, rate in workers.items()},
         "duplicates": found,

@@ -48,7 +48,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--caption-batch", type=int, default=8, metavar="N", help="pictures that it is shown at a time (%(default)s)")
     add("--recaption", action="store_true", help="have captions written for pictures, too, that came with one")
     add("--unit-size", type=int, default=1000, metavar="N", help="pictures of a folder to one shard (%(default)s)")
-    add("--workers", type=int, default=0, metavar="N", help="processes (one a core)")
+    add("--workers", type=int, default=0, metavar="N", help="processes (one a core of this machine)")
     add("--gpus", type=int, default=0, metavar="N", help="that the workers share (%(default)s)")
     add("--ray-address", metavar="ADDRESS", help="of a Ray cluster, or auto; without it, this machine works alone")
     limits = command.add_argument_group("what is accepted")
