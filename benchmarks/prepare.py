@@ -102,7 +102,7 @@ def in_one_process(work: Work) -> tuple[Rate, Rate]:
     """Looking at pictures, and writing shards, without Ray: what a core does."""
     rates = []
     check = CheckUnit(**check_arguments(work))  # type: ignore[arg-type]
-    finish = FinishUnit(str(work.out), "", "cpu", 1, False, "benchmark")
+    finish = FinishUnit(str(work.out), "", "", "cpu", 1, False, "benchmark")
     for job, said in ((check, "pictures"), (finish, "samples")):
         job({"unit": 0, "omit": "[]", "withdrawn": "[]"})  # warm
         done, wall, cpu = 0, time.perf_counter(), time.process_time()
@@ -160,7 +160,7 @@ def projected(with_face: Rate, without: Rate, shards: Rate) -> Iterator[dict[str
         seconds = KEPT / with_face.a_core + rejected / without.a_core + KEPT / shards.a_core
         log.info(
             "%.1f M kept, %.0f %% of those looked at: %.1f M / %.2f + %.1f M / %.2f + %.1f M / %.0f a second = "
-            "%.0f hours of one core, %.1f of 128 cores",
+            "%.0f hours of one core, %.1f hours of 128",
             KEPT / 1e6,
             100 * share,
             KEPT / 1e6,

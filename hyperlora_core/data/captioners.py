@@ -25,6 +25,11 @@ def is_function(name: str) -> bool:
     return bool(_FUNCTION.fullmatch(name)) and not Path(name).exists()
 
 
+def located(name: str) -> str:
+    """The name, from wherever a worker runs: of a folder, the whole path."""
+    return str(Path(name).resolve()) if not is_function(name) and Path(name).is_dir() else name
+
+
 def check(name: str) -> None:
     """See whether there is such a captioner, without loading a model.
 

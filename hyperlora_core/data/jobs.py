@@ -103,17 +103,20 @@ class FinishUnit:
 
     Args:
         out: the set's folder.
-        captioner: its name; empty for none.
+        captioner: its name, as samples note it; empty for none.
+        model: the same, from wherever a worker runs.
         device: where it computes.
         batch: pictures that it is shown at a time.
         recaption: replace captions that came with the pictures.
         run: names the run.
     """
 
-    def __init__(self, out: str, captioner: str, device: str, batch: int, recaption: bool, run: str) -> None:
+    def __init__(
+        self, out: str, captioner: str, model: str, device: str, batch: int, recaption: bool, run: str
+    ) -> None:
         self._work = Work(Path(out))
         self._name, self._batch, self._recaption, self._run = captioner, batch, recaption, run
-        self._caption = captioners.load(captioner, device) if captioner else None
+        self._caption = captioners.load(model, device) if captioner else None
 
     def __call__(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Do a unit.

@@ -126,6 +126,8 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
         with Engine(cluster) as engine:
             _check(work, wanted, engine, run)
             found = _duplicates(work, wanted, engine)
+            if dropped:
+                (work.out / INFO).unlink(missing_ok=True)  # until all of it is out, nobody is to train on the set
             withdrawn = withdraw(work, dropped, found["later"], found["earlier"])
             _finish(work, wanted, engine, run, found["later"], np.array(withdrawn, np.int64))
         gathered = report.gather(work, found, withdrawn)
@@ -246,6 +248,7 @@ def _finish(
     arguments = {
         "out": str(work.out.resolve()),
         "captioner": wanted.captioner,
+        "model": captioners.located(wanted.captioner),
         "device": wanted.caption_device,
         "batch": wanted.caption_batch,
         "recaption": wanted.recaption,

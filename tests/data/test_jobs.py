@@ -28,7 +28,7 @@ def check(work: Work, face_pack, run: str = "a run") -> dict:
 
 def finish(work: Work, omit=(), withdrawn=(), captioner="", recaption=False, batch=2, run="a run") -> list:
     task = {"unit": 0, "omit": json.dumps(list(omit)), "withdrawn": json.dumps(list(withdrawn))}
-    FinishUnit(str(work.out), captioner, "cpu", batch, recaption, run)(task)
+    FinishUnit(str(work.out), captioner, captioners.located(captioner), "cpu", batch, recaption, run)(task)
     return list(read_shard(work.shard(0))) if work.shard(0).exists() else []
 
 
@@ -90,10 +90,12 @@ def test_a_captioner_that_fails_ends_the_run_and_nothing_is_lost(name, message, 
     assert len(finish(work, captioner="tests.data.captioning:sizes")) == 4
 
 
-def test_a_model_of_transformers_writes_captions(work, tmp_path):
+def test_a_model_of_transformers_writes_captions(work, tmp_path, monkeypatch):
     """A BLIP-2 by its classes and files; its weights are random, and so are its words."""
     folder = str(random_blip2(tmp_path / "blip2"))
     captioners.check(folder)
+    monkeypatch.chdir(tmp_path)
+    assert captioners.located("blip2") == folder and captioners.located("hub/name") == "hub/name"
     samples = finish(work, captioner=folder, recaption=True, batch=3)
     assert len(samples) == 4
     for sample in samples:
