@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when the run is at its end, ``STOPPED`` when it was told to stop before, 1 where something given cannot be
         used; the reason is on standard error.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     try:
         given = tyro.extras.overridable_config_cli(
             {
@@ -99,6 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HyperLoRAError as error:
         log.error("hyperlora train: %s", error)
         return 1
+
+
+def log_to_stderr() -> None:
+    """Say what happens, in our words: of the libraries beneath, warnings alone."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("accelerate", "diffusers", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:

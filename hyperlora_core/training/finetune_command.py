@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from ..generation import generate
 from ..identity_file import load_identity
 from ..lora import LoRA
 from ..network.hyperlora import HyperLoRA
-from .command import DTYPES, STOPPED
+from .command import DTYPES, STOPPED, log_to_stderr
 from .finetune import FinetuneConfig, OwnLoRA, PhotoTask, check_fits, read_photos
 from .loop import Run, accelerator_for
 
@@ -55,7 +54,7 @@ class Finetune:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; see ``command.main``."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     try:
         return finetune(
             tyro.cli(Finetune, args=None if arguments is None else list(arguments), prog="hyperlora finetune")

@@ -19,14 +19,14 @@ from tests.unets import sdxl_style
 _PEOPLE = {"obama": "obama", "obama2": "obama", "obama3": "obama", "biden": "biden"}
 
 
-def _text_encoder(width: int, kind: type = CLIPTextModel) -> torch.nn.Module:
+def _text_encoder(width: int, kind: type = CLIPTextModel, pooled: int = 16) -> torch.nn.Module:
     config = CLIPTextConfig(
         vocab_size=49408,
         hidden_size=width,
         intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
-        projection_dim=16,
+        projection_dim=pooled,
         bos_token_id=49406,
         eos_token_id=49407,
     )
@@ -51,16 +51,18 @@ def _parts(comfyui: Path) -> dict[str, object]:
     }
 
 
-def make_sdxl(folder: Path, comfyui: Path) -> Path:
-    """A pipeline of SDXL's kind: two text encoders, 32 and 16 wide; a latent is two pixels."""
+def make_sdxl(
+    folder: Path, comfyui: Path, unet: UNet2DConditionModel | None = None, texts: tuple[int, int] = (32, 16)
+) -> Path:
+    """A pipeline of SDXL's kind: two text encoders, so wide; a latent is two pixels."""
     torch.manual_seed(0)
     parts = _parts(comfyui)
     pipeline = StableDiffusionXLPipeline(
         **parts,
         tokenizer_2=parts["tokenizer"],
-        text_encoder=_text_encoder(32),
-        text_encoder_2=_text_encoder(16, CLIPTextModelWithProjection),
-        unet=sdxl_style(widths=(32, 64), depths=(1, 1), heads=(2, 4)),
+        text_encoder=_text_encoder(texts[0]),
+        text_encoder_2=_text_encoder(texts[1], CLIPTextModelWithProjection, texts[1]),
+        unet=unet or sdxl_style(widths=(32, 64), depths=(1, 1), heads=(2, 4)),
     )
     pipeline.save_pretrained(folder)
     return folder

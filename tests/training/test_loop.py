@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from hyperlora_core import HyperLoRAError
@@ -189,3 +190,22 @@ def test_eight_bits_need_bitsandbytes(network):
     config = replace(CONFIG, optimization=Optimization(eight_bit=True))
     with pytest.raises(HyperLoRAError, match="needs bitsandbytes, which cannot be used here"):
         optimizer_for(config, network)
+
+
+@pytest.fixture
+def another_precision():
+    """Accelerate knows one precision a process."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+def test_in_bf16_what_trains_stays_in_float32(tmp_path, whole, another_precision):
+    done = run(tmp_path, replace(CONFIG, mixed_precision="bf16"))
+    assert done.train()
+    found = outcome(done)
+    done.close()
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    for name, value in found.items():
+        assert (value - whole[name]).norm() <= 0.1 * whole[name].norm() + 0.02, name
+    assert any(not torch.equal(found[name], whole[name]) for name in whole)
