@@ -39,6 +39,7 @@ class LoRAInjection:
         self._handles: list[RemovableHandle] = [layer.register_forward_hook(self._hook(name)) for name, layer in layers]
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
+        @torch.compiler.disable  # a compiled hook would keep the LoRA that it saw first, or none
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             active = self._active.get()
             if active is None or name not in active[0]:
