@@ -156,6 +156,10 @@ class RunConfig:
                 raise HyperLoRAError(f"{name} is {getattr(self, name)}: a number of 1 or more was expected")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise HyperLoRAError(f"mixed_precision is {self.mixed_precision!r}: one of no, fp16, bf16 was expected")
+        if self.compile and self.gradient_checkpointing:
+            raise HyperLoRAError(
+                "a compiled UNet cannot be checkpointed: add --no-gradient-checkpointing, or do not compile"
+            )
         if not 0 <= self.caption_dropout <= 1:
             raise HyperLoRAError(f"caption_dropout is {self.caption_dropout:g}: a share from 0 to 1 was expected")
 

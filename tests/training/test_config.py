@@ -48,6 +48,8 @@ def test_a_recipe_comes_back_from_its_file(tmp_path):
         ({"stage": "four"}, "there is no stage 'four'"),
         ({"steps": 0}, "steps is 0"),
         ({"batch": 0}, "batch is 0"),
+        ({"compile": True}, "a compiled UNet cannot be checkpointed"),
+        ({"caption_dropout": 1.5}, "caption_dropout is 1.5"),
         ({"mixed_precision": "fp8"}, "mixed_precision is 'fp8'"),
         ({"scenarios": (Scenario(0.5, True, True, True),)}, "the scenarios' shares sum to 0.5"),
     ],

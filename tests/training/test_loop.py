@@ -89,6 +89,15 @@ def test_checkpointing_changes_nothing(tmp_path, whole):
     done.close()
 
 
+@pytest.mark.slow
+def test_compiling_changes_nothing(tmp_path, whole):
+    """Compiled hooks kept the first LoRA that they saw, and nothing was learned, without a word."""
+    done = run(tmp_path, replace(CONFIG, compile=True))
+    done.train()
+    close(outcome(done), whole)
+    done.close()
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_a_stage_changes_what_it_trains_and_nothing_else(tmp_path, name):
     task = SmallTask()
