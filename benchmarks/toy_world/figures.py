@@ -50,7 +50,7 @@ def grid(measured: Measured, folder: Path = RESULTS) -> Path | None:
             zoomed = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
             sheet.paste(zoomed, (_MARGIN + j * side, top))
     path = folder / "pictures.png"
-    sheet.quantize(128).save(path, optimize=True)
+    sheet.save(path, optimize=True)
     return path
 
 

@@ -69,9 +69,10 @@ def write(folder: Path = RESULTS) -> Path:
         "## Targets\n\nSet before the runs.",
         tables.targets(measured),
         *[f"![{name}]({name}.png)" for name in shown],
-        _set_up(),
+        _set_up().strip(),
         "## What each stage draws\n\nPrompted with background and clothing, unless it says otherwise.",
         tables.states(measured),
+        tables.last_stage(measured),
         "## The ten parameters, NRMSE\n\nWhat the judge misreads on real pictures, what the base makes when it is told "
         "the person in words of five steps, and what the LoRAs make.",
         tables.parameters(measured),

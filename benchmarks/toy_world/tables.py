@@ -76,6 +76,20 @@ def states(measured: Measured) -> str:
     return table(head, rows)
 
 
+def last_stage(measured: Measured) -> str:
+    """What stage 3 adds to stage 2, in a sentence."""
+    seeds = measured.seeds(*_END)
+    if not seeds:
+        return f"What stage 3 adds to stage 2: {NOT_RUN}."
+    sides = [measured.of("full", stage, "id", seeds) for stage in ("id_embed", "id_clip")]
+    off = [measured.of("full", stage, "id, CLIP off", seeds) for stage in ("id_embed", "id_clip")]
+    changes = [_signed(nrmse_difference(*pair, measured.truth, "all")) for pair in (sides, off)]
+    return (
+        f"Stage 3 changes the NRMSE of all ten by {changes[0]} in {STEPS['id_embed']} steps; with CLIP off, where the "
+        f"embedding is alone, by {changes[1]}."
+    )
+
+
 def parameters(measured: Measured) -> str:
     """Each of the ten, from what the judge cannot read to what the HyperLoRA makes."""
     truth = measured.truth
