@@ -15,7 +15,8 @@ from .variants import full
 from .world import IDENTITY
 
 _STRENGTHS = (*ALL_STRENGTHS[1:], "id at 1.2")
-_ZOOM, _MARGIN, _SHOWN = 3, 150, 10
+_SIXTEENS = np.uint8(0xF0)  # sixteen shades a colour are a third of the bytes
+_ZOOM, _MARGIN, _SHOWN = 3, 150, 9
 
 
 def grid(measured: Measured, folder: Path = RESULTS) -> Path | None:
@@ -47,7 +48,7 @@ def grid(measured: Measured, folder: Path = RESULTS) -> Path | None:
         top = i * (side + 2)
         draw.text((4, top + side // 2 - 6), name, fill="black", font_size=13)
         for j, picture in enumerate(pictures):
-            zoomed = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
+            zoomed = Image.fromarray(picture & _SIXTEENS).resize((side, side), Image.Resampling.NEAREST)
             sheet.paste(zoomed, (_MARGIN + j * side, top))
     path = folder / "pictures.png"
     sheet.save(path, optimize=True)
