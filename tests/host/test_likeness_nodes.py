@@ -85,7 +85,7 @@ def test_what_cannot_be_judged_is_said(judging, server):
 
 @pytest.fixture
 def searching(small, uploaded):
-    """The closed loop, whose pictures are these photos, in an order that the seeds decide."""
+    """The closed loop, whose pictures are these photos in turn."""
 
     def make(*photos: str, **inputs) -> workflows.Workflow:
         workflow = small("sample_until_alike")

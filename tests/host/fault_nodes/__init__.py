@@ -86,9 +86,12 @@ class Photos(io.ComfyNode):
 class _Photos:
     def __init__(self, photos: list[torch.Tensor]) -> None:
         self.photos = [_square(photo) for photo in photos]
+        self._seen: dict[float, int] = {}
 
     def decode(self, samples: torch.Tensor) -> torch.Tensor:
-        chosen = [int(each.abs().sum() * 1000) % len(self.photos) for each in samples]
+        """Each latent that was not seen before is the next photo, and stays it: so on any processor."""
+        seen = [self._seen.setdefault(float(each.abs().sum()), len(self._seen)) for each in samples]
+        chosen = [number % len(self.photos) for number in seen]
         return torch.cat([self.photos[number] for number in chosen])
 
 
