@@ -48,7 +48,7 @@ def page(server) -> Iterator[FrontEnd]:
         yield page
 
 
-@pytest.fixture(params=["canvas", "vue"])
+@pytest.fixture(params=["canvas", pytest.param("vue", marks=pytest.mark.slow)])
 def either_page(request, server) -> Iterator[FrontEnd]:
     """The front end with nodes drawn on a canvas, and as Vue components (Nodes 2.0)."""
     with front_end(server, {"Comfy.VueNodes.Enabled": request.param == "vue"}) as page:

@@ -36,7 +36,6 @@ def test_there_is_a_file_for_each():
     assert sorted(path.stem for path in FOLDER.glob("*.json")) == sorted(BLUEPRINTS)
 
 
-@pytest.mark.parametrize("either_page", ["canvas", pytest.param("vue", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("name", BLUEPRINTS)
 def test_a_blueprint_is_found_and_runs(either_page, server, name, tmp_path):
     page = either_page

@@ -70,6 +70,7 @@ def test_a_bypassed_node_lets_the_model_through(page, name, node):
     assert prompt[sampler]["inputs"]["model"] == [checkpoint, 0]
 
 
+@pytest.mark.parametrize("either_page", ["canvas", "vue"], indirect=True)
 def test_a_template_runs_and_shows_what_it_did(either_page, server, tmp_path):
     page = either_page
     requests.post(f"{server.url}/free", json={"free_memory": True}, timeout=30)  # nothing comes from ComfyUI's cache

@@ -27,7 +27,6 @@ def shared(server, models) -> dict[str, dict]:
     }
 
 
-@pytest.mark.parametrize("either_page", ["canvas", pytest.param("vue", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("newer", [False, True], ids=["older", "newer"])
 @pytest.mark.parametrize("name", ["simple", "advanced"])
 def test_a_shared_workflow_loads_and_means_what_it_meant(either_page, shared, name, newer):
@@ -102,6 +101,7 @@ def test_search_offers_ours_and_not_the_deprecated(page):
     assert "(public pack)" not in shown
 
 
+@pytest.mark.slow
 def test_the_public_pack_beside_ours_is_said_in_the_editor(models, tmp_path):
     pack = tmp_path / "custom_nodes" / "the_public_pack"
     pack.mkdir(parents=True)

@@ -134,6 +134,7 @@ def test_faults_in_one_file(small, tmp_path, hang):
     assert sum(refused.values()) > 0.9 * FAULTS, {edit.__name__: count for edit, count in refused.items()}
 
 
+@pytest.mark.slow
 def test_faults_in_a_folder(small, tmp_path, hang):
     """No checksum there: every fault is told but one that leaves header, shapes and finite numbers right.
 

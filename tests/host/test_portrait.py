@@ -133,6 +133,7 @@ def test_nothing_of_the_person_stays_behind(small, picture, plain):
     assert np.array_equal(picture(bypassed), plain)
 
 
+@pytest.mark.slow
 def test_the_order_of_loras_and_controlnet_does_not_matter(small, picture, portrait, uploaded):
     """Two ordinary LoRAs and HyperLoRA in every order, with ControlNet: one picture."""
     base = small("portrait_controlnet_lora", LoraLoaderModelOnly={"strength_model": 0.5})
