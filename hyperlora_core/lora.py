@@ -73,10 +73,7 @@ class LoRA(dict[str, Tensor]):
         cls, matrices: Iterable[tuple[str, Tensor, Tensor]], alpha: float, metadata: Mapping[str, str] | None = None
     ) -> "LoRA":
         """Build from canonical name, down ``(rank, in)``, up ``(out, rank)``; one alpha for all."""
-        lora = cls(metadata=metadata)
-        for name, down, up in matrices:
-            lora._put(name, Factors(down, up, alpha))
-        return lora
+        return cls.of_factors({name: Factors(down, up, alpha) for name, down, up in matrices}, metadata)
 
     @classmethod
     def of_factors(cls, factors: Mapping[str, Factors], metadata: Mapping[str, str] | None = None) -> "LoRA":

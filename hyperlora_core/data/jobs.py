@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import atomic
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
-from . import atomic, captioners
+from . import captioners
 from .checks import Checked, Checker, Limits
 from .pictures import thumbnail
 from .rows import RowWriter

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import onnx_models
+from .. import atomic, onnx_models
 from ..errors import HyperLoRAError
-from . import atomic, captioners, report, rows
+from . import captioners, report, rows
 from .checks import Limits
 from .duplicates import (
     SIMILARITIES,

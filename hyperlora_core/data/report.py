@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import atomic, report_page, rows
+from .. import atomic
+from . import report_page, rows
 from .checks import ACCEPTED, REASONS
 from .duplicates import Pairs, rows_in, sample_id
 from .shards import DatasetInfo

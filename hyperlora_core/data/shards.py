@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .. import atomic
 from ..encoders import Encoder
 from ..errors import HyperLoRAError
-from . import atomic
 
 INFO = "dataset.json"
 FORMAT = "1"

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import atomic
 from ..errors import HyperLoRAError
-from . import atomic, rows
+from . import rows
 from .duplicates import row_of, sample_id, unit_of
 from .jobs import key_of
 from .work import Work, read_json

@@ -142,7 +142,7 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     encoders = Encoders(clip.encoder if clip else None, shards.info.face_encoder)
     network.compute_device = accelerator.device
     loras = GeneratedLoRAs.of_run(network, config)
-    for line in stage_table(network, config):
+    for line in stages.lines(network, config.stage, config.also_train):
         log.info("%s", line)
     task = PortraitTask(base, clip, shards, network.config, config, loras.makes)
     more = _identity_loss(config, base, network, loras)
@@ -202,15 +202,6 @@ def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:
     if run.accelerator.is_main_process:
         notes = {CONFIG: run.config.to_json()}
         export(run.loras.network.config, weights, out / CHECKPOINT, encoders, notes=notes)
-
-
-def stage_table(network: torch.nn.Module, config: TrainConfig) -> list[str]:
-    """What trains and what is frozen, a line for each group of parameters."""
-    added = f", and {', '.join(config.also_train)}" if config.also_train else ""
-    lines = [f"stage {config.stage}{added}:"]
-    for group, size, trains in stages.table(network):
-        lines.append(f"  {group:16} {size:>13,}  {'trains' if trains else 'frozen'}")
-    return lines
 
 
 def _plan(given: Train) -> int:

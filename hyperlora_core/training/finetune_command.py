@@ -88,13 +88,14 @@ def finetune(given: Finetune) -> int:
     log.info("%d photos; step %d of %d", len(photos), run.progress.step, config.steps)
     try:
         ended = run.train(lambda at, loss: log.info("step %d of %d: loss %.5f", at.progress.step, config.steps, loss))
-        made = learner.lora(run.weights())
+        weights = run.weights()
     finally:
         run.close()
     if not ended:
         log.info("Stopped at step %d of %d; the same command goes on", run.progress.step, config.steps)
         return STOPPED
     if accelerator.is_main_process:
+        made = learner.lora(weights)
         made.metadata |= {
             "ss_steps": str(config.steps),
             "hyperlora.finetuned": json.dumps({"photos": len(photos), "steps": config.steps, "seed": config.seed}),

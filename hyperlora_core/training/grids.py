@@ -12,7 +12,7 @@ from ..crops import GREY
 from .forward import GeneratedLoRAs, Matrices
 from .loop import Run
 from .portraits import PortraitTask
-from .targets import prompt
+from .targets import picture_of, prompt
 
 PEOPLE = 4
 _CELL = 256
@@ -36,7 +36,7 @@ def draw_grid(run: Run[GeneratedLoRAs], task: PortraitTask, steps: int = 20, gui
     """
     config = task.config
     portraits = [task.portraits[-1 - i] for i in range(PEOPLE)]
-    columns = [("picture", [_picture(portrait.target.pixels) for portrait in portraits])]
+    columns = [("picture", [picture_of(portrait.target.pixels) for portrait in portraits])]
     size = (config.resolution, config.resolution)
     prompts = [prompt(config.trigger_words, task.portraits.shards[portrait.place].caption) for portrait in portraits]
     seeds = range(PEOPLE)
@@ -71,11 +71,6 @@ def save_grid(run: Run[GeneratedLoRAs], task: PortraitTask, folder: Path) -> Pat
 
 def _of_one(matrices: Matrices, sample: int) -> Matrices:
     return {name: (down[sample], up[sample]) for name, (down, up) in matrices.items()}
-
-
-def _picture(pixels: torch.Tensor) -> Image.Image:
-    scaled = ((pixels.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255)
-    return Image.fromarray(scaled.to(torch.uint8).cpu().numpy())
 
 
 def _tiled(columns: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:

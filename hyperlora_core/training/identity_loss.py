@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +26,7 @@ from . import counter
 from .config import IdentityConfig
 from .forward import Matrices
 from .loop import Batch
+from .targets import picture_of
 
 _SIDE = 112  # of an ArcFace embedder's input
 
@@ -186,8 +186,7 @@ class IdentityLoss:
 
     def _face(self, picture: Tensor) -> np.ndarray | None:
         """Keypoints of the surest face on a picture, ``(5, 2)``; None where there is none."""
-        pixels = ((picture.detach().permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8)
-        faces = self.analyzer.detect(Image.fromarray(pixels.numpy()))
+        faces = self.analyzer.detect(picture_of(picture))
         return faces[0].keypoints if faces else None
 
 

@@ -249,10 +249,12 @@ class Run(Generic[L]):
             self._average.restore(self.trained)
 
     def weights(self) -> dict[str, Tensor]:
-        """All of what is trained and what stands beside it, by name; called on every process, whole on the main one."""
+        """What is trained and what stands beside it, by name; called on every process, empty but on the main one."""
         with self.averaged():
             state = self.accelerator.get_state_dict(self._model)
-            return {name: value.detach().to("cpu", copy=True) for name, value in (state or {}).items()}
+            if not self.accelerator.is_main_process:
+                return {}
+            return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
     def close(self) -> None:
         """Let go of the UNet and of the log."""

@@ -35,9 +35,7 @@ def plan(config: TrainConfig, gpus: int, samples_per_second: float | None = None
     network = HyperLoRA(config.shape.config(attention_modules(unet)), device="meta")
     loras = GeneratedLoRAs.of_run(network, config)
     yield f"{config.base or 'sdxl'}: {_count(unet):,} parameters, {len(network.attentions)} attentions"
-    yield f"stage {config.stage}"
-    for group, size, trains in stages.table(network):
-        yield f"  {group:18} {size:>15,}  {'trains' if trains else 'frozen'}"
+    yield from stages.lines(network, config.stage, config.also_train)
     trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
     frozen = _count(network) - trained
     yield f"  {'in all':18} {trained + frozen:>15,}  {trained:,} train"

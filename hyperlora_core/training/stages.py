@@ -130,6 +130,13 @@ def table(network: nn.Module) -> Iterator[tuple[str, int, bool]]:
             yield group, sizes[group], trains[group]
 
 
+def lines(network: nn.Module, name: str, also: Collection[str] = ()) -> list[str]:
+    """The table of a stage, a line for each group of parameters, under its name and what trains beside its own."""
+    added = f", and {', '.join(also)}" if also else ""
+    rows = (f"  {group:18} {size:>15,}  {'trains' if on else 'frozen'}" for group, size, on in table(network))
+    return [f"stage {name}{added}", *rows]
+
+
 def gate_at(trained: Stage, share: float) -> float:
     """How much of the face embedding's attention counts at a share of the run, 0 to 1: a straight line."""
     if trained.gate is None:

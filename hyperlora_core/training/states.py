@@ -8,6 +8,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from .. import atomic
 from ..errors import HyperLoRAError
 from .config import RunConfig
 
@@ -41,11 +42,9 @@ def claim(folder: Path, config: RunConfig) -> None:
                 )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(config.to_json(), encoding="utf-8")
-        part.replace(path)
     except OSError as error:
         raise HyperLoRAError(f"{folder} cannot be written: {error.strerror or error}") from error
+    atomic.write_text(path, config.to_json())
 
 
 def states(folder: Path) -> list[Path]:

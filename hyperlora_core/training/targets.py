@@ -57,6 +57,12 @@ def draw_target(
     return Target(pixels, frame.size_condition(*photo.size, config.resolution), text), frame
 
 
+def picture_of(pixels: Tensor) -> Image.Image:
+    """Pixels ``(3, H, W)``, -1..1, as a picture; what is beyond is cut off."""
+    scaled = ((pixels.detach().permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255)
+    return Image.fromarray(scaled.to("cpu", torch.uint8).numpy())
+
+
 def prompt(trigger_words: str, caption: str) -> str:
     """A prompt: the trigger words first, where there are any."""
     return ", ".join(filter(None, (trigger_words, caption)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import HyperLoRAError
+from .errors import HyperLoRAError
 
 PARTS = "*.part"
 """What files are called that are not yet whole."""
@@ -24,7 +24,7 @@ def writing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield part
-        with part.open("rb") as file:
+        with part.open("r+b") as file:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
