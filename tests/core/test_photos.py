@@ -76,7 +76,7 @@ def test_huge_photos_are_reduced(tmp_path):
     since = time.monotonic()
     photo = open_photo(tmp_path / "huge.jpg")
     assert photo.size == (MAX_SIDE, round(MAX_SIDE * 7000 / 12000))
-    assert time.monotonic() - since < 5
+    assert time.monotonic() - since < 20
     big = to_photos(torch.zeros(1, 10, MAX_SIDE + 100, 3))[0]
     assert big.width == MAX_SIDE
 

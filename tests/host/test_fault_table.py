@@ -114,7 +114,7 @@ def test_every_file_is_looked_at_before_it_is_used(server, small):
     for name in ("without_json", "lfs", "cut_short"):
         since = time.monotonic()
         error = failure(server, small("portrait_simple", HyperLoRALoadModel={"model": name}))
-        assert error.node_type == "HyperLoRALoadModel" and time.monotonic() - since < 5
+        assert error.node_type == "HyperLoRALoadModel" and time.monotonic() - since < 20
 
 
 @complaint(7, "no face: torch.cat of an empty list, or silence")
