@@ -20,9 +20,11 @@ from . import base_training
 from .encoders import cached
 from .job import ENCODERS
 from .measuring import plain_recipe, stored
+from .personal import NAME as PERSONAL
+from .personal import recipe as personal_recipe
 from .report import write
 from .runs import checkpoint_of
-from .variants import Leg, legs
+from .variants import Leg, full, legs
 
 WORKERS = 2
 
@@ -59,10 +61,11 @@ def jobs(only: str = "") -> list[Job]:
     """All that is to be done for what was not measured yet, in order."""
     wanted = [leg for leg in legs() if leg.name.startswith(only) and stored(leg.name, leg.recipe) is None]
     plain = stored("plain", plain_recipe()) is None
-    if not wanted and not plain:
+    personal, end = PERSONAL.startswith(only) and not _personal_is_done(), full(0)[-1]
+    if not wanted and not plain and not personal:
         return []
     needed: dict[str, Leg] = {}
-    for leg in wanted:
+    for leg in [*wanted, end] if personal and not checkpoint_of(end).exists() else wanted:
         line = [leg]
         while (parent := line[-1].parent) is not None and not checkpoint_of(parent).exists():
             line.append(parent)
@@ -72,15 +75,18 @@ def jobs(only: str = "") -> list[Job]:
     first = [Job(name, _job(name), lambda name=name: cached(name).exists()) for name in ENCODERS]
     first.append(Job("base", ["-m", *torchrun], base.exists, tuple(ENCODERS), WORKERS))
     first.append(Job("plain", _job("plain"), lambda: stored("plain", plain_recipe()) is not None, ("base",)))
-    return first + [
+    rest = [
         Job(
             leg.name,
             _job(leg.name),
             lambda leg=leg: checkpoint_of(leg).exists() and stored(leg.name, leg.recipe) is not None,
-            ("base", leg.parent.name) if leg.parent is not None and leg.parent.name in needed else ("base",),
+            ("base",) if leg.parent is None else ("base", leg.parent.name),
         )
         for leg in needed.values()
     ]
+    if personal:
+        rest.append(Job(PERSONAL, _job(PERSONAL), _personal_is_done, ("base", end.name)))
+    return first + rest
 
 
 def work(todo: list[Job], deadline: float) -> bool:
@@ -130,6 +136,10 @@ def _start(job: Job) -> subprocess.Popen:
             env=os.environ | _ENVIRONMENT,
             start_new_session=True,
         )
+
+
+def _personal_is_done() -> bool:
+    return stored(PERSONAL, personal_recipe()) is not None
 
 
 def _job(name: str) -> list[str]:

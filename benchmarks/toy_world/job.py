@@ -7,6 +7,8 @@ import torch
 
 from . import encoders
 from .measuring import measure, measure_plain, plain_recipe, stored
+from .personal import NAME as PERSONAL
+from .personal import measure_personal
 from .runs import train, world
 from .variants import legs
 
@@ -17,7 +19,7 @@ def main(name: str) -> None:
     """Do it, from where it was stopped.
 
     Args:
-        name: of ``ENCODERS``, "plain" for what is measured of the base alone, or a leg's.
+        name: of ``ENCODERS``, "plain" for what is measured of the base alone, "personal", or a leg's.
     """
     torch.set_num_threads(1)
     if name in ENCODERS:
@@ -25,6 +27,8 @@ def main(name: str) -> None:
     elif name == "plain":
         if stored(name, plain_recipe()) is None:
             measure_plain(world(), encoders.judge())
+    elif name == PERSONAL:
+        measure_personal(world(), encoders.judge())
     else:
         (leg,) = (each for each in legs() if each.name == name)
         parts = world()

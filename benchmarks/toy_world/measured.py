@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import personal
 from .measuring import COUNT, RESULTS, plain_recipe, stored
 from .people import people
 from .readings import Reading, Truth
@@ -43,6 +44,15 @@ class Measured:
     def missing(self) -> list[Leg]:
         """Legs that are not measured."""
         return [leg for leg in legs() if leg.name not in self.legs]
+
+    @cached_property
+    def personal(self) -> dict | None:
+        """Of people's own trainings; None where it is not measured."""
+        return stored(personal.NAME, personal.recipe(), self.results)
+
+    def of_personal(self, way: str) -> list[Reading]:
+        """What was read in a way of ``personal.way``, one for each picture; empty where it is not measured."""
+        return [] if self.personal is None else [Reading.from_json(each) for each in self.personal[way]]
 
     def of_plain(self, way: str) -> list[Reading]:
         """What was read in a way of drawing with the base alone; empty where it is not measured."""

@@ -75,6 +75,10 @@ class Truth:
         prompted = palette(BACKGROUNDS)[people.background]
         return cls(people.identity.numpy(), people.reference_background.numpy(), prompted.numpy())
 
+    def first(self, count: int) -> "Truth":
+        """Of the first of them."""
+        return Truth(*(value[:count] for value in vars(self).values()))
+
 
 def nrmse(readings: Sequence[Reading], truth: Truth, group: str) -> Number:
     """The error of a group of parameters, as a share of their spread: 1 a constant guess, 1.41 another person.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from . import figures, tables
+from . import figures, personal, tables
 from .base import Base
 from .base_training import Recipe
 from .measured import Measured
@@ -41,6 +41,11 @@ _SET_UP = """\
 is always of another word, so that who obeys leaks a little less than nothing. Intervals hold 95%, bootstrapped over
 people, not over seeds; ± is half of one.
 """
+
+_PERSONAL = """\
+What `hyperlora finetune` does: a LoRA training of one person on {photos} photos, {batch} samples a step, begun from the
+LoRA that the HyperLoRA (seed 0) makes of four of their photos, and from nothing, with ranks and alphas alike. NRMSE of
+all ten after so many steps, at two learning rates; {people} people, {pictures} pictures of each."""
 
 _LIMITS = """\
 - SDXL. That stages, gate, freezing, loss, optimizer, resuming and export work together, and that they learn, is shown
@@ -85,6 +90,8 @@ def write(folder: Path = RESULTS) -> Path:
         "## Ablations\n\nThe ID-LoRA's differences from the full recipe at the same stage, or at stage 3. Below 0 in "
         "NRMSE is better. Steps are equal but where it says otherwise.",
         tables.ablations(measured),
+        "## Personalising\n\n" + _PERSONAL.format(**vars(personal.Recipe())),
+        tables.personalised(measured),
         "## What it took\n\nOne thread each, two runs side by side.",
         tables.minutes(measured),
         "## What is not shown\n\n" + _LIMITS.format(batch=BATCH),
@@ -128,7 +135,9 @@ def _missing(measured: Measured) -> str:
     lines = [f"- {leg.name}, {leg.all_steps} steps" for leg in measured.missing]
     if measured.plain is None:
         lines.insert(0, "- the base alone")
-    return "\n".join([*lines, "- finetuning from a generated LoRA against from nothing"])
+    if measured.personal is None:
+        lines.append("- personalising")
+    return "\n".join(lines) or "Nothing of it is left out."
 
 
 def _millions(module: torch.nn.Module) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from . import personal
 from .measured import Measured
 from .readings import (
     GROUPS,
@@ -174,6 +175,28 @@ def each_seed(measured: Measured) -> str:
         rows.append((seed, *_summary(readings, measured), _short(leak(both, measured.truth))))
     head = ("seed", "NRMSE, all ten", "colours", "geometry", "obeys", "leaks", "ID + Base, unprompted: background")
     return table(head, rows or [(NOT_RUN, *["–"] * 6)])
+
+
+def personalised(measured: Measured) -> str:
+    """What training on a person's photos makes of the generated LoRA, and of nothing, step by step."""
+    asked = personal.Recipe()
+    rows = []
+    for start in personal.STARTS:
+        for rate in asked.rates:
+            sides = [measured.of_personal(personal.way(start, rate, step)) for step in asked.marks]
+            if not sides[0]:
+                return f"{NOT_RUN.capitalize()}."
+            truth = measured.truth.first(asked.people)
+            rows.append(
+                (
+                    f"from {start}, {rate:g}",
+                    *[_short(nrmse(side, truth, "all")) for side in sides],
+                    *[f"{obey(side, truth).value:.2f}" for side in (sides[0], sides[-1])],
+                )
+            )
+    marks = [f"after {step}" for step in asked.marks]
+    head = ("begun, learning rate", *marks, "obeys at first", f"obeys after {asked.marks[-1]}")
+    return table(head, rows)
 
 
 def minutes(measured: Measured) -> str:

@@ -7,22 +7,27 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.toy_world import measuring, variants
+from benchmarks.toy_world import measuring, personal, variants
 from benchmarks.toy_world.__main__ import Job, jobs, work
 from benchmarks.toy_world.base import PATCH, Base, latents_of, objective, pictures_of
 from benchmarks.toy_world.base_training import Recipe
 from benchmarks.toy_world.base_training import train as train_base
 from benchmarks.toy_world.encoders import FaceEncoder, Judge, TokenEncoder
-from benchmarks.toy_world.people import people
+from benchmarks.toy_world.people import SEED, people
 from benchmarks.toy_world.readings import Reading, Truth, correlation, leak, nrmse, obey
 from benchmarks.toy_world.recipe import recipe_hash
 from benchmarks.toy_world.report import write
 from benchmarks.toy_world.runs import checkpoint_of, folder_of, train
-from benchmarks.toy_world.sampling import draw_plain
+from benchmarks.toy_world.sampling import draw_plain, draw_with
 from benchmarks.toy_world.task import ToyTask, World, uniforms
 from benchmarks.toy_world.words import TOKENS, VOCABULARY, captions, prompts
 from benchmarks.toy_world.world import IDENTITY, SCENE_DRAWS, background_of, photos, scenes, without_face
+from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.network.hyperlora import HyperLoRA
+from hyperlora_core.training import counter
+from hyperlora_core.training.export import export
+from hyperlora_core.training.forward import Conditions
+from hyperlora_core.training.fresh import fresh
 
 COUNT = 6
 
@@ -201,8 +206,40 @@ def test_legs_are_trained_exported_measured_and_reported(parts, reader, tmp_path
     assert torch.equal(before["id_bases.bases.0.to_q.up.weight"], after["id_bases.bases.0.to_q.up.weight"])
     assert not torch.equal(before["id_projector.0.weight"], after["id_projector.0.weight"])
     assert len(np.load(folder_of(third) / measuring.PICTURES)["id"]) == COUNT
+    asked = personal.Recipe(people=2, photos=2, pictures=1, marks=(0, 1, 2), rates=(1e-2,), batch=2)
+    monkeypatch.setattr(personal, "full", lambda seed: (first, second, third))
+    monkeypatch.setattr(personal, "Recipe", lambda: asked)
+    assert personal.measure_personal(parts, reader, results=results)
     told = write(results).read_text()
-    assert "| stage 3, ID |" in told and "### " not in told
+    assert "| stage 3, ID |" in told and "| from nothing, 0.01 |" in told and "### " not in told
+
+
+def test_a_person_is_trained_on_from_the_generated_lora_and_from_nothing(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.toy_world.sampling.STEPS", 2)
+    some, asked = people(2), personal.Recipe(photos=2, pictures=2, marks=(0, 1, 3), rates=(1e-2,), batch=2)
+    network = fresh(variants.SHAPE.config(attention_modules(parts.base.unet)), 0)
+    for name, value in network.named_parameters():
+        if ".up." in name:
+            torch.nn.init.normal_(value, std=0.5, generator=torch.Generator().manual_seed(len(name)))
+    export(network.config, network.state_dict(), tmp_path / "hyperlora", dtype=torch.float32)
+    monkeypatch.setattr(personal, "checkpoint_of", lambda leg: tmp_path / "hyperlora")
+    loras = personal.generated(parts, some)
+    drawn = personal._person(1, loras[1], some, parts, asked)
+    assert list(drawn) == [
+        personal.way(start, 1e-2, step) for start in ("generated", "nothing") for step in asked.marks
+    ]
+    noise = counter.normal(SEED, range(1000, 1002), "own noise", (48, 8, 8))
+    said = torch.ones(2, dtype=torch.bool)
+    words = prompts(some.background[1].expand(2), some.clothing[1].expand(2), said, said)
+    torch.testing.assert_close(drawn["nothing, 0.01, 0"], draw_plain(parts.base, words, noise))
+    conditions = measuring.conditions_of(parts, some, 1, 0, 4)
+    second = Conditions(**{k: v if v is None else v[1:].expand(2, *v.shape[1:]) for k, v in vars(conditions).items()})
+    expected = draw_with(parts.base, network, second, words, noise)
+    rounding, effect = ((expected - drawn[f"{each}, 0.01, 0"]).abs().mean() for each in personal.STARTS)
+    assert rounding < 0.1 * effect and effect > 0.02  # drawn in bfloat16
+    for start in personal.STARTS:
+        before, after = (drawn[personal.way(start, 1e-2, step)] for step in (0, 3))
+        assert not torch.equal(before, after)
 
 
 def test_recipes_change_with_code_and_values_but_not_with_words_about_it(tmp_path, monkeypatch):
