@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from . import __version__
+from . import __version__, atomic
 from .batch_jobs import Job, fill
 from .comfy_client import ComfyClient, Ended, RefusedError, UnreachableError, Workflow
 from .errors import HyperLoRAError
@@ -210,9 +210,8 @@ class Batch:
         folder.mkdir(parents=True, exist_ok=True)
         seed = f"_seed{job.seed}" if job.seed is not None else ""
         path = folder / f"{_safe(job.person)}{seed}_{key}_{place}.png"
-        part = path.with_suffix(".part")
-        part.write_bytes(picture)
-        part.replace(path)
+        with atomic.writing(path) as part:
+            part.write_bytes(picture)
         return path
 
     def _failed(self, key: str, client: ComfyClient, error: str, tries: int) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 from .comfy_client import Workflow
 from .errors import HyperLoRAError
 from .generation import TRIGGER_WORDS
+from .photos import SUFFIXES
 
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _SLOT = "images."  # an input that photos are connected with, one to a slot
 _SEEDS = ("seed", "noise_seed")
 
@@ -79,7 +79,7 @@ def read_people(source: Path) -> list[Job]:
         people = [_of_folder(entry) for entry in sorted(source.iterdir()) if not entry.name.startswith(".")]
         found = [person for person in people if person.photos]
         if not found:
-            raise HyperLoRAError(f"{source} has no photo in it, nor a folder with photos ({', '.join(PHOTO_ENDINGS)})")
+            raise HyperLoRAError(f"{source} has no photo in it, nor a folder with photos ({', '.join(SUFFIXES)})")
         return found
     if source.suffix.lower() != ".csv" or not source.is_file():
         raise HyperLoRAError(f"{source} is no folder of photos and no .csv file")
@@ -148,7 +148,7 @@ def fill(workflow: Workflow, job: Job, photos: Sequence[str]) -> Workflow:
 
 def _of_folder(entry: Path) -> Job:
     files = sorted(entry.iterdir()) if entry.is_dir() else [entry]
-    return Job(entry.stem, tuple(file for file in files if file.suffix.lower() in PHOTO_ENDINGS and file.is_file()))
+    return Job(entry.stem, tuple(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()))
 
 
 def _of_row(row: Mapping[str, str | None], number: int, source: Path) -> Job:

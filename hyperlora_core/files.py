@@ -7,7 +7,7 @@ Format: 8 bytes, little endian, the length of the header; the header, JSON: name
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from . import atomic
 from .errors import HyperLoRAError
 
 METADATA = "__metadata__"
@@ -154,15 +155,10 @@ def write(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str
         end += tensor.length
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        with partial.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for block in read_bytes(tensors.values()):
-                file.write(block)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic.writing(path) as part, part.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for block in read_bytes(tensors.values()):
+            file.write(block)
 
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
@@ -180,19 +176,12 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
         HyperLoRAError: it cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.part")
     # clones, as one tensor may stand under two names, which safetensors refuses
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    try:
+    with atomic.writing(path) as part:
         path.parent.mkdir(parents=True, exist_ok=True)
         # not save_file, whose files other users cannot read
-        partial.write_bytes(safetensors.torch.save(on_cpu, metadata=dict(metadata)))
-        partial.replace(path)
-    except OSError as error:
-        raise HyperLoRAError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+        part.write_bytes(safetensors.torch.save(on_cpu, metadata=dict(metadata)))
     return path
 
 

@@ -8,13 +8,32 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import HyperLoRAError
 
 MAX_SIDE = 4096
 """Longer photos are reduced to this many pixels: faces need no more."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""How the files are called that a folder of photos is searched for."""
+
+_Turn = Image.Transpose
+_TURNS = dict(
+    enumerate(
+        (
+            _Turn.FLIP_LEFT_RIGHT,
+            _Turn.ROTATE_180,
+            _Turn.FLIP_TOP_BOTTOM,
+            _Turn.TRANSPOSE,
+            _Turn.ROTATE_270,
+            _Turn.TRANSVERSE,
+            _Turn.ROTATE_90,
+        ),
+        start=2,
+    )
+)
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +88,9 @@ def upright(image: Image.Image) -> Image.Image:
     """The pixels of a picture that was opened, as ``open_photo`` gives them: RGB."""
     image.draft("RGB", (MAX_SIDE, MAX_SIDE))
     image.load()
-    return _limited(_rgb(ImageOps.exif_transpose(image)))
+    # not ImageOps.exif_transpose, which writes all tags anew, and fails where another one is broken
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return _limited(_rgb(image if turn is None else image.transpose(turn)))
 
 
 def to_photos(images: Tensor) -> list[Image.Image]:

@@ -28,6 +28,7 @@ from PIL import Image
 from .. import atomic
 from ..encoders import Encoder
 from ..errors import HyperLoRAError
+from ..photos import opened
 
 INFO = "dataset.json"
 FORMAT = "1"
@@ -77,10 +78,8 @@ class Sample:
         Raises:
             HyperLoRAError: it is broken.
         """
-        try:
-            return Image.open(io.BytesIO(self.picture)).convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise HyperLoRAError(f"the picture of sample {self.key} cannot be read ({error})") from error
+        with opened(self.picture, f"of sample {self.key}") as image:
+            return image.convert("RGB")
 
     def members(self) -> dict[str, bytes]:
         """The files that it is stored as, by their suffixes."""

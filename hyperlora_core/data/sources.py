@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HyperLoRAError
+from ..photos import SUFFIXES as PICTURE_SUFFIXES
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 LARGEST_FILE = 64 << 20

@@ -17,15 +17,13 @@ from ..doors.base_model import BaseModel
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer, choose_face, sort_faces
 from ..lora import Factors, LoRA
-from ..photos import open_photo
+from ..photos import SUFFIXES, open_photo
 from . import counter
 from .config import Optimization, RunConfig
 from .forward import Conditions, Learner, Matrices
 from .loop import Batch
 from .objective import Objective
 from .targets import check_resolution, draw_target, encoded
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 log = logging.getLogger(__name__)
 

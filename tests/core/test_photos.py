@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hyperlora_core import HyperLoRAError, open_photo
 from hyperlora_core.photos import MAX_SIDE, to_images, to_photos
@@ -38,6 +38,16 @@ def test_exif_orientation_is_applied(upright, orientation, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
     (upright if turn is None else upright.transpose(turn)).save(tmp_path / "photo.png", exif=exif)
+    assert np.array_equal(open_photo(tmp_path / "photo.png"), upright)
+
+
+def test_a_photo_is_turned_though_another_tag_of_it_is_broken(upright, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0110] = 6, "somebody's camera"
+    broken = exif.tobytes().replace(bytes.fromhex("0110"), bytes.fromhex("011a"))  # a resolution that is a text
+    upright.transpose(STORED_AS[6]).save(tmp_path / "photo.png", exif=broken)
+    with Image.open(tmp_path / "photo.png") as stored, pytest.raises(TypeError):
+        ImageOps.exif_transpose(stored)
     assert np.array_equal(open_photo(tmp_path / "photo.png"), upright)
 
 
