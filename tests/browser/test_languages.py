@@ -16,7 +16,7 @@ OPTION = """([node, widget]) => {
 }"""
 
 
-@pytest.mark.parametrize("vue", [False, True], ids=["canvas", "vue"])
+@pytest.mark.parametrize("vue", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["canvas", "vue"])
 @pytest.mark.parametrize(
     "language", [pytest.param(each, marks=() if each in IN_SHORT else pytest.mark.slow) for each in OFFERED]
 )

@@ -54,6 +54,7 @@ def test_people_in_turn_are_encoded_once_each_and_drawn_the_same(draw, free):
     assert seconds_after_free > 2 * seconds
 
 
+@pytest.mark.slow
 def test_the_setting_is_honoured_at_once_and_a_broken_one_does_no_harm(server, draw, free):
     try:
         choose(server, 0)

@@ -117,7 +117,7 @@ def test_other_sites_and_odd_bodies_are_refused(server, uploaded):
 
 
 def test_it_answers_while_the_queue_runs(server, small, uploaded):
-    workflow = small("portrait_simple", KSampler={"steps": 60})
+    workflow = small("portrait_simple", KSampler={"steps": 30})
     running = threading.Event()
     ran = threading.Thread(target=lambda: server.run(workflow, on_event=lambda event: running.set()))
     ran.start()

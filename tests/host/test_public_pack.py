@@ -302,7 +302,7 @@ NODE_CLASS_MAPPINGS = {"HyperLoRAUniLoader": Loader, "HyperLoRALoader": Loader}
 """
 
 
-@pytest.fixture(scope="module", params=["aaa_first", "zzz_last"])
+@pytest.fixture(scope="module", params=["aaa_first", pytest.param("zzz_last", marks=pytest.mark.slow)])
 def beside(request, models, tmp_path_factory):
     """A server with another pack of those ids beside ours."""
     base = tmp_path_factory.mktemp("beside")

@@ -258,7 +258,7 @@ def test_it_is_exact_on_a_model_of_eight_bits(comfy, people, running, kind):
     assert off > 0.02 * effect
 
 
-@pytest.mark.parametrize(("kind", "most"), [("bfloat16", 0.01), ("float16", 0.002)])
+@pytest.mark.parametrize(("kind", "most"), [pytest.param("bfloat16", 0.01, marks=pytest.mark.slow), ("float16", 0.002)])
 def test_a_model_that_computes_in_half_precision(comfy, people, door, running, kind, most):
     """What a GPU does, slowly; only the types matter here."""
     dtype, start = getattr(torch, kind), noise(0, batch=2, size=8)
@@ -486,6 +486,7 @@ def test_wrong_masks_are_named(people, door):
             door.in_regions(people[:1], masks)
 
 
+@pytest.mark.slow
 def test_a_node_that_rearranges_tokens(comfy, base, people, door, running):
     from comfy_extras.nodes_hypertile import HyperTile
 

@@ -27,6 +27,7 @@ def choose(server):
         choose(key, value)
 
 
+@pytest.mark.slow
 def test_the_provider_is_taken_where_a_node_says_auto(server, choose, photos):
     plain = workflows.fill(
         models.with_demo_models(workflows.load("portrait_simple")),
