@@ -56,11 +56,11 @@ class Recipe:
         batch: samples a step.
     """
 
-    people: int = 32
+    people: int = 24
     photos: int = 8
     pictures: int = 4
-    marks: tuple[int, ...] = (0, 10, 25, 50, 100)
-    rates: tuple[float, ...] = (1e-3, 3e-3)
+    marks: tuple[int, ...] = (0, 10, 25, 50)
+    rates: tuple[float, ...] = (3e-4, 3e-3, 1e-2)
     batch: int = 4
 
 

@@ -45,7 +45,7 @@ people, not over seeds; ± is half of one.
 _PERSONAL = """\
 What `hyperlora finetune` does: a LoRA training of one person on {photos} photos, {batch} samples a step, begun from the
 LoRA that the HyperLoRA (seed 0) makes of four of their photos, and from nothing, with ranks and alphas alike. NRMSE of
-all ten after so many steps, at two learning rates; {people} people, {pictures} pictures of each."""
+all ten after so many steps; {people} people, {pictures} pictures of each."""
 
 _LIMITS = """\
 - SDXL. That stages, gate, freezing, loss, optimizer, resuming and export work together, and that they learn, is shown
