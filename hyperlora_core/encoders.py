@@ -97,7 +97,7 @@ def check_face(trained_with: Encoder | None, found: Encoder, other: str = "refus
     Args:
         trained_with: as the checkpoint says.
         found: what is there, see ``face_encoder``.
-        other: "refuse" or "allow" another embedder.
+        other: "refuse" or "allow" another embedder; "never" where nobody could allow it.
 
     Raises:
         HyperLoRAError: it is another, and that is refused.
@@ -123,8 +123,9 @@ def _differs(what: str, expected: Encoder, found: Encoder, other: str) -> None:
         f"this HyperLoRA was trained with the {what} {_named(expected)}, and {_named(found)} is given: the same photo "
         f"means another person to it"
     )
-    if other == "refuse":
-        raise HyperLoRAError(f"{message}. Choose the first, or set other_encoders to 'allow'")
+    if other != "allow":
+        way = ", or set other_encoders to 'allow'" if other == "refuse" else ""
+        raise HyperLoRAError(f"{message}. Choose the first{way}")
     log.warning("%s; it is used all the same, for other_encoders is 'allow'", message)
 
 

@@ -86,7 +86,10 @@ def load(name: str, device: str = "cpu") -> Captioner:
 def _function(name: str) -> Captioner:
     module, _, function = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), function)
+        found = getattr(importlib.import_module(module), function)
+        if not callable(found):
+            raise AttributeError(f"{function} is {type(found).__name__}, no function")
+        return found
     except (ImportError, AttributeError) as error:
         raise HyperLoRAError(
             f"the captioner {name} cannot be imported ({error}): its module has to lie where Python finds it, "

@@ -70,6 +70,8 @@ class Limits:
         for one in fields(self):
             if not getattr(self, one.name) >= 0:
                 raise HyperLoRAError(f"the limit {one.name} is {getattr(self, one.name)}; a number from 0 was expected")
+        if self.min_score > 1:
+            raise HyperLoRAError(f"the limit min_score is {self.min_score:g}; a number from 0 to 1 was expected")
         if self.min_face_share >= self.max_face_share:
             raise HyperLoRAError(
                 f"the face has to take {self.min_face_share} of the picture at least, {self.max_face_share} at most: "

@@ -114,7 +114,9 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
     """
     if wanted.unit_size < 1 or wanted.caption_batch < 1:
         raise HyperLoRAError("--unit-size and --caption-batch are numbers from 1")
-    check_sources(wanted.sources)
+    check_sources(wanted.sources, wanted.out)
+    if wanted.recaption and not wanted.captioner:
+        raise HyperLoRAError("--recaption has captions written anew: name what writes them with --captioner")
     dropped = read_drop_list(wanted.drop_list) if wanted.drop_list else frozenset()
     if wanted.captioner:
         captioners.check(wanted.captioner)

@@ -77,11 +77,11 @@ class Item:
     problem: str = ""
 
 
-def check_sources(sources: Sequence[Path]) -> None:
+def check_sources(sources: Sequence[Path], out: Path) -> None:
     """Refuse what can be no source.
 
     Raises:
-        HyperLoRAError: a source is not there, is no folder or shard, or stands twice.
+        HyperLoRAError: a source is not there, is no folder or shard, stands twice, or the set would lie in it.
     """
     seen: list[Path] = []
     for source in sources:
@@ -95,6 +95,10 @@ def check_sources(sources: Sequence[Path]) -> None:
         other = next((one for one in seen if whole == one or one in whole.parents or whole in one.parents), None)
         if other is not None:
             raise HyperLoRAError(f"the source {source} lies in {other}, or the other way round: give one of them")
+        if whole == out.resolve() or whole in out.resolve().parents:
+            raise HyperLoRAError(
+                f"the set {out} would lie in the source {source}, and be read with it the next time: give another"
+            )
         seen.append(whole)
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .. import files
+from .. import files, kinds
 from ..errors import HyperLoRAError
 
 
@@ -60,6 +60,8 @@ class BaseModel:
                 "no base model was named: give --base a diffusers folder of SDXL, or its name on the hub"
             )
         given = Path(path)
+        if not given.exists() and (given.suffix == ".safetensors" or given.is_absolute() or path.count("/") > 1):
+            raise HyperLoRAError(f"there is no base model {path}")
         try:
             if given.suffix == ".safetensors":
                 pipeline = StableDiffusionXLPipeline.from_single_file(str(given), dtype=dtype)
@@ -68,9 +70,11 @@ class BaseModel:
                     path, dtype=dtype, use_safetensors=True, local_files_only=given.is_dir()
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
+            kind = kinds.recognise(given) if given.is_file() else None
+            reason = f"it is {kind.name}" if kind else str(error).partition("\n")[0]
             raise HyperLoRAError(
-                f"the base model {path} cannot be loaded ({str(error).partition(chr(10))[0]}): give --base a diffusers "
-                "folder (with model_index.json and .safetensors files), or a name on the hub"
+                f"the base model {path} cannot be loaded ({reason}): give --base a diffusers folder (with "
+                "model_index.json and .safetensors files), or a name on the hub"
             ) from error
         return cls(pipeline, torch.device(device))
 
@@ -130,7 +134,7 @@ class BaseModel:
             else:
                 unet = UNet2DConditionModel.from_pretrained(path, use_safetensors=True)
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = " ".join(str(error).split())[:300]
             raise HyperLoRAError(f"the UNet {path} cannot be loaded beside this base model ({reason})") from error
         return unet.to(own.device, own.dtype).requires_grad_(False).eval()
 

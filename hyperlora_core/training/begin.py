@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from ..errors import HyperLoRAError
 from ..network.config import AttentionModule
 from ..network.hyperlora import HyperLoRA
@@ -24,10 +26,12 @@ def network_for(config: TrainConfig, attentions: Sequence[AttentionModule]) -> H
         attentions: of the base model's UNet.
 
     Raises:
-        HyperLoRAError: the checkpoint cannot be loaded, or is for another UNet.
+        HyperLoRAError: the checkpoint cannot be loaded, is for another UNet, or the stage could learn nothing with it.
     """
     if not config.start:
-        return fresh(config.shape.config(attentions), config.seed)
+        network = fresh(config.shape.config(attentions), config.seed)
+        _check_bases(network, config)
+        return network
     network = HyperLoRA.load(Path(config.start))
     if set(network.config.modules) != set(attentions):
         own, other = len(network.config.modules), len(attentions)
@@ -38,7 +42,31 @@ def network_for(config: TrainConfig, attentions: Sequence[AttentionModule]) -> H
     if "base_bases" in stage(config.stage).trains and not network.config.has_base:
         network = _with_base(network, config)
         log.info("%s has no Base parts: fresh ones are added", config.start)
+    trained = stage(config.stage)
+    if trained.learns == "id" and network.config.has_base and not _has_numbers(network.base_bases):
+        log.warning("the Base bases of %s are zero: the ID-LoRA learns what stage 1 is there to take up", config.start)
+    known, shape = network.config, config.shape.config(attentions)
+    if (known.id_resampler, known.id_rank, known.id_tokens) != (shape.id_resampler, shape.id_rank, shape.id_tokens):
+        log.warning("%s settles the shape: what shape.* says otherwise is not read", config.start)
+    _check_bases(network, config)
     return network.float()
+
+
+def _check_bases(network: HyperLoRA, config: TrainConfig) -> None:
+    """Refuse a run in which no gradient can flow: through ID bases that are zero, and frozen."""
+    trained = stage(config.stage)
+    if trained.learns != "id" or "id_bases" in {*trained.trains, *config.also_train}:
+        return
+    if not _has_numbers(network.id_bases):
+        raise HyperLoRAError(
+            f"the ID bases of {config.start or 'a fresh HyperLoRA'} are zero, and the stage {config.stage} leaves them "
+            "so: nothing could be learned. Give --start what the stage id_clip made"
+        )
+
+
+def _has_numbers(bases: nn.Module) -> bool:
+    """Whether they add anything: their up matrices begin as zeros."""
+    return any(bool(value.any()) for name, value in bases.named_parameters() if ".up." in name)
 
 
 def _with_base(network: HyperLoRA, config: TrainConfig) -> HyperLoRA:

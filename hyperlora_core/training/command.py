@@ -15,7 +15,7 @@ from ..clip import ClipVision
 from ..data.shards import Shards
 from ..doors.base_model import BaseModel
 from ..doors.diffusers import attention_modules
-from ..encoders import Encoders, check_clip, check_face
+from ..encoders import Encoder, Encoders, check_clip, check_face
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..network.hyperlora import HyperLoRA
@@ -86,19 +86,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         used; the reason is on standard error.
     """
     log_to_stderr()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         given = tyro.extras.overridable_config_cli(
             {
                 name: (f"{_SAID[name.removesuffix('-24gb')]}{', on one card of 24 GB' if '-' in name else ''}", recipe)
                 for name, recipe in (_PAPER | _SMALL).items()
             },
-            args=None if arguments is None else list(arguments),
+            args=words,
             prog="hyperlora train",
         )
+        named = next(word for word in words if word in _PAPER | _SMALL).removesuffix("-24gb")
+        if given.config.stage != named:
+            raise HyperLoRAError(f"the recipe {named} has the stage {named}: for another, name its recipe")
         return _plan(given) if given.plan else train(given.config, given.out, given.cpu)
     except HyperLoRAError as error:
         log.error("hyperlora train: %s", error)
         return 1
+    except KeyboardInterrupt:
+        log.error("hyperlora train: stopped before its first step")
+        return STOPPED
 
 
 def log_to_stderr() -> None:
@@ -136,16 +143,16 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
             raise HyperLoRAError("this HyperLoRA reads CLIP: name its file or folder with --clip")
         dtype = DTYPES[config.mixed_precision]
         clip = ClipVision.load(config.clip, accelerator.device, dtype, width=network.config.clip_width)
-        check_clip(network.encoders.clip_vision, clip.encoder)
+        check_clip(network.encoders.clip_vision, clip.encoder, "never")
     if config.start and network.config.reads_faces:
-        check_face(network.encoders.face, shards.info.face_encoder)
+        check_face(network.encoders.face, shards.info.face_encoder, "never")
     encoders = Encoders(clip.encoder if clip else None, shards.info.face_encoder)
     network.compute_device = accelerator.device
     loras = GeneratedLoRAs.of_run(network, config)
     for line in stages.lines(network, config.stage, config.also_train):
         log.info("%s", line)
     task = PortraitTask(base, clip, shards, network.config, config, loras.makes)
-    more = _identity_loss(config, base, network, loras)
+    more = _identity_loss(config, base, network, loras, shards.info.face_encoder)
     run = Run(config, task, loras, out, accelerator, more)
     log.info(
         "%d samples, %d people known by name; step %d of %d",
@@ -181,7 +188,7 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
 
 
 def _identity_loss(
-    config: TrainConfig, base: BaseModel, network: HyperLoRA, loras: GeneratedLoRAs
+    config: TrainConfig, base: BaseModel, network: HyperLoRA, loras: GeneratedLoRAs, face: Encoder
 ) -> tuple[IdentityLoss, float] | None:
     told = config.identity
     if not told.weight:
@@ -191,7 +198,7 @@ def _identity_loss(
             f"the stage {config.stage} makes no ID-LoRA of a face embedding: leave identity.weight at 0"
         )
     analyzer = FaceAnalyzer.load(told.faces)
-    check_face(network.encoders.face, analyzer.embedder)
+    check_face(face, analyzer.embedder, "never")
     loss = IdentityLoss(base, analyzer, told, loras.targets, config.seed, config.gradient_checkpointing)
     return loss, told.weight
 

@@ -59,6 +59,9 @@ class Optimization:
         max_grad_norm: gradients longer than this are shortened to it.
         eight_bit: AdamW's state in 8 bits (bitsandbytes, on CUDA).
         ema: how much of its past the moving average keeps a step; 0 keeps none.
+
+    Raises:
+        HyperLoRAError: a value cannot be.
     """
 
     learning_rate: float = 1e-4
@@ -70,6 +73,20 @@ class Optimization:
     max_grad_norm: float = 1.0
     eight_bit: bool = False
     ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, fits, wanted in (
+            ("learning_rate", self.learning_rate >= 0, "0 or more"),
+            ("bases_learning_rate", self.bases_learning_rate >= 0, "0 or more"),
+            ("warmup", self.warmup >= 0, "0 or more"),
+            ("decay", 0 <= self.decay <= 1, "a share from 0 to 1"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
+            ("max_grad_norm", self.max_grad_norm > 0, "a number above 0"),
+            ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
+        ):
+            if not fits:
+                raise HyperLoRAError(f"optimization.{name} is {getattr(self, name)}: {wanted} was expected")
 
 
 @dataclass(frozen=True)
@@ -113,10 +130,11 @@ class RunConfig:
 
     Attributes:
         steps: optimizer steps.
-        base: the base model: a diffusers folder, a checkpoint, or a name on the Hugging Face hub.
+        base: the base model: a diffusers folder, a checkpoint, or a name on the Hugging Face hub; for --plan a folder,
+            or sdxl, ssd-1b, vega or sd15.
         trigger_words: what prompts begin with, without the comma.
         caption_dropout: share of the samples whose caption is left out.
-        resolution: side of the target, pixels.
+        resolution: side of the target, pixels; a multiple of 64.
         samples_per_step: samples an optimizer step, over all processes.
         batch: samples a process and forward pass; their gradients are accumulated over a step's passes.
         optimization: how weights are changed.
@@ -154,6 +172,8 @@ class RunConfig:
         for name in ("steps", "samples_per_step", "batch", "resolution", "save_every"):
             if getattr(self, name) < 1:
                 raise HyperLoRAError(f"{name} is {getattr(self, name)}: a number of 1 or more was expected")
+        if self.workers < 0:
+            raise HyperLoRAError(f"workers is {self.workers}: 0 or more was expected")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise HyperLoRAError(f"mixed_precision is {self.mixed_precision!r}: one of no, fp16, bf16 was expected")
         if self.compile and self.gradient_checkpointing:
@@ -208,7 +228,8 @@ class TrainConfig(RunConfig):
         stage: "base", "id_clip" or "id_embed".
         data: the training set, which ``hyperlora prepare`` made.
         clip: the CLIP tower: a file or its folder.
-        start: checkpoint to begin with, of the stage before or released; empty for a fresh one.
+        start: checkpoint to begin with, of the stage before or released, which settles the shape; empty for a fresh
+            one, with which id_embed has nothing to train.
         also_train: groups of parameters that train beside the stage's own, as --plan names them.
         shape: of a fresh network.
         scenarios: how samples are drawn.
@@ -235,12 +256,20 @@ class TrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        stage(self.stage)
+        trained = stage(self.stage)
         if self.references < 1:
             raise HyperLoRAError(f"references is {self.references}: a number of 1 or more was expected")
+        if self.sample_every < 0:
+            raise HyperLoRAError(f"sample_every is {self.sample_every}: 0 or more was expected")
         total = sum(scenario.share for scenario in self.scenarios)
-        if abs(total - 1) > 1e-6 or any(scenario.share < 0 for scenario in self.scenarios):
+        if not abs(total - 1) <= 1e-6 or any(scenario.share < 0 for scenario in self.scenarios):
             raise HyperLoRAError(f"the scenarios' shares sum to {total:g}: shares from 0 that sum to 1 were expected")
+        learned = trained.learns
+        if not any(getattr(scenario, learned) for scenario in self.scenarios if scenario.share):
+            raise HyperLoRAError(
+                f"the stage {self.stage} trains the {'ID' if learned == 'id' else 'Base'}-LoRA, which acts in none of "
+                f"the scenarios: set {learned} in one whose share is above 0"
+            )
 
     def scenario(self, drawn: float) -> Scenario:
         """The scenario of a sample, by a number drawn from [0, 1)."""

@@ -5,12 +5,14 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
 
+from .. import atomic
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..generation import generate
@@ -18,8 +20,10 @@ from ..identity_file import load_identity
 from ..lora import LoRA
 from ..network.hyperlora import HyperLoRA
 from .command import DTYPES, STOPPED, log_to_stderr
-from .finetune import FinetuneConfig, OwnLoRA, PhotoTask, check_fits, read_photos
+from .finetune import FinetuneConfig, OwnLoRA, OwnPhoto, PhotoTask, check_fits, read_photos
 from .loop import Run, accelerator_for
+
+_BEGUN = "begun.json"  # what a run began with, beside what it was told
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HyperLoRAError as error:
         log.error("hyperlora finetune: %s", error)
         return 1
+    except KeyboardInterrupt:
+        log.error("hyperlora finetune: stopped before its first step")
+        return STOPPED
 
 
 def finetune(given: Finetune) -> int:
@@ -76,15 +83,17 @@ def finetune(given: Finetune) -> int:
     from ..doors.base_model import BaseModel
 
     config, out = given.config, given.out
-    if out.suffix != ".safetensors":
-        raise HyperLoRAError(f"--out {out} must end in .safetensors: no other kind of file is written")
+    _check(given)
     folder = out.with_suffix(".run")
     accelerator = accelerator_for(config, folder, given.cpu)
     photos = read_photos(Path(config.images), FaceAnalyzer.load(given.faces))
     learner = OwnLoRA(_start(given))
+    begun = _compare(folder, given, photos)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
     check_fits(base.unet, learner)
     run = Run(config, PhotoTask(base, photos, config), learner, folder, accelerator)
+    if accelerator.is_main_process:
+        atomic.write_text(folder / _BEGUN, json.dumps(begun, indent=1) + "\n")
     log.info("%d photos; step %d of %d", len(photos), run.progress.step, config.steps)
     try:
         ended = run.train(lambda at, loss: log.info("step %d of %d: loss %.5f", at.progress.step, config.steps, loss))
@@ -100,15 +109,56 @@ def finetune(given: Finetune) -> int:
             "ss_steps": str(config.steps),
             "hyperlora.finetuned": json.dumps({"photos": len(photos), "steps": config.steps, "seed": config.seed}),
         }
+        made.metadata.pop("modelspec.trigger_phrase", None)
+        if config.trigger_words:
+            made.metadata["modelspec.trigger_phrase"] = config.trigger_words
         log.info("%s: rank %d, of %d photos", made.to(torch.float16).save(out), made.rank, len(photos))
         shutil.rmtree(folder)
     return 0
 
 
+def _check(given: Finetune) -> None:
+    """Refuse what does not go together, before anything is loaded."""
+    if given.out.suffix != ".safetensors":
+        raise HyperLoRAError(f"--out {given.out} must end in .safetensors: no other kind of file is written")
+    if not given.config.images:
+        raise HyperLoRAError("no photos were named: give --images a folder of 10 to 20 photos of the person")
+    if given.lora is not None and (given.identity is not None or given.model is not None):
+        raise HyperLoRAError("two places to begin are given: --lora, or --identity and --model")
+    if given.lora is None and (given.identity is None or given.model is None):
+        raise HyperLoRAError("where to begin is missing: give --identity and --model, or --lora")
+    for flag, begin in (("--lora", given.lora), ("--identity", given.identity)):
+        if begin is not None and begin.resolve() == given.out.resolve():
+            raise HyperLoRAError(f"--out is the file of {flag}, which would be lost: give another")
+
+
+def _compare(folder: Path, given: Finetune, photos: Sequence[OwnPhoto]) -> dict[str, str]:
+    """What a training begins with; refused where the folder's run began with something else."""
+    begun = {"--id-weight": f"{given.id_weight:g}"} if given.lora is None else {}
+    for flag, path in (("--lora", given.lora), ("--identity", given.identity)):
+        if path is not None and path.is_file():
+            begun[flag] = sha256(path.read_bytes()).hexdigest()
+    if given.model is not None:
+        begun["--model"] = given.model.name
+    pictures = sha256()
+    for each in photos:
+        pictures.update(each.photo.tobytes() + each.caption.encode())
+    begun["--images"] = pictures.hexdigest()
+    path = folder / _BEGUN
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        for flag in sorted({*before, *begun}):
+            if before.get(flag) != begun.get(flag):
+                raise HyperLoRAError(
+                    f"{folder} holds a training that was stopped, which began with another {flag}: give the same to go "
+                    "on with it, another --out to begin beside it, or delete the folder"
+                )
+    return begun
+
+
 def _start(given: Finetune) -> LoRA:
     if given.lora is not None:
         return LoRA.load(given.lora)
-    if given.identity is None or given.model is None:
-        raise HyperLoRAError("where to begin is missing: give --identity and --model, or --lora")
+    assert given.identity is not None and given.model is not None
     network = HyperLoRA.load(given.model)
     return generate(network, load_identity(given.identity), given.id_weight, base_weight=0.0)

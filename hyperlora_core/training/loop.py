@@ -89,9 +89,12 @@ def accelerator_for(config: RunConfig, folder: Path, cpu: bool = False) -> Accel
     """Accelerate as a run needs it; devices and processes are its launcher's to choose.
 
     Raises:
-        HyperLoRAError: a step's samples cannot be shared out among the processes.
+        HyperLoRAError: a step's samples cannot be shared out among the processes, or the precision is a GPU's alone.
     """
-    passes_a_step = config.accumulation(PartialState(cpu=cpu).num_processes)
+    state = PartialState(cpu=cpu)
+    if config.mixed_precision == "fp16" and state.device.type == "cpu":
+        raise HyperLoRAError("fp16 needs a GPU: on the CPU, train with --mixed-precision no, or bf16")
+    passes_a_step = config.accumulation(state.num_processes)
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=config.mixed_precision,
@@ -122,7 +125,8 @@ class Run(Generic[L]):
         injection: the hooks on the UNet.
 
     Raises:
-        HyperLoRAError: the folder is another run's, or its newest state cannot be loaded.
+        HyperLoRAError: the folder is another run's, or another process trains in it, or its newest state cannot be
+            loaded.
     """
 
     def __init__(
@@ -136,8 +140,10 @@ class Run(Generic[L]):
     ) -> None:
         self.config, self.task, self.loras, self.more = config, task, loras, more
         self.folder, self.accelerator = folder, accelerator
+        self._lock = None
         if accelerator.is_main_process:
             states.claim(folder, config)
+            self._lock = states.lock(folder)
         accelerator.wait_for_everyone()
         self.injection = LoRAInjection(task.unet, loras.targets)
         if config.gradient_checkpointing:
@@ -257,8 +263,10 @@ class Run(Generic[L]):
             return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
     def close(self) -> None:
-        """Let go of the UNet and of the log."""
+        """Let go of the UNet, of the log and of the folder."""
         self.accelerator.end_training()
+        if self._lock is not None:
+            self._lock.release()
         self.injection.remove()
         if self.config.gradient_checkpointing:
             self.task.unet.disable_gradient_checkpointing()  # type: ignore[operator]

@@ -1,10 +1,12 @@
 """What a run would take, found without loading weights: parameters, memory by part a GPU, samples, time."""
 
+import math
 from collections.abc import Iterator
 
 import torch
 
 from ..doors.diffusers import attention_modules
+from ..errors import HyperLoRAError
 from ..network.hyperlora import HyperLoRA
 from . import stages
 from .config import TrainConfig
@@ -22,18 +24,27 @@ def plan(config: TrainConfig, gpus: int, samples_per_second: float | None = None
     """Lines that say what a run would take.
 
     Args:
-        config: of the run; ``config.base`` may be a name of ``unets.UNETS``. A fresh network is reckoned with.
+        config: of the run; ``config.base`` may be a name of ``unets.UNETS``. A fresh network of ``config.shape`` is
+            reckoned with, whatever ``config.start`` holds.
         gpus: that share the samples, each with the whole network (DDP).
         samples_per_second: of all of them, for the time; None where nobody measured it.
 
     Raises:
-        HyperLoRAError: the UNet is not known, or a step's samples cannot be shared out.
+        HyperLoRAError: the UNet is not known, a number cannot be, or a step's samples cannot be shared out.
     """
+    if gpus < 1:
+        raise HyperLoRAError(f"gpus is {gpus}: a number of 1 or more was expected")
+    if samples_per_second is not None and not 0 < samples_per_second < math.inf:
+        raise HyperLoRAError(f"samples_per_second is {samples_per_second:g}: a number above 0 was expected")
+    if config.resolution % 64:
+        raise HyperLoRAError(f"resolution is {config.resolution}: a multiple of 64 was expected")
     passes = config.accumulation(gpus)
     half = torch.float32 if config.mixed_precision == "no" else torch.bfloat16
     unet = unet_of(config.base, half)
     network = HyperLoRA(config.shape.config(attention_modules(unet)), device="meta")
     loras = GeneratedLoRAs.of_run(network, config)
+    if config.start:
+        yield f"of the shape that shape.* says; {config.start} is not read"
     yield f"{config.base or 'sdxl'}: {_count(unet):,} parameters, {len(network.attentions)} attentions"
     yield from stages.lines(network, config.stage, config.also_train)
     trained = sum(value.numel() for value in network.parameters() if value.requires_grad)

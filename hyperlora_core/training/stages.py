@@ -53,6 +53,11 @@ class Stage:
     makes: frozenset[str]
     gate: tuple[float, float] | None = None
 
+    @property
+    def learns(self) -> str:
+        """The LoRA that it trains, "id" or "base"."""
+        return "base" if self.trains & _BASE else "id"
+
 
 STAGES = {
     stage.name: stage

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from accelerate import Accelerator
+from filelock import FileLock, Timeout
 
 from .. import atomic
 from ..errors import HyperLoRAError
@@ -25,13 +26,17 @@ def claim(folder: Path, config: RunConfig) -> None:
     """Make a folder a run's: its configuration is written into it.
 
     Args:
-        folder: new, or of a run that was told the same.
+        folder: new, empty, or of a run that was told the same.
         config: of the run.
 
     Raises:
-        HyperLoRAError: it is the folder of another run, or cannot be written.
+        HyperLoRAError: it is the folder of another run, or of something else, or cannot be written.
     """
     path = folder / CONFIG
+    if not path.exists() and folder.exists() and (not folder.is_dir() or any(map(_is_foreign, folder.iterdir()))):
+        raise HyperLoRAError(
+            f"{folder} holds something else than a run of training: give an empty folder, or one that is not there"
+        )
     if path.exists():
         before, now = asdict(config.load(path)), asdict(config)
         for name in now:
@@ -45,6 +50,24 @@ def claim(folder: Path, config: RunConfig) -> None:
     except OSError as error:
         raise HyperLoRAError(f"{folder} cannot be written: {error.strerror or error}") from error
     atomic.write_text(path, config.to_json())
+
+
+def _is_foreign(path: Path) -> bool:
+    return not path.name.startswith(".")  # a lock, and what was being written when a run was killed
+
+
+def lock(folder: Path) -> FileLock:
+    """Hold a run's folder, until the lock is released or the process ends.
+
+    Raises:
+        HyperLoRAError: another process has it.
+    """
+    held = FileLock(folder / ".lock", timeout=0)
+    try:
+        held.acquire()
+    except Timeout as error:
+        raise HyperLoRAError(f"another training is at work in {folder}: wait for its end, or stop it") from error
+    return held
 
 
 def states(folder: Path) -> list[Path]:

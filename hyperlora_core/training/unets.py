@@ -68,7 +68,8 @@ def unet_of(base: str, dtype: torch.dtype) -> torch.nn.Module:
         config = UNETS[base or "sdxl"]
     else:
         raise HyperLoRAError(
-            f"nothing is known of the UNet of {base}: give --base a diffusers folder, or one of {', '.join(UNETS)}"
+            f"a plan loads nothing, so it knows nothing of the UNet of {base}: give --base a diffusers folder, or one "
+            f"of {', '.join(UNETS)}"
         )
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config).requires_grad_(False).eval()

@@ -102,7 +102,7 @@ def test_a_model_of_transformers_writes_captions(work, tmp_path, monkeypatch):
         assert sample.caption and set(sample.caption.split()) <= {*WORDS} and sample.source["caption_by"] == folder
 
 
-@pytest.mark.parametrize("name", ["no.such.module:function", "tests.data.captioning:nothing", "/no/such/folder"])
+@pytest.mark.parametrize("name", ["no.such.module:function", "tests.data.captioning:nothing", "os:sep", "/no/such"])
 def test_a_captioner_that_is_not_there_is_named_before_all_work(name):
     with pytest.raises(HyperLoRAError, match="captioner"):
         captioners.check(name)

@@ -104,6 +104,9 @@ def test_what_cannot_be_is_said_before_all_work(tmp_path, album, face_pack, capl
         (album, tmp_path / "out2", ("--captioner", "gone:function"), "captioner"),
         (album, tmp_path / "out2", ("--duplicate-bits", "20"), "20 bits"),
         (album, tmp_path / "out2", ("--unit-size", "0"), "unit-size"),
+        (album, tmp_path / "out2", ("--recaption",), "name what writes them with --captioner"),
+        (album, tmp_path / "out2", ("--min-score", "60"), "the limit min_score is 60"),
+        (album, album / "out", (), "would lie in the source"),
         (album, tmp_path / "out2", ("--workers", "-1"), "-1 workers"),
     ]
     for source, out, more, message in cases:

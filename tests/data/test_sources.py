@@ -150,4 +150,7 @@ def test_what_is_no_source_is_refused(tmp_path, album):
     (tmp_path / "x.zip").touch()
     for wrong in ([tmp_path / "gone"], [tmp_path / "x.zip"], [album, album], [album, album / "obama"]):
         with pytest.raises(HyperLoRAError, match="source"):
-            check_sources(wrong)
+            check_sources(wrong, tmp_path / "set")
+    for out in (album, album / "obama" / "set"):
+        with pytest.raises(HyperLoRAError, match="would lie in the source"):
+            check_sources([album], out)

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, encode_id, find_references, generate, open_photo
+from hyperlora_core.lora import LoRA
 from hyperlora_core.training.command import CHECKPOINT, main
 from hyperlora_core.training.config import TrainConfig
+from hyperlora_core.training.states import lock
 
 SMALL = {
     "steps": 2,
@@ -93,15 +95,74 @@ def test_a_run_at_its_end_stays_there(chained, base_folder, training_set, clip_f
     [
         (["--data", "/nowhere"], "/nowhere is no training set"),
         (["--clip", "/nowhere.safetensors"], "/nowhere.safetensors"),
-        (["--base", "/nowhere/at/all"], "the base model /nowhere/at/all cannot be loaded"),
+        (["--base", "/nowhere/at/all"], "there is no base model /nowhere/at/all"),
         (["--resolution", "60"], "resolution is 60: a multiple of 16 was expected"),
         (["--start", "/nowhere"], "/nowhere"),
         (["--shape.id-embed-dim", "99"], "holds face embeddings of 512 numbers"),
         (["--shape.clip-width", "32"], "32"),
         (["--samples-per-step", "3", "--batch", "2"], "samples_per_step is 3, which 1 processes cannot take"),
         (["--also-train", "bases"], "there is no group 'bases'"),
+        (["--stage", "id_embed"], "the recipe id_clip has the stage id_clip"),
+        (["--scenarios.0.no-id", "--scenarios.1.no-id"], "trains the ID-LoRA, which acts in none of the scenarios"),
+        (["--mixed-precision", "fp16"], "fp16 needs a GPU"),
+        (["--plan", "--gpus", "0"], "gpus is 0"),
+        (["--plan", "--samples-per-second", "0"], "samples_per_second is 0"),
+        (["--plan", "--resolution", "1000"], "resolution is 1000: a multiple of 64"),
+        (
+            ["--plan", "--gpus", "1", "--base", "somebody/sdxl"],
+            "a plan loads nothing, so it knows nothing of the UNet of somebody/sdxl",
+        ),
     ],
 )
 def test_wrong_things_are_told(tmp_path, base_folder, training_set, clip_file, caplog, wrong, sentence):
     assert main(given("id_clip", base_folder, training_set, clip_file, tmp_path / "run", *wrong)) == 1
     assert sentence in caplog.text and "Traceback" not in caplog.text
+
+
+def test_a_lora_is_no_base_model(tmp_path, training_set, clip_file, caplog):
+    lora = LoRA.from_matrices([("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", *torch.ones(2, 1, 1))], 1)
+    lora.save(tmp_path / "lora.safetensors")
+    assert main(given("base", tmp_path / "lora.safetensors", training_set, clip_file, tmp_path / "run")) == 1
+    assert "cannot be loaded (it is a LoRA" in caplog.text
+
+
+@pytest.mark.parametrize("start", [False, True], ids=["fresh", "stage 1"])
+def test_id_bases_that_stay_zero_are_refused(chained, base_folder, training_set, clip_file, tmp_path, caplog, start):
+    more = ["--start", chained[0] / CHECKPOINT] if start else []
+    assert main(given("id_embed", base_folder, training_set, clip_file, tmp_path / "run", *more)) == 1
+    assert "nothing could be learned. Give --start what the stage id_clip made" in caplog.text
+    trained = ["--also-train", "id_bases"]
+    assert main(given("id_embed", base_folder, training_set, clip_file, tmp_path / "run", *more, *trained)) == 0
+
+
+def test_what_lies_in_the_folder_of_a_run_is_nobody_elses(base_folder, training_set, clip_file, tmp_path, caplog):
+    precious = tmp_path / "run" / CHECKPOINT / "precious.txt"
+    precious.parent.mkdir(parents=True)
+    precious.touch()
+    assert main(given("base", base_folder, training_set, clip_file, tmp_path / "run")) == 1
+    assert "holds something else than a run of training" in caplog.text and precious.exists()
+    busy = tmp_path / "busy"
+    busy.mkdir()
+    held = lock(busy)
+    assert main(given("base", base_folder, training_set, clip_file, busy)) == 1
+    assert "another training is at work" in caplog.text
+    held.release()
+    assert main(given("base", base_folder, training_set, clip_file, busy)) == 0
+
+
+def test_a_shape_that_the_start_does_not_have_is_said(chained, base_folder, training_set, clip_file, tmp_path, caplog):
+    more = ["--start", chained[0] / CHECKPOINT, "--shape.bases", "5"]
+    assert main(given("id_clip", base_folder, training_set, clip_file, tmp_path / "run", *more)) == 0
+    assert (
+        "settles the shape" in caplog.text
+        and HyperLoRA.load(tmp_path / "run" / CHECKPOINT).config.id_resampler.out_dim == 4
+    )
+
+
+def test_an_interrupt_before_the_first_step_is_no_traceback(monkeypatch, tmp_path, caplog):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hyperlora_core.training.command.accelerator_for", interrupted)
+    assert main(given("base", "base", "set", "clip", tmp_path)) == 143
+    assert "stopped before its first step" in caplog.text

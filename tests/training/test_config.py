@@ -7,7 +7,7 @@ import pytest
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.training import counter
-from hyperlora_core.training.config import RECIPES, Scenario, TrainConfig, on_24_gb
+from hyperlora_core.training.config import RECIPES, Optimization, Scenario, TrainConfig, on_24_gb
 
 
 def test_the_recipes_are_the_papers():
@@ -52,6 +52,10 @@ def test_a_recipe_comes_back_from_its_file(tmp_path):
         ({"caption_dropout": 1.5}, "caption_dropout is 1.5"),
         ({"mixed_precision": "fp8"}, "mixed_precision is 'fp8'"),
         ({"scenarios": (Scenario(0.5, True, True, True),)}, "the scenarios' shares sum to 0.5"),
+        ({"scenarios": (Scenario(float("nan"), True, True, True),)}, "the scenarios' shares sum to nan"),
+        ({"scenarios": (Scenario(1.0, True, False, True),)}, "trains the ID-LoRA, which acts in none of the scenarios"),
+        ({"workers": -1}, "workers is -1"),
+        ({"sample_every": -1}, "sample_every is -1"),
     ],
 )
 def test_values_that_cannot_be_are_told(wrong, sentence):
@@ -70,3 +74,21 @@ def test_the_recipe_for_a_small_card_fits_it():
     small = on_24_gb(RECIPES["id_clip"])
     assert small.batch == 1 and small.accumulation(1) == 32
     assert small.shape.bases == 64 and small.optimization.eight_bit and small.gradient_checkpointing
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", -1.0),
+        ("bases_learning_rate", float("nan")),
+        ("warmup", -5),
+        ("decay", 7.0),
+        ("weight_decay", -0.1),
+        ("betas", (1.5, 2.0)),
+        ("max_grad_norm", -1.0),
+        ("ema", 2.0),
+    ],
+)
+def test_ways_to_optimize_that_cannot_be_are_told(name, value):
+    with pytest.raises(HyperLoRAError, match=f"optimization.{name} is "):
+        Optimization(**{name: value})

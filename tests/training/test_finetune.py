@@ -69,7 +69,7 @@ def arguments(person, base_folder, face_pack, out, **more):
 
 def test_it_writes_a_lora_that_other_tools_load_as_ours_is(person, base_folder, face_pack, tmp_path, caplog):
     out = tmp_path / "obama.safetensors"
-    assert main(arguments(person, base_folder, face_pack, out)) == 0
+    assert main(arguments(person, base_folder, face_pack, out, **{"trigger-words": "somebody"})) == 0
     assert "left out broken.jpg" in caplog.text and not out.with_suffix(".run").exists()
     trained, start = LoRA.load(out), person[1]
     assert trained.rank == 8 and trained.keys() == start.keys()
@@ -77,7 +77,7 @@ def test_it_writes_a_lora_that_other_tools_load_as_ours_is(person, base_folder, 
     with safe_open(out, "pt") as file:
         told = file.metadata()
     assert (told["ss_network_dim"], told["ss_network_alpha"], told["ss_network_module"]) == ("8", "4", "networks.lora")
-    assert told["ss_steps"] == "3" and told["modelspec.trigger_phrase"] == "fcsks fxhks fhyks"
+    assert told["ss_steps"] == "3" and told["modelspec.trigger_phrase"] == "somebody"
     base = BaseModel.load(str(base_folder), "cpu", torch.float32)
     learner = OwnLoRA(trained)
     ours = replaced(base, learner)
@@ -122,7 +122,7 @@ def test_it_learns_the_photos(person, base_folder, face_pack, tmp_path):
     assert sum(losses[6e-3][-10:]) < 0.97 * sum(losses[0.0][-10:]), "of the very same samples"
 
 
-def test_it_goes_on_where_it_was_stopped(person, base_folder, face_pack, tmp_path, monkeypatch):
+def test_it_goes_on_where_it_was_stopped(person, base_folder, face_pack, tmp_path, monkeypatch, caplog):
     whole, parted = tmp_path / "whole.safetensors", tmp_path / "parted.safetensors"
     assert main(arguments(person, base_folder, face_pack, whole)) == 0
     step = Run._step
@@ -135,6 +135,13 @@ def test_it_goes_on_where_it_was_stopped(person, base_folder, face_pack, tmp_pat
     assert main(arguments(person, base_folder, face_pack, parted)) == 143
     assert not parted.exists()
     monkeypatch.undo()
+    fewer = tmp_path / "fewer"
+    shutil.copytree(person[0] / "images", fewer)
+    next(fewer.glob("obama*")).unlink()
+    for other, flag in (({"id-weight": 0.3}, "--id-weight"), ({"images": fewer}, "--images")):
+        caplog.clear()
+        assert main(arguments(person, base_folder, face_pack, parted, **other)) == 1
+        assert f"began with another {flag}" in caplog.text or f"whose {flag[2:]} is" in caplog.text
     assert main(arguments(person, base_folder, face_pack, parted)) == 0
     one, other = LoRA.load(parted), LoRA.load(whole)
     assert one.metadata == other.metadata and all(torch.equal(one[key], other[key]) for key in other)
@@ -143,7 +150,9 @@ def test_it_goes_on_where_it_was_stopped(person, base_folder, face_pack, tmp_pat
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"out": "/tmp/person.ckpt"}, "must end in .safetensors"),
+        ({"out": "person.ckpt"}, "must end in .safetensors"),
+        ({"images": ""}, "no photos were named"),
+        ({"lora": "some.safetensors"}, "two places to begin are given"),
         ({"images": "/nowhere"}, "--images /nowhere is no folder"),
         ({"identity": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"id-weight": 0}, "the LoRA to begin with is empty"),
@@ -162,3 +171,16 @@ def test_a_lora_for_another_unet_is_refused(person, comfyui_path, face_pack, tmp
     other = make_sd15(tmp_path / "sd15", comfyui_path)
     assert main(arguments(person, other, face_pack, tmp_path / "out.safetensors")) == 1
     assert "which the base model has not" in caplog.text
+
+
+def test_nothing_that_was_there_is_lost(person, base_folder, face_pack, tmp_path, caplog):
+    kept = tmp_path / "kept.safetensors"
+    shutil.copy(person[0] / "obama.safetensors", kept)
+    before = kept.read_bytes()
+    assert main(arguments(person, base_folder, face_pack, kept, identity=kept)) == 1
+    assert "--out is the file of --identity" in caplog.text and kept.read_bytes() == before
+    precious = tmp_path / "out.run" / "precious.txt"
+    precious.parent.mkdir()
+    precious.touch()
+    assert main(arguments(person, base_folder, face_pack, tmp_path / "out.safetensors")) == 1
+    assert "holds something else than a run of training" in caplog.text and precious.exists()
