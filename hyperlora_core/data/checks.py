@@ -107,6 +107,10 @@ class Checked:
     thumb: bytes = b""
 
 
+class _BrokenError(HyperLoRAError):
+    """A picture that cannot be decoded."""
+
+
 class Checker:
     """Looks at pictures, one after the other.
 
@@ -138,7 +142,7 @@ class Checker:
         try:
             self._look(found)
             self.failures = 0
-        except HyperLoRAError as error:
+        except _BrokenError as error:
             log.info("%s", error)
             found.reason = "broken picture"
         except Exception as error:  # one picture never stops the others
@@ -163,9 +167,12 @@ class Checker:
         except MemoryError:
             raise
         except Exception as error:  # a decoder may raise anything over a file that is made to break it
-            raise HyperLoRAError(f"{item.name} cannot be decoded ({type(error).__name__}: {error})") from error
+            raise _BrokenError(f"{item.name} cannot be decoded ({type(error).__name__}: {error})") from error
         photo = picture.photo
         found.width, found.height = photo.size
+        if min(photo.size) < limits.min_side:  # one that was reduced
+            found.reason = "picture too small"
+            return
         found.thumb = pictures.thumbnail(photo)
         faces = self.analyzer.detect(photo, margins=False)
         if len(faces) != 1:

@@ -134,7 +134,7 @@ class FindPairs:
             found += self._of_equal_hashes(loaded) if equal_hashes else self._of_near_hashes(loaded, choice)
         pairs = joined(found)
         counted, _ = np.histogram(np.clip(pairs["cosine"], -1, 1), SIMILARITIES)
-        same = pairs["cosine"] >= self._near.cosine
+        same = self._same(pairs)
         return {name: values[same] for name, values in pairs.items()} | {"similarities": counted}
 
     def _samples(self, mask: np.uint64, part: int, parts: int) -> Pairs:
@@ -163,6 +163,9 @@ class FindPairs:
                 gathered[name].append(values[chosen])
         return {name: np.concatenate(values) for name, values in gathered.items()}
 
+    def _same(self, pairs: Pairs) -> np.ndarray:
+        return (pairs["cosine"] >= self._near.cosine) | pairs["equal"]
+
     def _of_equal_hashes(self, loaded: Pairs) -> Iterator[Pairs]:
         """Each sample with the first of its hash that it equals; so there are no more pairs than samples."""
         ends = np.flatnonzero(np.diff(loaded["key"])) + 1
@@ -171,7 +174,7 @@ class FindPairs:
             while len(left) > 1:
                 pairs = self._compared(loaded, left[1:], np.full(len(left) - 1, left[0]))
                 yield pairs
-                left = left[1:][pairs["cosine"] < self._near.cosine]
+                left = left[1:][~self._same(pairs)]
 
     def _of_near_hashes(self, loaded: Pairs, choice: int) -> Iterator[Pairs]:
         """Each two samples of near hashes, once: by the first choice of bits in which they agree."""

@@ -152,15 +152,16 @@ class FinishUnit:
             samples = self._captioned(kept(), tries, crashed)
         elif shard.exists():
             source, samples = shard, kept()
+        elif finished.get("samples") == 0:
+            samples = iter(())
         else:
             raise HyperLoRAError(f"{source} is gone: remove the whole folder {work.out}, and prepare the set again")
         count = write_shard(work.out, shard.stem, samples)
-        if not count:
-            shard.with_suffix(".json").unlink()
-            shard.unlink()
         thumbs = {row: thumb for row, thumb in thumbs.items() if int(row) not in withdrawn}
         note = {"samples": count, "omit": sorted(omit), "crashed": sorted(set(crashed)), "thumbs": thumbs}
         atomic.write_text(work.finished(number), json.dumps(note) + "\n")
+        if not count:
+            work.remove_shard(number)
         for suffix in (".tar", ".json", ".npy"):
             work.checked(number, suffix).unlink(missing_ok=True)
         tries.done()

@@ -76,7 +76,7 @@ def _suffix_as_it_is(image: Image.Image) -> str:
 def jpeg(photo: Image.Image, quality: int = _QUALITY) -> bytes:
     """A picture as a JPEG file, without metadata."""
     file = io.BytesIO()
-    photo.save(file, "JPEG", quality=quality, subsampling=0 if quality >= _QUALITY else -1)
+    photo.save(file, "JPEG", quality=quality, subsampling=0 if quality >= _QUALITY else -1, comment=b"")
     return file.getvalue()
 
 

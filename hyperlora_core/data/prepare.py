@@ -130,7 +130,7 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
             found = _duplicates(work, wanted, engine)
             if dropped:
                 (work.out / INFO).unlink(missing_ok=True)  # until all of it is out, nobody is to train on the set
-            withdrawn = withdraw(work, dropped, found["later"], found["earlier"])
+            withdrawn = withdraw(work, dropped, found["one"], found["other_one"])
             _finish(work, wanted, engine, run, found["later"], np.array(withdrawn, np.int64))
         gathered = report.gather(work, found, withdrawn)
         settings = wanted.settings(models.content) | {"counts": gathered.counts, "licences": gathered.licences}
@@ -152,11 +152,6 @@ def _plan(work: Work, wanted: Preparation) -> None:
     number = -1
     for number, unit in enumerate(units_of(wanted.sources, wanted.unit_size)):
         atomic.write_text(work.unit(number), unit.to_json() + "\n")
-    if number < 0:
-        raise HyperLoRAError(
-            f"there are no pictures and no shards in {', '.join(map(str, wanted.sources))}: "
-            "folders of .jpg, .png, .webp, ... or of WebDataset's .tar files were expected"
-        )
     atomic.write_text(work.plan, f'{{"units": {number + 1}}}\n')
 
 
@@ -180,21 +175,25 @@ def _check(work: Work, wanted: Preparation, engine: Engine, run: str) -> None:
 
 
 def _duplicates(work: Work, wanted: Preparation, engine: Engine) -> Pairs:
-    """Each sample that goes, with the one that stays; and ``similarities``, ``same`` and ``other``, see ``report``."""
+    """Each sample that goes, with the one that stays; ``similarities``, ``same`` and ``other``, see ``report``; and
+    ``one`` and ``other_one``, all pairs that show the same.
+    """
     if not work.duplicates.exists():
         samples = sum(len(rows.hashes(work.checked(unit, ".parquet"))["phash"]) for unit in range(work.units))
         arguments: dict[str, Any] = {"out": str(work.out.resolve()), "near": wanted.near}
-        equal, counted = _pairs(arguments, tasks(samples, 1), engine)
+        all_equal, counted = _pairs(arguments, tasks(samples, 1), engine)
+        equal = settle(all_equal)
         settled = work.folder / "settled.npy"
         with atomic.writing(settled) as part, part.open("wb") as file:
             np.save(file, equal["later"])
         arguments["settled"] = str(settled.resolve())
-        near, counted_near = _pairs(arguments, tasks(samples, len(masks(wanted.near.bits))), engine)
-        found = with_roots(equal, near)
+        all_near, counted_near = _pairs(arguments, tasks(samples, len(masks(wanted.near.bits))), engine)
+        found = with_roots(equal, settle(all_near))
+        every = joined([all_equal, all_near])
         same, other = _likeness(work, found["later"])
         with atomic.writing(work.duplicates) as part, part.open("wb") as file:
             counts = {"similarities": counted + counted_near, "same": same, "other": other}
-            np.savez(file, **(found | counts))
+            np.savez(file, **(found | counts | {"one": every["later"], "other_one": every["earlier"]}))
         settled.unlink()
     with np.load(work.duplicates) as stored:
         return dict(stored)
@@ -207,7 +206,7 @@ def _pairs(arguments: dict[str, Any], wanted: list[dict[str, int]], engine: Engi
     for done in results:
         counted += done.pop("similarities")
         found.append(done)
-    return settle(joined(found)), counted
+    return joined(found), counted
 
 
 def _likeness(work: Work, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -238,9 +237,12 @@ def _finish(
     for unit in range(work.units):
         omit, gone = (rows_in(ids, unit).tolist() for ids in (omitted, withdrawn))
         path = work.finished(unit)
-        if not path.exists() or read_json(path)["omit"] != omit:
+        note = read_json(path) if path.exists() else None
+        if note is None or note["omit"] != omit or {*map(int, note["thumbs"])}.intersection(gone):
             left.append({"unit": unit, "omit": str(omit), "withdrawn": str(gone)})
         else:
+            if not note["samples"]:
+                work.remove_shard(unit)
             for suffix in (".tar", ".json", ".npy"):
                 work.checked(unit, suffix).unlink(missing_ok=True)
     if not left:

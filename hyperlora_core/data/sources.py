@@ -4,12 +4,13 @@ A unit of work is one shard, or some pictures of a folder. Units follow from the
 so whoever goes on with them after a kill finds the same ones.
 """
 
+import errno
 import json
 import logging
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ LARGEST_FILE = 64 << 20
 """Bytes; a larger file is not looked at."""
 
 _LARGEST_NOTE = 1 << 20
+_FAILING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENOTCONN})  # of disks and networks
 _LONGEST = 2000  # letters of a note that are kept
 _NAMES_OF_LICENCE = ("licence", "license", "LICENSE", "LICENCE", "License")
 _NAMES_OF_URL = ("url", "URL")
@@ -108,6 +110,9 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
     Args:
         sources: folders and shards.
         size: pictures of a folder that one unit has at most.
+
+    Raises:
+        HyperLoRAError: a source has none, or a folder of it cannot be listed.
     """
     for source in sources:
         root = str(source.resolve())
@@ -115,6 +120,7 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
             yield Unit(root, shard=root)
             continue
         files: list[str] = []
+        path = ""
         for path in _walk(root):
             if path.lower().endswith(SHARD_SUFFIXES):
                 yield Unit(root, shard=path)
@@ -125,6 +131,11 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
                     files = []
         if files:
             yield Unit(root, files=tuple(files))
+        if not path:
+            raise HyperLoRAError(
+                f"there are no pictures and no shards in {source}: a folder of .jpg, .png, .webp, ... or of "
+                "WebDataset's .tar files was expected"
+            )
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -133,13 +144,23 @@ def _walk(folder: str) -> Iterator[str]:
         with os.scandir(folder) as found:
             entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        log.warning("%s cannot be read (%s): left out", folder, error.strerror or error)
-        return
+        raise HyperLoRAError(
+            f"{folder} cannot be read ({error.strerror or error}): what it holds would be missing for ever. Make it "
+            "readable, or take it out of the source"
+        ) from error
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path)
-        elif entry.is_file() and entry.name.lower().endswith((*PICTURE_SUFFIXES, *SHARD_SUFFIXES)):
+        elif entry.name.lower().endswith((*PICTURE_SUFFIXES, *SHARD_SUFFIXES)) and _is_file(entry):
             yield entry.path
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError as error:  # a link to itself, or to where nobody may look
+        log.warning("%s cannot be read (%s): left out", entry.path, error.strerror or error)
+        return False
 
 
 def items_of(unit: Unit, person_folders: bool = False, licence: str = "") -> Iterator[Item]:
@@ -170,12 +191,12 @@ def _of_file(root: Path, name: str) -> _Found:
         if path.stat().st_size > LARGEST_FILE:
             return name, files, "file too large"
         files[path.suffix.lower()] = path.read_bytes()
-        for suffix in (".txt", ".json"):
+        for suffix in (".TXT", ".txt", ".JSON", ".json"):
             beside = path.with_suffix(suffix)
-            if beside.is_file() and beside.stat().st_size <= _LARGEST_NOTE:
-                files[suffix] = beside.read_bytes()
+            if beside.is_file():
+                files[suffix.lower()] = _note(beside.stat().st_size, beside.read_bytes)
     except OSError as error:
-        _see_that_it_is_there(root)
+        _see_that_it_is_there(root, error)
         log.warning("%s cannot be read: %s", path, error.strerror or error)
         return name, {}, "unreadable"
     return name, files, ""
@@ -186,6 +207,7 @@ def _of_shard(unit: Unit) -> Iterator[_Found]:
     within = os.path.relpath(unit.shard, unit.root) if unit.shard != unit.root else os.path.basename(unit.shard)
     key, problem = "", ""
     files: dict[str, bytes] = {}
+    before: set[str] = set()
     try:
         with tarfile.open(unit.shard, "r|*") as tar:
             for member in tar:
@@ -197,25 +219,38 @@ def _of_shard(unit: Unit) -> Iterator[_Found]:
                 if name != key and key:
                     yield f"{within}/{key}", files, problem
                     files, problem = {}, ""
+                    before.add(key)
+                    if name in before:
+                        raise HyperLoRAError(
+                            f"the files of {name} do not stand together in the shard {unit.shard}, so its notes would "
+                            "be lost: write the shard anew, in the order of names (tar --sort=name)"
+                        )
                 key = name
                 suffix = (dot + suffix).lower()
                 wanted = suffix in PICTURE_SUFFIXES
                 if wanted and member.size > LARGEST_FILE:
                     problem = "file too large"
-                elif wanted or (suffix in (".txt", ".json") and member.size <= _LARGEST_NOTE):
+                elif wanted or suffix in (".txt", ".json"):
                     content = tar.extractfile(member)
-                    files[suffix] = content.read() if content else b""
+                    read = content.read if content else bytes
+                    files[suffix] = read() if wanted else _note(member.size, read)
         if key:
             yield f"{within}/{key}", files, problem
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        _see_that_it_is_there(Path(unit.root))
+        _see_that_it_is_there(Path(unit.root), error)
         log.warning("the shard %s is broken (%s): what follows in it is left out", unit.shard, error)
         yield f"{within}/{key or '(start)'}", {}, "broken shard"
 
 
-def _see_that_it_is_there(root: Path) -> None:
-    """A disk that is not mounted must not make a set of rejected pictures."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+def _note(size: int, read: Callable[[], bytes]) -> bytes:
+    """What stands beside a picture; rubbish, which rejects it, where it is too large to be read."""
+    return read() if size <= _LARGEST_NOTE else b"{"
+
+
+def _see_that_it_is_there(root: Path, error: Exception) -> None:
+    """A disk that is not mounted, or that fails, must not make a set of rejected pictures."""
+    failing = isinstance(error, OSError) and error.errno in _FAILING
+    if failing or not root.exists() or (root.is_dir() and not any(root.iterdir())):
         raise HyperLoRAError(f"the source {root} is gone: bring it back, and run the same command again")
 
 
@@ -227,28 +262,35 @@ def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, 
         notes = json.loads(files.get(".json", b"{}"))
         if not isinstance(notes, dict):
             raise ValueError("no object")
-    except ValueError:
+    except (ValueError, RecursionError):
         notes, problem = {}, problem or "broken notes"
     if isinstance(notes.get("source"), dict):  # as in shards that were prepared before
         notes = notes | notes["source"]
+        name = _clean(str(notes.get("path") or name))  # by which a drop list knows it
     source: dict[str, Any] = {"path": name}
     for kind, names in (("url", _NAMES_OF_URL), ("licence", _NAMES_OF_LICENCE)):
-        value = next((notes.pop(one) for one in names if notes.get(one)), None)
-        if value or (kind == "licence" and licence):
-            source[kind] = _clean(str(value or licence)[:_LONGEST])
+        value = next((notes.pop(one) for one in names if _is_said(notes.get(one))), None)
+        if value is not None or (kind == "licence" and licence):
+            source[kind] = _clean(str(licence if value is None else value)[:_LONGEST])
     for key, value in notes.items():
         if key not in (*source, *_LEFT_OUT) and isinstance(value, str | int | float | bool) and value != "":
             source[_clean(key)] = _clean(value[:_LONGEST]) if isinstance(value, str) else value
     caption = files.get(".txt", b"").decode("utf-8", errors="replace") or notes.get("caption") or ""
-    person = person or notes.get("person")
+    if person is None and _is_said(notes.get("person")):
+        person = str(notes["person"])
     return Item(
         name,
         b"" if problem else picture,
         _clean(" ".join(str(caption).split())),
         source,
-        _clean(str(person)) if person else None,
+        _clean(person) if person else None,
         problem,
     )
+
+
+def _is_said(value: Any) -> bool:
+    """Whether a note says something; 0 does, as Flickr's licence of that number."""
+    return value is not None and value != "" and value == value
 
 
 def _clean(text: str) -> str:

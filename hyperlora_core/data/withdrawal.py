@@ -2,12 +2,15 @@
 
 import json
 import logging
+import unicodedata
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from .. import atomic
 from ..errors import HyperLoRAError
@@ -31,18 +34,18 @@ def read_drop_list(path: Path) -> frozenset[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:
         raise HyperLoRAError(f"the drop list {path} cannot be read: {error}") from error
-    return frozenset(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    return frozenset(_plain(line.strip()) for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
-def withdraw(work: Work, dropped: frozenset[str], later: np.ndarray, earlier: np.ndarray) -> list[int]:
+def withdraw(work: Work, dropped: frozenset[str], one: np.ndarray, other: np.ndarray) -> list[int]:
     """Find what a drop list names, and note it; what the account of the set says of it is taken out.
 
-    A picture goes together with all that shows the same: with what it is a duplicate of, and with its duplicates.
+    A picture goes together with all that shows the same, with it or with what goes for showing the same.
 
     Args:
         work: of the set, all units of which were looked at.
         dropped: of ``read_drop_list``.
-        later, earlier: ids of samples that show the same, see ``duplicates.settle``.
+        one, other: ids of samples that show the same, all pairs.
 
     Returns:
         The ids of all samples that were ever withdrawn, sorted.
@@ -59,7 +62,7 @@ def withdraw(work: Work, dropped: frozenset[str], later: np.ndarray, earlier: np
         for place, values in enumerate(zip(*account.values(), strict=True)):
             row, *names = values
             key = key_of(unit, row) if row != rows.NO_ROW else None
-            named = dropped.intersection(name for name in (*names, key) if name)
+            named = dropped.intersection(_plain(name) for name in (*names, key) if name)
             if named:
                 hits.update(named)
                 places.setdefault(unit, set()).add(place)
@@ -67,15 +70,27 @@ def withdraw(work: Work, dropped: frozenset[str], later: np.ndarray, earlier: np
                     found.add(sample_id(unit, row))
     for name in sorted(dropped - hits.keys()):
         log.warning("the drop list names %s, which nothing in the set is called: it may have been dropped before", name)
-    root = dict(zip(later.tolist(), earlier.tolist(), strict=True))
-    roots = {root.get(one, one) for one in found}
-    found |= roots | {one for one, first in root.items() if first in roots}
-    ids = sorted(found)
+    ids = sorted(found | _showing_the_same(found, one, other))
     atomic.write_text(work.withdrawn, json.dumps({"ids": ids, "taken_out": False}) + "\n")
     _take_out(work, np.array(ids, np.int64), places)
     atomic.write_text(work.withdrawn, json.dumps({"ids": ids, "taken_out": True}) + "\n")
     log.info("%d pictures withdrawn (%d before)", len(ids), len(before))
     return ids
+
+
+def _plain(name: str) -> str:
+    """A name as it is compared: accents are written in several ways."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _showing_the_same(found: set[int], one: np.ndarray, other: np.ndarray) -> set[int]:
+    """What is joined to samples by pairs, at any distance."""
+    if not len(one):
+        return set()
+    ids, places = np.unique(np.concatenate([one, other]), return_inverse=True)
+    joins = coo_matrix((np.ones(len(one), bool), (places[: len(one)], places[len(one) :])), shape=(len(ids), len(ids)))
+    _, group = connected_components(joins, directed=False)
+    return set(ids[np.isin(group, group[np.isin(ids, list(found))])].tolist())
 
 
 def _take_out(work: Work, ids: np.ndarray, places: dict[int, set[int]]) -> None:
@@ -85,8 +100,8 @@ def _take_out(work: Work, ids: np.ndarray, places: dict[int, set[int]]) -> None:
         of_unit = set(row_of(ids[units == unit]).tolist())
         numbers = rows.read(work.checked(unit, ".parquet"), ["row"])["row"]
         all_places = {place for place, row in enumerate(numbers) if row in of_unit} | places.get(unit, set())
-        rows.scrub(work.checked(unit, ".parquet"), all_places)
         listed = work.read_unit(unit)
         if listed.files:  # each a picture of the account, in order; they were read
             files = tuple("" if place in all_places else file for place, file in enumerate(listed.files))
             atomic.write_text(work.unit(unit), replace(listed, files=files).to_json() + "\n")
+        rows.scrub(work.checked(unit, ".parquet"), all_places)  # last: the places are found by it

@@ -103,11 +103,16 @@ class Work:
             raise HyperLoRAError(f"{self.out} cannot be written: {error.strerror or error}") from error
         try:
             self._compare(dict(settings))
-            for part in (*self.out.glob(f".{atomic.PARTS}"), *self.folder.glob(f"*/.{atomic.PARTS}")):
+            for part in (*self.out.glob(f".{atomic.PARTS}"), *self.folder.rglob(f".{atomic.PARTS}")):
                 part.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
+
+    def remove_shard(self, unit: int) -> None:
+        """Remove the shard of a unit that has no sample left."""
+        self.shard(unit).with_suffix(".json").unlink(missing_ok=True)
+        self.shard(unit).unlink(missing_ok=True)
 
     def _compare(self, settings: dict[str, Any]) -> None:
         settings = json.loads(json.dumps(settings))

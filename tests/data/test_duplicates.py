@@ -72,6 +72,13 @@ def found_of(work: Work, near: Near) -> dict[str, np.ndarray]:
     return with_roots(equal, settle(joined(pairs)))
 
 
+def test_the_same_pixels_are_the_same_at_any_limit(some, tmp_path):
+    work, *_ = made(tmp_path, some, units=1, size=40, seed=0)
+    finder = FindPairs(str(work.out), Near(bits=6, cosine=1.0))
+    cosine = np.array([0.9999999, 0.5])
+    assert finder._same({"cosine": cosine, "equal": np.array([True, False])}).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_what_goes_is_what_comparing_all_with_all_finds(seed, some, tmp_path):
     near = Near(bits=6, cosine=0.8)

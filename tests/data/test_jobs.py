@@ -151,6 +151,43 @@ def test_who_is_withdrawn_leaves_no_trace(work, tmp_path):
         assert path.is_dir() or not any(word in path.read_bytes() for word in (b"biden", b"obama2", b"obama3")), path
 
 
+def test_a_duplicate_of_somebody_withdrawn_leaves_no_thumbnail(work):
+    """The unit is written anew though nothing in its shard changes."""
+    assert len(finish(work, omit=[2])) == 3 and "2" in json.loads(work.finished(0).read_text())["thumbs"]
+    assert len(finish(work, omit=[2], withdrawn=[2])) == 3
+    assert json.loads(work.finished(0).read_text())["thumbs"] == {}
+
+
+def test_a_unit_that_has_nothing_left_can_be_finished_again(work, monkeypatch):
+    for _ in range(2):
+        assert finish(work, omit=range(4), withdrawn=range(4)) == []
+    assert not work.shard(0).exists() and json.loads(work.finished(0).read_text())["samples"] == 0
+
+
+def test_a_unit_that_was_killed_while_it_was_emptied_can_be_finished(work, monkeypatch):
+    finish(work)
+
+    def killed(path, text):
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hyperlora_core.data.jobs.atomic.write_text", killed)
+        with pytest.raises(SystemExit):
+            finish(work, omit=range(4), withdrawn=range(4))
+    assert finish(work, omit=range(4), withdrawn=range(4)) == []
+
+
+def test_all_that_shows_the_same_is_withdrawn(work):
+    """Each is paired with the next alone."""
+    ids = np.array([sample_id(0, row) for row in range(4)])
+    assert withdraw(work, frozenset(["000000-000002"]), ids[1:3], ids[:2]) == ids[:3].tolist()
+
+
+def test_accents_are_the_same_however_they_are_written(work, tmp_path):
+    (tmp_path / "drop.txt").write_text("jose\u0301\n", encoding="utf-8")
+    assert read_drop_list(tmp_path / "drop.txt") == {"jos\u00e9"}
+
+
 @pytest.mark.parametrize("by", ["key", "sha256", "url"])
 def test_a_picture_is_withdrawn_by_any_of_its_names(by, work, album):
     from hashlib import sha256

@@ -1,5 +1,6 @@
 """Folders, shards, and what img2dataset writes."""
 
+import errno
 import json
 import os
 
@@ -143,7 +144,60 @@ def test_shards_that_were_prepared_before_keep_where_they_come_from(tmp_path):
     members = {"000000-000000.jpg": PICTURE, "000000-000000.json": json.dumps(notes).encode()}
     (item,) = items_of(Unit(".", shard=str(shard(tmp_path / "x.tar", members))))
     assert (item.caption, item.person, item.source["licence"]) == ("a man", "him", "CC0")
-    assert item.source["url"] == "https://example.org"
+    assert item.source["url"] == "https://example.org" and item.name == item.source["path"] == "first.jpg"
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_notes_that_cannot_be_read_reject_the_picture_and_stop_nothing(deep, tmp_path):
+    """Its licence and its person may stand in them."""
+    note = b'{"a":' * 100_000 if deep else json.dumps({"license": "by-nc", "more": "x" * 2_000_000}).encode()
+    for name, content in (("a.jpg", PICTURE), ("a.json", note), ("b.jpg", PICTURE)):
+        (tmp_path / name).write_bytes(content)
+    path = shard(tmp_path / "x.tar", {"a.jpg": PICTURE, "a.json": note, "b.jpg": PICTURE})
+    for unit in (Unit(str(tmp_path), files=("a.jpg", "b.jpg")), Unit(".", shard=str(path))):
+        assert [item.problem for item in items_of(unit, licence="CC0")] == ["broken notes", ""]
+
+
+def test_a_shard_whose_files_do_not_stand_together_is_refused(tmp_path):
+    members = {"a.jpg": PICTURE, "b.jpg": PICTURE, "a.json": b'{"license": "by-nc"}', "b.json": b"{}"}
+    with pytest.raises(HyperLoRAError, match="the files of a do not stand together"):
+        list(items_of(Unit(".", shard=str(shard(tmp_path / "x.tar", members))), licence="CC0"))
+
+
+@pytest.mark.parametrize(
+    ("said", "licence", "person"),
+    [({"license": 0, "person": 0}, "0", "0"), ({"license": float("nan"), "person": float("nan")}, "CC0", None)],
+)
+def test_nought_is_a_licence_and_not_a_number_is_none(said, licence, person, tmp_path):
+    (tmp_path / "a.JPG").write_bytes(PICTURE)
+    (tmp_path / "a.JSON").write_text(json.dumps(said))
+    (item,) = items_of(Unit(str(tmp_path), files=("a.JPG",)), licence="CC0")
+    assert item.source["licence"] == licence and item.person == person
+
+
+def test_a_disk_that_fails_is_no_broken_picture(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(PICTURE)
+    path = shard(tmp_path / "x.tar", {"a.jpg": PICTURE})
+
+    def failing(*arguments, **more):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sources.Path, "read_bytes", failing)
+    monkeypatch.setattr(sources.tarfile, "open", failing)
+    for unit in (Unit(str(tmp_path), files=("a.jpg",)), Unit(str(tmp_path), shard=str(path))):
+        with pytest.raises(HyperLoRAError, match="bring it back, and run the same command again"):
+            list(items_of(unit))
+
+
+def test_each_source_has_something(tmp_path):
+    for name in ("full", "unmounted"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full" / "a.jpg").write_bytes(PICTURE)
+    (tmp_path / "full" / "round.jpg").symlink_to(tmp_path / "full" / "round.jpg")
+    (unit,) = units_of([tmp_path / "full"], 10)
+    assert unit.files == ("a.jpg",)
+    with pytest.raises(HyperLoRAError, match=r"no pictures and no shards in .*unmounted"):
+        list(units_of([tmp_path / "full", tmp_path / "unmounted"], 10))
 
 
 def test_what_is_no_source_is_refused(tmp_path, album):
