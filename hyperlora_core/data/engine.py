@@ -151,7 +151,7 @@ class Engine:
         except ImportError as error:
             raise MissingPackageError(
                 f"preparing a training set needs Ray, which cannot be imported ({error}): "
-                "pip install 'comfyui-hyperlora[train]'"
+                "pip install -e .[train]"
             ) from error
         if not ray.is_initialized():
             self._connect()

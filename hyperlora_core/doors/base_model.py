@@ -53,7 +53,7 @@ class BaseModel:
         Raises:
             HyperLoRAError: it cannot be loaded, or is of another family.
         """
-        from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
+        from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionXLPipeline
 
         if not path:
             raise HyperLoRAError(
@@ -64,10 +64,14 @@ class BaseModel:
             raise HyperLoRAError(f"there is no base model {path}")
         try:
             if given.suffix == ".safetensors":
-                pipeline = StableDiffusionXLPipeline.from_single_file(str(given), dtype=dtype)
+                vae = AutoencoderKL.from_single_file(str(given), dtype=torch.float32)
+                pipeline = StableDiffusionXLPipeline.from_single_file(str(given), dtype=dtype, vae=vae)
             else:
                 pipeline = DiffusionPipeline.from_pretrained(
-                    path, dtype=dtype, use_safetensors=True, local_files_only=given.is_dir()
+                    path,
+                    dtype={"vae": torch.float32, "default": dtype},
+                    use_safetensors=True,
+                    local_files_only=given.is_dir(),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             kind = kinds.recognise(given) if given.is_file() else None
@@ -101,7 +105,8 @@ class BaseModel:
         Returns:
             ``(B, C, h, w)`` float32, scaled as the UNet takes them.
         """
-        likely = self.pipeline.vae.encode(pictures.to(self.device, torch.float32)).latent_dist
+        with self._in_full():
+            likely = self.pipeline.vae.encode(pictures.to(self.device, torch.float32)).latent_dist
         return (likely.mean + likely.std * noise.to(likely.mean)) * self.pipeline.vae.config.scaling_factor
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
@@ -112,7 +117,13 @@ class BaseModel:
     def pictures(self, latents: Tensor) -> Tensor:
         """Latents as pictures, ``(B, 3, H, W)`` float32, about -1..1; gradients flow back."""
         vae = self.pipeline.vae
-        return vae.decode(latents.to(torch.float32) / vae.config.scaling_factor).sample
+        with self._in_full():
+            return vae.decode(latents.to(torch.float32) / vae.config.scaling_factor).sample
+
+    def _in_full(self) -> AbstractContextManager[Any]:
+        """Within this context the VAE computes in float32, whatever surrounds it."""
+        kind = self.device.type
+        return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
     def other_unet(self, path: str) -> nn.Module:
         """Another UNet for this model, frozen: one that draws in a few steps.
@@ -145,14 +156,14 @@ class BaseModel:
         Args:
             prompts: B texts; what is longer than the text encoders read is cut.
             sizes: ``(B, 6)``: the original picture's height and width, the cut's top and left corner in pixels of the
-                target, the target's height and width. SDXL reads them.
+                target, the target's height and width. SDXL reads them, in float32: bfloat16 makes 1368 of 1365.
         """
         encoded = self.pipeline.encode_prompt(
             list(prompts), device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
         if not self.sized:
             return {"encoder_hidden_states": encoded[0]}
-        conditions = {"text_embeds": encoded[2], "time_ids": sizes.to(encoded[0])}
+        conditions = {"text_embeds": encoded[2], "time_ids": sizes.to(self.device, torch.float32)}
         return {"encoder_hidden_states": encoded[0], "added_cond_kwargs": conditions}
 
     @torch.no_grad()
@@ -176,11 +187,13 @@ class BaseModel:
             within: a context to draw in, as ``LoRAInjection.active`` gives one; its LoRAs are one for all pictures.
         """
         with within or nullcontext():
-            return self.pipeline(
+            latents = self.pipeline(
                 prompt=list(prompts),
                 height=size[0],
                 width=size[1],
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+                output_type="latent",
             ).images
+        return self.pipeline.image_processor.postprocess(self.pictures(latents), output_type="pil")

@@ -176,7 +176,7 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
 
     try:
         ended = run.train(on_step)
-        if ended:
+        if ended and config.steps % config.save_every:
             _export(run, out, encoders)
     finally:
         run.close()
@@ -205,7 +205,7 @@ def _identity_loss(
 
 def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:
     """Write what a run has come to, the average of its weights where one is kept, and what it was told."""
-    weights = {name.removeprefix("network."): value for name, value in run.weights().items()}
+    weights = run.loras.without_gate(run.weights())
     if run.accelerator.is_main_process:
         notes = {CONFIG: run.config.to_json()}
         export(run.loras.network.config, weights, out / CHECKPOINT, encoders, notes=notes)

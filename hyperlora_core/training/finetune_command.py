@@ -105,6 +105,8 @@ def finetune(given: Finetune) -> int:
         return STOPPED
     if accelerator.is_main_process:
         made = learner.lora(weights)
+        if not made.to(torch.float16).is_finite:
+            raise HyperLoRAError("the LoRA has numbers that are not finite: lower --optimization.learning-rate")
         made.metadata |= {
             "ss_steps": str(config.steps),
             "hyperlora.finetuned": json.dumps({"photos": len(photos), "steps": config.steps, "seed": config.seed}),

@@ -3,7 +3,8 @@
 Shapes: B samples, R reference photos each (padded), M attentions, K coefficients a row.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from ..network.hyperlora import HyperLoRA
 from . import stages
 from .config import TrainConfig
 from .stages import Stage
+
+_BEHIND_THE_GATE = re.compile(r"\bresampler\.layers\.\d+\.attn2\.to_out\.0\.weight$")
 
 Matrices = dict[str, tuple[Tensor, Tensor]]
 
@@ -77,7 +80,8 @@ class GeneratedLoRAs(Learner):
         self.opening = opening
         self.gate = 1.0
         self.targets = targets(network.attentions)
-        if network.config.id_embed_dim is not None and network.config.reads_clip:
+        self._has_gate = network.config.id_embed_dim is not None and network.config.reads_clip
+        if self._has_gate:
             for block in network.resampler.layers:
                 block.get_submodule("attn2").register_forward_hook(self._gated())
 
@@ -90,7 +94,7 @@ class GeneratedLoRAs(Learner):
         """
         trained = stages.stage(config.stage)
         stages.freeze(network, trained, config.also_train)
-        return cls(network, trained.makes, trained)
+        return cls(network, stages.makes(network, trained), trained)
 
     def at(self, share: float) -> None:
         """Be as at a share of the run, 0 to 1: the gate opens."""
@@ -99,6 +103,14 @@ class GeneratedLoRAs(Learner):
 
     def _gated(self) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
         return lambda module, inputs, output: None if self.gate == 1 else output * self.gate
+
+    def without_gate(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The network's weights, of this module's state dict, that compute without a gate what it computes with it."""
+        shut = self._has_gate and self.gate != 1
+        return {
+            name.removeprefix("network."): value * self.gate if shut and _BEHIND_THE_GATE.search(name) else value
+            for name, value in weights.items()
+        }
 
     def forward(self, conditions: Conditions) -> Matrices:
         """The LoRAs of each sample, their ranks joined.

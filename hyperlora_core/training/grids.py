@@ -1,4 +1,4 @@
-"""Pictures on the way: the same few people every time, through the same injection that training goes through."""
+"""Pictures on the way: the same few samples every time, through the same injection that training goes through."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,7 +38,8 @@ def draw_grid(run: Run[GeneratedLoRAs], task: PortraitTask, steps: int = 20, gui
     portraits = [task.portraits[-1 - i] for i in range(PEOPLE)]
     columns = [("picture", [picture_of(portrait.target.pixels) for portrait in portraits])]
     size = (config.resolution, config.resolution)
-    prompts = [prompt(config.trigger_words, task.portraits.shards[portrait.place].caption) for portrait in portraits]
+    trigger = config.trigger_words if any(scenario.trigger for scenario in config.scenarios) else ""
+    prompts = [prompt(trigger, task.portraits.shards[portrait.place].caption) for portrait in portraits]
     seeds = range(PEOPLE)
     columns.append(("no LoRA", task.base.draw(prompts, seeds, size, steps, guidance)))
     conditions = task.conditions(portraits)

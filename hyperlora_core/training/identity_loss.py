@@ -133,7 +133,7 @@ class IdentityLoss:
         self._schedule = EulerDiscreteScheduler.from_config(base.pipeline.scheduler.config, timestep_spacing="trailing")
 
     def __call__(self, matrices: Matrices, scale: float, batch: Batch, injection: LoRAInjection) -> Tensor:
-        """The loss of a pass, a number: the mean over the faces that were found, 0 where none was.
+        """The loss of a pass, a number: the mean over its samples, 0 for those on whose pictures no face is found.
 
         Args:
             matrices: the LoRAs of the pass.
@@ -159,7 +159,7 @@ class IdentityLoss:
             losses.append(1 - found @ wanted.to(found))
         if not losses:
             return torch.zeros((), device=self.base.device)
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum() / len(batch.samples)  # however a step is cut into passes, it is the same
 
     def draw(self, within: AbstractContextManager[None], sample: int, inputs: dict[str, Any]) -> Tensor:
         """The picture of a sample, drawn from noise; gradients flow through the last ``config.grad_steps`` steps.

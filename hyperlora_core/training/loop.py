@@ -155,10 +155,12 @@ class Run(Generic[L]):
         accelerator.register_for_checkpointing(self.progress)
         self._average = average_of(config, self.trained)
         if self._average is not None:
-            self._average.to(accelerator.device)
             accelerator.register_for_checkpointing(self._average)
         if state := states.resume(accelerator, folder):
             log.info("The run goes on from %s", state)
+            accelerator.step = 0  # of passes: a state is that of whole steps, which may be cut otherwise now
+        if self._average is not None:
+            self._average.to(accelerator.device)
         accelerator.init_trackers("log")
 
     def train(self, on_step: Callable[["Run[L]", float], None] = lambda run, loss: None) -> bool:
@@ -171,7 +173,7 @@ class Run(Generic[L]):
             Whether the run is at its end.
 
         Raises:
-            HyperLoRAError: the loss is not a number.
+            HyperLoRAError: the loss or its gradient is not a number.
         """
         config, progress = self.config, self.progress
         mine = passes(config, progress.step, self.accelerator.process_index, self.accelerator.num_processes)
@@ -203,19 +205,24 @@ class Run(Generic[L]):
                 loss = self._loss(next(batches))
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(self.trained, config.optimization.max_grad_norm)
+                    norm = accelerator.clip_grad_norm_(self.trained, config.optimization.max_grad_norm)
+                    if norm is not None and accelerator.scaler is None:  # a scaler passes over such steps itself
+                        self._check("length of the gradient", float(norm))
                 self._optimizer.step()
                 self._optimizer.zero_grad()
                 total += loss.detach() / count
         if self._average is not None:
             self._average.step(self.trained)
         mean = float(accelerator.reduce(total, "mean"))
-        if not math.isfinite(mean):
+        self._check("loss", mean)
+        return mean
+
+    def _check(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
             raise HyperLoRAError(
-                f"the loss of step {self.progress.step + 1} is {mean}: lower the learning rate, or train in bf16 or "
+                f"the {what} of step {self.progress.step + 1} is {value}: lower the learning rate, or train in bf16 or "
                 "float32; the run's last state is untouched"
             )
-        return mean
 
     def _loss(self, batch: Batch) -> Tensor:
         objective, seed = self.task.objective, self.config.seed

@@ -6,6 +6,7 @@ Shapes: B samples, R reference photos (padded), S side of CLIP's pictures.
 """
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -84,8 +85,9 @@ class Portraits(Dataset[Portrait]):
                 return self._portrait(number, at)
             except HyperLoRAError as error:
                 log.warning("%s; the next sample takes its place", error)
+        tries = min(_TRIES, len(self.shards))
         raise HyperLoRAError(
-            f"{_TRIES} samples in a row of {self.shards.folder} are broken, from {place} on: prepare it again"
+            f"{tries} samples in a row of {self.shards.folder} are broken, from {place} on: prepare it again"
         )
 
     def _portrait(self, number: int, place: int) -> Portrait:
@@ -102,7 +104,7 @@ class Portraits(Dataset[Portrait]):
             id_on=scenario.id,
             base_on=scenario.base,
             embeds=torch.from_numpy(np.stack([reference.embed for reference in references])),
-            id_pictures=self._id_pictures(references),
+            id_pictures=self._id_pictures(photo, sample, references),
             base_picture=self._base_picture(photo, sample.landmarks, frame),
         )
 
@@ -121,10 +123,13 @@ class Portraits(Dataset[Portrait]):
             order.insert(0, place)
         return order[:count]
 
-    def _id_pictures(self, references: Sequence[Sample]) -> Tensor | None:
+    def _id_pictures(self, photo: Image.Image, own: Sample, references: Sequence[Sample]) -> Tensor | None:
+        """The references' cuts; ``photo`` is the sample's own, decoded."""
         if self.clip_size is None or "id" not in self.makes:
             return None
-        return pixel_values([crops.id_image(each.photo(), each.landmarks) for each in references], self.clip_size)
+        photos = (photo if each is own else each.photo() for each in references)
+        cuts = [crops.id_image(each, ref.landmarks) for each, ref in zip(photos, references, strict=True)]
+        return pixel_values(cuts, self.clip_size)
 
     def _base_picture(self, photo: Image.Image, landmarks: np.ndarray, frame: Frame) -> Tensor | None:
         """The cut that is the target, its face blurred."""
@@ -132,6 +137,12 @@ class Portraits(Dataset[Portrait]):
             return None
         moved = landmarks - np.array([frame.left, frame.top], np.float32)
         return pixel_values([crops.base_image(photo.crop(frame.box), moved, crop=False)], self.clip_size)[0]
+
+
+def _leave_signals(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; the run's own decides, and needs its workers until its state lies."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
 
 
 class PortraitTask:
@@ -181,7 +192,7 @@ class PortraitTask:
             batch_sampler=map(list, passes),
             num_workers=self.config.workers,
             collate_fn=list,
-            pin_memory=self.base.device.type == "cuda",
+            worker_init_fn=_leave_signals,
         )
         return map(self.batch, loader)
 

@@ -97,6 +97,11 @@ def group_of(parameter: str) -> str:
     raise HyperLoRAError(f"the parameter {parameter} is in none of the groups {', '.join(GROUPS)}")
 
 
+def makes(network: HyperLoRA, trained: Stage) -> frozenset[str]:
+    """The LoRAs that a network draws with in a stage, of "id" and "base"."""
+    return trained.makes if network.config.has_base else trained.makes - {"base"}
+
+
 def freeze(network: HyperLoRA, trained: Stage, also: Collection[str] = ()) -> None:
     """Let gradients flow to what a stage trains, and to nothing else.
 
@@ -106,7 +111,7 @@ def freeze(network: HyperLoRA, trained: Stage, also: Collection[str] = ()) -> No
         also: groups that train beside the stage's own.
 
     Raises:
-        HyperLoRAError: a group is unknown, or the network has nothing that the stage trains.
+        HyperLoRAError: a group is unknown or is not drawn with, or the network has nothing that the stage trains.
     """
     unknown = set(also) - set(GROUPS)
     if unknown:
@@ -114,6 +119,13 @@ def freeze(network: HyperLoRA, trained: Stage, also: Collection[str] = ()) -> No
     if trained.trains & _BASE:
         network.need_base()
     groups = trained.trains | set(also)
+    drawn = makes(network, trained)
+    for kind, of_kind in (("base", _BASE), ("id", _ID)):
+        if kind not in drawn and (never := sorted(of_kind.intersection(also))):
+            raise HyperLoRAError(
+                f"{never[0]} cannot train beside the stage {trained.name}: no {'ID' if kind == 'id' else 'Base'}-LoRA "
+                "is drawn with there"
+            )
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(group_of(name) in groups)
     if not any(parameter.requires_grad for parameter in network.parameters()):

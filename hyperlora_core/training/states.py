@@ -8,6 +8,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from .. import atomic
 from ..errors import HyperLoRAError
@@ -104,7 +105,7 @@ def resume(accelerator: Accelerator, folder: Path) -> Path | None:
         return None
     try:
         accelerator.load_state(str(found[-1]))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise HyperLoRAError(
             f"{found[-1]} cannot be loaded ({error}): delete it to go on from the state before it"
         ) from error

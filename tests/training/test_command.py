@@ -1,6 +1,11 @@
 """``hyperlora train`` as a user drives it: three stages on real photos, chained by their checkpoints."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -9,7 +14,7 @@ from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, encode_id, find_
 from hyperlora_core.lora import LoRA
 from hyperlora_core.training.command import CHECKPOINT, main
 from hyperlora_core.training.config import TrainConfig
-from hyperlora_core.training.states import lock
+from hyperlora_core.training.states import lock, states
 
 SMALL = {
     "steps": 2,
@@ -166,3 +171,21 @@ def test_an_interrupt_before_the_first_step_is_no_traceback(monkeypatch, tmp_pat
     monkeypatch.setattr("hyperlora_core.training.command.accelerator_for", interrupted)
     assert main(given("base", "base", "set", "clip", tmp_path)) == 143
     assert "stopped before its first step" in caplog.text
+
+
+def test_it_draws_in_half_precision_and_saves_when_a_terminal_interrupts_all(
+    base_folder, training_set, clip_file, tmp_path
+):
+    """Ctrl-C reaches the workers that read ahead, too."""
+    more = ["--mixed-precision", "bf16", "--workers", "2", "--steps", "500", "--sample-every", "1"]
+    line = [sys.executable, "-m", "hyperlora_core.training"]
+    line += given("id_clip", base_folder, training_set, clip_file, tmp_path / "run", *more)
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(line, stdout=log, stderr=log, env=dict(os.environ), start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "run" / "grids" / "step-000001.png").exists():
+        assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(100) == 143, (tmp_path / "log").read_text()
+    assert states(tmp_path / "run") and "Traceback" not in (tmp_path / "log").read_text()

@@ -87,6 +87,17 @@ def test_behind_a_closed_gate_the_face_embedding_has_no_say(trained):
     assert torch.equal(loras.id_rows(one), expected), "an open gate is the network as it is saved"
 
 
+def test_what_a_gate_lets_through_is_kept_without_it(trained):
+    loras, given = GeneratedLoRAs(trained, frozenset({"id"})), conditions()
+    loras.gate = 0.3
+    expected = loras.id_rows(given)
+    kept = loras.without_gate(loras.state_dict())
+    loras.gate = 1.0
+    assert not torch.allclose(loras.id_rows(given), expected, atol=1e-4)
+    trained.load_state_dict(kept)
+    assert torch.allclose(loras.id_rows(given), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", list(stages.STAGES))
 def test_gradients_reach_all_that_a_stage_trains_and_nothing_else(unet, trained, injection, name):
     stage = stages.stage(name)

@@ -77,7 +77,7 @@ def small(base_folder, photos):
     return base
 
 
-def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file, training_set, tmp_path):
+def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file, training_set, tmp_path, monkeypatch):
     told = IdentityConfig(weight=0.5, faces=str(analyzer.path), steps=2, resolution=64)
     config = replace(
         RECIPES["id_clip"],
@@ -109,11 +109,22 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
         grads.append({name: grad.clone() for name, grad in ups.items()})
     small.unet.disable_gradient_checkpointing()
     assert all(torch.allclose(grads[0][name], grads[1][name], atol=1e-6) for name in grads[0])
-    injection.remove()
     blank = small.pictures
     small.pictures = lambda latents: torch.zeros(1, 3, 256, 256)
     assert loss(loras(batch.conditions), loras.scale, batch, injection).item() == 0, "no face, no loss"
     small.pictures = blank
+    of_picture, alone = loss._face, []
+    for seen in (0, 1):  # each sample's part is of all samples, not of those on whose pictures a face is found
+        places = iter(range(2))
+
+        def face(picture, seen=seen, places=places):
+            return of_picture(picture) if next(places) == seen else None
+
+        monkeypatch.setattr(loss, "_face", face)
+        alone.append(loss(loras(batch.conditions), loras.scale, batch, injection).item())
+    assert sum(alone) == pytest.approx(value.item(), rel=1e-3)
+    monkeypatch.undo()
+    injection.remove()
 
     def first_loss(more, name):
         run = Run(config, task, loras, tmp_path / name, accelerator_for(config, tmp_path / name, cpu=True), more)

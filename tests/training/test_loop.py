@@ -62,6 +62,16 @@ def test_a_resumed_run_is_the_same_run(tmp_path, whole):
     assert run(tmp_path).train(), "a run that is at its end stays there"
 
 
+def test_a_run_goes_on_in_passes_of_another_size(tmp_path, whole):
+    first = run(tmp_path)
+    first.train(lambda at, loss: os.kill(os.getpid(), signal.SIGTERM) if at.progress.step == 1 else None)
+    first.close()
+    second = run(tmp_path, replace(CONFIG, batch=1))
+    assert second.progress.step == 1 and second.train()
+    close(outcome(second), whole)
+    second.close()
+
+
 def test_two_processes_are_one(tmp_path, whole):
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
@@ -166,10 +176,34 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_state(tmp_path):
         if at.progress.step == 3:
             at.trained[0].data.fill_(float("nan"))
 
-    with pytest.raises(HyperLoRAError, match="the loss of step 4 is nan: lower the learning rate"):
+    with pytest.raises(HyperLoRAError, match="of step 4 is nan: lower the learning rate"):
         made.train(spoil)
     made.close()
     assert [state.name for state in states(tmp_path)] == ["state-2"]
+
+
+def test_a_gradient_that_is_no_number_changes_nothing(tmp_path):
+    made = run(tmp_path, replace(CONFIG, save_every=1))
+
+    def spoil(at, loss):
+        if at.progress.step == 2:
+            at.trained[0].register_hook(lambda grad: grad * float("nan"))
+
+    with pytest.raises(HyperLoRAError, match="the length of the gradient of step 3 is nan"):
+        made.train(spoil)
+    assert all(value.isfinite().all() for value in made.trained)
+    made.close()
+    assert [state.name for state in states(tmp_path)] == ["state-1", "state-2"]
+
+
+def test_a_state_that_is_cut_short_is_named(tmp_path):
+    made = run(tmp_path)
+    made.train()
+    made.close()
+    (path,) = (tmp_path / "state-4").glob("model*.safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(HyperLoRAError, match=r"state-4 cannot be loaded .*: delete it to go on from the state before"):
+        run(tmp_path)
 
 
 def test_a_step_is_shared_out_in_blocks():

@@ -156,6 +156,20 @@ def test_latents_come_back_as_the_picture_they_are_of(base):
     assert torch.allclose(latents, expected)
 
 
+def test_the_vae_and_sizes_stay_whole_in_half_precision(base, base_folder):
+    half = BaseModel.load(str(base_folder), "cpu", torch.bfloat16)
+    assert half.unet.dtype == torch.bfloat16
+    whole = dict(base.pipeline.vae.named_parameters())
+    assert all(torch.equal(value, whole[name]) for name, value in half.pipeline.vae.named_parameters())
+    latents = torch.randn(1, *base.latent_shape(64, 64))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(half.pictures(latents), base.pictures(latents))
+    sizes = torch.tensor([[1365, 2731, 307, 0, 1024, 1024]])
+    assert torch.equal(half.unet_inputs(["a man"], sizes)["added_cond_kwargs"]["time_ids"], sizes.float())
+    (picture,) = half.draw(["a man"], [0], (64, 64), steps=2)
+    assert picture.size == (64, 64)
+
+
 def test_a_folder_that_is_no_base_model_is_told(tmp_path):
     with pytest.raises(HyperLoRAError, match="no base model was named"):
         BaseModel.load("", "cpu", torch.float32)

@@ -60,6 +60,17 @@ def test_groups_are_added_by_name(network):
         stages.freeze(network, stages.stage("id_embed"), also=("bases",))
 
 
+def test_what_is_not_drawn_with_cannot_train(network, unet):
+    from dataclasses import replace
+
+    with pytest.raises(HyperLoRAError, match="id_bases cannot train beside the stage base: no ID-LoRA"):
+        stages.freeze(network, stages.stage("base"), also=("id_bases",))
+    without = fresh(replace(SHAPE, base_rank=0).config(attention_modules(unet)), seed=0)
+    assert stages.makes(without, stages.stage("id_clip")) == {"id"}
+    with pytest.raises(HyperLoRAError, match="base_bases cannot train beside the stage id_clip: no Base-LoRA"):
+        stages.freeze(without, stages.stage("id_clip"), also=("base_bases",))
+
+
 def test_a_stage_that_has_nothing_to_train_is_told(unet):
     from dataclasses import replace
 
