@@ -42,7 +42,9 @@ def check(name: str) -> None:
         return
     transformers = _transformers()
     try:
-        transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name)
+        if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            raise ValueError(f"it is a {type(config).__name__.removesuffix('Config')}")
     except (OSError, ValueError, KeyError) as error:
         raise HyperLoRAError(
             f"the captioner {name} cannot be used ({_first_line(error)}): give the folder of a model of transformers "

@@ -150,8 +150,7 @@ class Engine:
             import ray.data
         except ImportError as error:
             raise MissingPackageError(
-                f"preparing a training set needs Ray, which cannot be imported ({error}): "
-                "pip install -e .[train]"
+                f"preparing a training set needs Ray, which cannot be imported ({error}): pip install -e .[train]"
             ) from error
         if not ray.is_initialized():
             self._connect()

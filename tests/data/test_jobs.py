@@ -108,6 +108,12 @@ def test_a_captioner_that_is_not_there_is_named_before_all_work(name):
         captioners.check(name)
 
 
+def test_a_model_that_makes_no_text_of_pictures_is_no_captioner(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(HyperLoRAError, match=r"cannot be used .it is a Bert.: give the folder of a model"):
+        captioners.check(str(tmp_path))
+
+
 def test_a_picture_that_ends_the_process_twice_is_passed_over(work, face_pack):
     """What a worker leaves behind that was killed at the third picture."""
     for _ in range(2):
