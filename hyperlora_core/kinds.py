@@ -78,6 +78,8 @@ def _into(folder: str) -> str:
     return f"it goes into models/{folder}"
 
 
+CHECKPOINT = "a whole Stable Diffusion checkpoint"
+
 # The first that fits; the special before the general.
 _KINDS: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
     (_any(r"^\d+\.to_(q|k|v|out)\.(id|base)_(down|up)_basis$"), PART_NAMES["hyper_lora_modules"], _PART),
@@ -92,7 +94,7 @@ _KINDS: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
     (_any(r"\.lora_(down|up)\.weight$"), "a LoRA in kohya's format", _LORA),
     (_any(r"\.(hada_w1_a|lokr_w1|oft_blocks)"), "a LyCORIS LoRA", _LORA),
     (_any(r"^control_model\.|controlnet_cond_embedding|^input_hint_block"), "a ControlNet", _into("controlnet")),
-    (_any(r"^model\.diffusion_model\."), "a whole Stable Diffusion checkpoint", _into("checkpoints")),
+    (_any(r"^model\.diffusion_model\."), CHECKPOINT, _into("checkpoints")),
     (_any(r"^down_blocks\.\d+\.resnets\."), "a diffusers UNet", _into("diffusion_models")),
     (_any(r"^(encoder|decoder|first_stage_model)\..*conv_in"), "a VAE", _into("vae")),
     (_any(r"(^|\.)double_blocks\.\d+\."), "a Flux model", "HyperLoRA is made for SDXL"),

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from .. import files, kinds
 from ..errors import HyperLoRAError
 
+_WANTED = "give --base a diffusers folder (with model_index.json and .safetensors files), or a name on the hub"
+
 
 class BaseModel:
     """SDXL, a model of its family (SSD-1B, Segmind Vega, fine-tuned ones), or Stable Diffusion 1.5.
@@ -62,6 +64,9 @@ class BaseModel:
         given = Path(path)
         if not given.exists() and (given.suffix == ".safetensors" or given.is_absolute() or path.count("/") > 1):
             raise HyperLoRAError(f"there is no base model {path}")
+        kind = kinds.recognise(given) if given.suffix == ".safetensors" else None
+        if kind is not None and kind.name != kinds.CHECKPOINT:
+            raise HyperLoRAError(f"{path} is {kind.name}, no base model: {_WANTED}")
         try:
             if given.suffix == ".safetensors":
                 vae = AutoencoderKL.from_single_file(str(given), dtype=torch.float32)
@@ -74,12 +79,8 @@ class BaseModel:
                     local_files_only=given.is_dir(),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            kind = kinds.recognise(given) if given.is_file() else None
-            reason = f"it is {kind.name}" if kind else str(error).partition("\n")[0]
-            raise HyperLoRAError(
-                f"the base model {path} cannot be loaded ({reason}): give --base a diffusers folder (with "
-                "model_index.json and .safetensors files), or a name on the hub"
-            ) from error
+            reason = str(error).partition("\n")[0]
+            raise HyperLoRAError(f"the base model {path} cannot be loaded ({reason}): {_WANTED}") from error
         return cls(pipeline, torch.device(device))
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import requests
 
 from demo import workflows
@@ -203,6 +204,7 @@ def test_a_checkpoint_that_is_not_there_leads_to_the_dialog_of_models(either_pag
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_is_said_and_what_was_asked_comes_with_it(either_page, server, photos):
     page = either_page
     with_group(page, server, photos)

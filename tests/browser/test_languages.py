@@ -44,6 +44,7 @@ def test_all_that_is_ours_follows_the_language(server, language, vue, tmp_path):
         assert page.errors == []
 
 
+@pytest.mark.slow
 def test_what_stands_on_the_nodes_changes_with_the_setting(page):
     page.load(template("schedule"))
     page.show("HyperLoRASchedule")

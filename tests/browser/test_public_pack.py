@@ -71,7 +71,7 @@ def _means_what_it_meant(prompt: dict[str, dict], name: str) -> None:
         assert sorted(weights) == [-1.25, 0.4]
 
 
-@pytest.mark.parametrize("name", ["simple", "advanced"])
+@pytest.mark.parametrize("name", ["simple", pytest.param("advanced", marks=pytest.mark.slow)])
 def test_a_shared_workflow_runs_unchanged(page, shared, name):
     page.load(shared[name])
     end = page.queue(timeout=90)

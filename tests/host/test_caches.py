@@ -42,6 +42,7 @@ def choose(server: ComfyServer, megabytes: object) -> None:
     requests.post(f"{server.url}/settings/{SETTING}", json=megabytes, timeout=60).raise_for_status()
 
 
+@pytest.mark.slow
 def test_people_in_turn_are_encoded_once_each_and_drawn_the_same(draw, free):
     """ComfyUI's own cache forgets the one while it draws the other."""
     (obama, first), (biden, _) = draw("obama"), draw("biden")

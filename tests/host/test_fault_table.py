@@ -324,6 +324,7 @@ def test_examples_need_nothing_but_stock_nodes_and_ours(server):
             assert module.endswith(PACK_NAME) or not module.startswith("custom_nodes"), node["class_type"]
 
 
+@pytest.mark.slow
 @complaint(23, "the same seed gives another picture")
 def test_the_same_prompt_gives_the_same_picture_in_a_server_that_forgot_everything(server, small, picture):
     first = picture(small("portrait_simple"))

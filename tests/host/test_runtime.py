@@ -238,7 +238,7 @@ def test_with_a_controlnet(comfy, base, people, running):
     check("ControlNet", sample(running(base, people[0]), controlled(1), controlled(2)), expected)
 
 
-@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2"])
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", pytest.param("float8_e5m2", marks=pytest.mark.slow)])
 def test_it_is_exact_on_a_model_of_eight_bits(comfy, people, running, kind):
     model = patcher(comfy, "Segmind_Vega", VEGA, dtype=getattr(torch, kind))
     lora = people[0]
@@ -567,7 +567,12 @@ def steps(schedule: Schedule) -> Schedule:
 
 @pytest.mark.parametrize(
     ("curve", "start", "end"),
-    [("constant", 0.0, 1.0), ("constant", 0.25, 0.6), ("rise, ease in", 0.0, 0.9), ("rise and fall", 0.1, 1.0)],
+    [
+        pytest.param("constant", 0.0, 1.0, marks=pytest.mark.slow),
+        ("constant", 0.25, 0.6),
+        pytest.param("rise, ease in", 0.0, 0.9, marks=pytest.mark.slow),
+        ("rise and fall", 0.1, 1.0),
+    ],
 )
 def test_a_schedule_is_what_hooks_with_its_keyframes_are(comfy, base, people, door, curve, start, end):
     import comfy.hooks

@@ -128,7 +128,7 @@ def test_a_lora_is_no_base_model(tmp_path, training_set, clip_file, caplog):
     lora = LoRA.from_matrices([("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", *torch.ones(2, 1, 1))], 1)
     lora.save(tmp_path / "lora.safetensors")
     assert main(given("base", tmp_path / "lora.safetensors", training_set, clip_file, tmp_path / "run")) == 1
-    assert "cannot be loaded (it is a LoRA" in caplog.text
+    assert "lora.safetensors is a LoRA in kohya's format, no base model" in caplog.text
 
 
 @pytest.mark.parametrize("start", [False, True], ids=["fresh", "stage 1"])
