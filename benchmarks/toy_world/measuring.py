@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hyperlora_core import atomic
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training.forward import Conditions
 
@@ -48,10 +49,8 @@ def stored(name: str, recipe: str, results: Path = RESULTS) -> dict | None:
 def store(name: str, found: dict, results: Path = RESULTS) -> None:
     """Write it, whole or not at all: a line for each of its parts."""
     results.mkdir(parents=True, exist_ok=True)
-    part = results / f".{name}.part"
     lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in found.items()]
-    part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    part.replace(results / f"{name}.json")
+    atomic.write_text(results / f"{name}.json", "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def plain_recipe() -> str:

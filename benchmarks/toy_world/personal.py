@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from demo.cache import cache_dir
+from hyperlora_core import atomic
 from hyperlora_core.lora import Factors, LoRA
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training import counter
@@ -123,9 +124,7 @@ def measure_personal(parts: World, reader: Judge, asked: Recipe | None = None, r
             if drawn is None:
                 return False
             told = {name: Reading.of(pictures, reader).to_json() for name, pictures in drawn.items()}
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(told))
-            part.replace(path)
+            atomic.write_text(path, json.dumps(told))
             log.info("%s: %d of %d people", NAME, number + 1, asked.people)
         found.append(json.loads(path.read_text()))
     whole = {

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from demo.cache import cache_dir
+from hyperlora_core import atomic
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training.export import export
@@ -99,9 +100,7 @@ class Watch:
         self._seconds.append(round(now - self._began, 1))
         self._some, self._began = [], now
         path = folder_of(self._leg) / _TOLD
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"loss": self._losses, "seconds": self._seconds}))
-        part.replace(path)
+        atomic.write_text(path, json.dumps({"loss": self._losses, "seconds": self._seconds}))
         if step % (5 * self.every) == 0:
             pace = self._seconds[-1] / self.every
             log.info("%s: step %d, loss %.4f, %.2f s a step", self._leg.name, step, self._losses[-1], pace)
