@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from ..devices import check_device
 from ..errors import HyperLoRAError, MissingPackageError
 
 Captioner = Callable[[Sequence[Image.Image]], Sequence[str]]
@@ -60,13 +61,14 @@ def load(name: str, device: str = "cpu") -> Captioner:
         device: where a model computes; on other devices than "cpu" in half precision.
 
     Raises:
-        HyperLoRAError: there is none of that name, or it is of another kind.
+        HyperLoRAError: there is none of that name, it is of another kind, or the device cannot be used.
         MissingPackageError: transformers is not installed.
     """
     if is_function(name):
         return _function(name)
     import torch
 
+    check_device(device, "--caption-device")
     transformers = _transformers()
     dtype = torch.float32 if device == "cpu" else torch.float16
     try:

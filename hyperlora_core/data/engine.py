@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ _OBJECT_STORE = 512 << 20  # bytes; numbers alone lie there
 _FOLDER = "hyperlora-"
 _OLD = 24 * 3600  # seconds
 _PATIENCE = 20  # seconds that a cluster is waited for
+_DEATHS = 3  # of a worker that is being made
 _SPARE_CPUS = 1  # for Ray Data's own tasks beside the actors
 
 
@@ -57,15 +58,43 @@ class _Worker:
     """What a process does: tasks, and says what a user can mend in a word instead of Ray's many."""
 
     def __init__(self, worker: Callable[..., Callable[[Mapping[str, Any]], Any]], arguments: Mapping[str, Any]) -> None:
-        self._make, self._arguments = worker, arguments
-        self._made: Callable[[Mapping[str, Any]], Any] | None = None
+        self._cannot = ""
+        try:
+            with _few_deaths():
+                self._made = worker(**arguments)
+        except HyperLoRAError as error:  # raised here, Ray would tell it with its own stack
+            self._cannot = str(error)
 
     def __call__(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        if self._cannot:
+            return {"result": b"", "error": self._cannot}
         try:
-            self._made = self._made or self._make(**self._arguments)
             return {"result": pickle.dumps(self._made(task)), "error": ""}
         except HyperLoRAError as error:
             return {"result": b"", "error": str(error)}
+
+
+@contextmanager
+def _few_deaths() -> Iterator[None]:
+    """Where a worker is made: Ray begins one that dies anew, without end and by the same name.
+
+    Raises:
+        HyperLoRAError: it died here again and again.
+    """
+    import ray
+
+    note = Path(tempfile.gettempdir()) / f"{_FOLDER}made-{ray.get_runtime_context().get_actor_id()}"
+    try:
+        with note.open("ab") as file:
+            file.write(b".")
+        if note.stat().st_size > _DEATHS:
+            raise HyperLoRAError(
+                f"a worker ended {_DEATHS} times while it loaded its models: most often there is too little memory for "
+                "as many of them as there are workers; try fewer --workers"
+            )
+        yield
+    finally:
+        note.unlink(missing_ok=True)
 
 
 class Engine:
@@ -96,8 +125,9 @@ class Engine:
     ) -> Iterator[Any]:
         """Have tasks done by workers, in any order; what a worker gives is passed on as it comes.
 
-        A worker that dies is begun again, and so is its task, without end: whoever does the tasks has to see to it that
-        one of them does not end its worker again and again.
+        A worker that dies at a task is begun again, and so is the task, without end: whoever does the tasks has to see
+        to it that one of them does not end its worker again and again. Workers that die while they are made, as where
+        there is too little memory for their models, end it all.
 
         Args:
             worker: made once a process; takes a task, gives anything that can be pickled.
@@ -108,7 +138,7 @@ class Engine:
 
         Raises:
             MissingPackageError: Ray is not installed.
-            HyperLoRAError: a worker raised it, or there is no cluster at the address.
+            HyperLoRAError: a worker raised it, workers die while they are made, or there is no cluster at the address.
         """
         if not tasks:
             return

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from .. import atomic, onnx_models
+from ..devices import check_device
 from ..errors import HyperLoRAError
-from . import captioners, report, rows
+from . import captioners, report, report_page, rows
 from .checks import Limits
 from .duplicates import (
     SIMILARITIES,
@@ -120,6 +121,8 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
     dropped = read_drop_list(wanted.drop_list) if wanted.drop_list else frozenset()
     if wanted.captioner:
         captioners.check(wanted.captioner)
+        if cluster.address is None:
+            check_device(wanted.caption_device, "--caption-device")
     models = onnx_models.load(wanted.faces, "CPU", 1)
     work = Work(wanted.out)
     with work.opened(wanted.settings(models.content)):
@@ -135,14 +138,14 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
         gathered = report.gather(work, found, withdrawn)
         settings = wanted.settings(models.content) | {"counts": gathered.counts, "licences": gathered.licences}
         info = DatasetInfo(models.encoder, wanted.captioner, settings)
-        report.write(wanted.out / report.FILE, gathered, info)
+        report_page.write(wanted.out / report_page.FILE, gathered, info)
         if not gathered.kept:
             raise HyperLoRAError(
-                f"none of {gathered.pictures} pictures is accepted; {wanted.out / report.FILE} shows why. Loosen the "
-                "limits, in another folder"
+                f"none of {gathered.pictures} pictures is accepted; {wanted.out / report_page.FILE} shows why. Loosen "
+                "the limits, in another folder"
             )
         info.write(wanted.out)
-    log.info("%d of %d pictures in %s; see %s", gathered.kept, gathered.pictures, wanted.out, report.FILE)
+    log.info("%d of %d pictures in %s; see %s", gathered.kept, gathered.pictures, wanted.out, report_page.FILE)
     return info
 
 

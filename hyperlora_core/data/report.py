@@ -4,18 +4,13 @@ import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from .. import atomic
-from . import report_page, rows
+from . import rows
 from .checks import ACCEPTED, REASONS
 from .duplicates import Pairs, rows_in, sample_id
-from .shards import DatasetInfo
 from .work import Work, read_json
-
-FILE = "report.html"
 
 EDGES: Mapping[str, np.ndarray] = {
     "face": np.linspace(0, 1024, 33),
@@ -159,12 +154,3 @@ def _in_turn(of_units: Sequence[Sequence[str]], limit: int) -> list[str]:
         of_units = [of_units[place] for place in np.linspace(0, len(of_units) - 1, limit).astype(int)]
     longest = max(map(len, of_units))
     return [some[turn] for turn in range(longest) for some in of_units if turn < len(some)][:limit]
-
-
-def write(path: Path, gathered: Gathered, info: DatasetInfo) -> None:
-    """Write the report: one file that needs nothing else.
-
-    Raises:
-        HyperLoRAError: it cannot be written.
-    """
-    atomic.write_text(path, report_page.page(gathered, info))

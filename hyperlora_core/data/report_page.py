@@ -2,16 +2,17 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
+from .. import atomic
 from .checks import ACCEPTED, REASONS
 from .duplicates import SIMILARITIES
+from .report import EDGES, Gathered
 from .shards import DatasetInfo
 
-if TYPE_CHECKING:
-    from .report import Gathered
+FILE = "report.html"
 
 _TITLES = {
     "face": ("Face, pixels", "min_face", 1),
@@ -54,7 +55,16 @@ td.bar { width: 30%; } .bar i { display: block; height: 12px; margin-top: 5px; b
 """
 
 
-def page(gathered: "Gathered", info: DatasetInfo) -> str:
+def write(path: Path, gathered: Gathered, info: DatasetInfo) -> None:
+    """Write the report: one file that needs nothing else.
+
+    Raises:
+        HyperLoRAError: it cannot be written.
+    """
+    atomic.write_text(path, page(gathered, info))
+
+
+def page(gathered: Gathered, info: DatasetInfo) -> str:
     """The page, whole."""
     body = "".join(
         (
@@ -80,7 +90,7 @@ def _text(value: object) -> str:
     return html.escape(str(value))
 
 
-def _head(gathered: "Gathered", info: DatasetInfo) -> str:
+def _head(gathered: Gathered, info: DatasetInfo) -> str:
     people = sum(gathered.people.values())
     share = f"{gathered.kept / gathered.pictures:.1%}" if gathered.pictures else "0 %"
     cards = [
@@ -98,7 +108,7 @@ def _head(gathered: "Gathered", info: DatasetInfo) -> str:
     )
 
 
-def _reasons(gathered: "Gathered") -> str:
+def _reasons(gathered: Gathered) -> str:
     most = max(gathered.counts.values(), default=1)
     lines = []
     for reason, count in sorted(gathered.counts.items(), key=lambda entry: (entry[0] != ACCEPTED, -entry[1])):
@@ -113,9 +123,7 @@ def _row(what: str, count: int, part: float, kept: bool = True) -> str:
     return f'<tr><td>{what}</td><td class="n">{count:,}</td><td class="bar">{bar}</td></tr>'
 
 
-def _measures(gathered: "Gathered", info: DatasetInfo) -> str:
-    from .report import EDGES
-
+def _measures(gathered: Gathered, info: DatasetInfo) -> str:
     limits: Mapping[str, float] = info.settings.get("limits", {})
     plots = []
     for name, (title, limit, sides) in _TITLES.items():
@@ -131,7 +139,7 @@ def _measures(gathered: "Gathered", info: DatasetInfo) -> str:
     )
 
 
-def _likeness(gathered: "Gathered", info: DatasetInfo) -> str:
+def _likeness(gathered: Gathered, info: DatasetInfo) -> str:
     near = info.settings.get("duplicates", {})
     marks = [near["cosine"]] if "cosine" in near else []
     none = np.zeros_like(gathered.same)
@@ -181,7 +189,7 @@ def _plot(title: str, edges: np.ndarray, counts: np.ndarray, marks: Sequence[flo
     )
 
 
-def _people(gathered: "Gathered") -> str:
+def _people(gathered: Gathered) -> str:
     if not gathered.people:
         return (
             '<h2>People</h2><p class="dim">Nobody is known by name: each picture stands for itself. Folders named for '
@@ -199,7 +207,7 @@ def _people(gathered: "Gathered") -> str:
     return f"<h2>People and their photos</h2>{advice}<table>{''.join(lines)}</table>"
 
 
-def _licences(gathered: "Gathered") -> str:
+def _licences(gathered: Gathered) -> str:
     items = list(gathered.licences.items())
     most = max(gathered.licences.values(), default=1)
     lines = [_row(_text(name), count, count / most) for name, count in items[:_MOST_LICENCES]]
@@ -209,7 +217,7 @@ def _licences(gathered: "Gathered") -> str:
     return f"<h2>Licences of kept pictures</h2><table>{''.join(lines)}</table>"
 
 
-def _sheets(gathered: "Gathered") -> str:
+def _sheets(gathered: Gathered) -> str:
     parts = ["<h2>Kept, some</h2>", _sheet(gathered.shown.get(ACCEPTED, []), "kept")]
     rejected = [reason for reason in REASONS if gathered.counts.get(reason)]
     if rejected:

@@ -10,6 +10,7 @@ from hyperlora_core.data.engine import Cluster, Engine
 from hyperlora_core.data.shards import Shards
 from hyperlora_core.data.work import Work
 from tests.data.album import EXPECTED, counts
+from tests.data.captioning import EndsWhileMade
 from tests.data.runs import files, prepare
 
 MORE = ("--person-folders", "--unit-size", "5", "--workers", "2")
@@ -102,6 +103,12 @@ def test_what_cannot_be_is_said_before_all_work(tmp_path, album, face_pack, capl
         (album, tmp_path / "full", (), "holds something else"),
         (album, tmp_path / "out2", ("--drop-list", str(tmp_path / "gone")), "drop list"),
         (album, tmp_path / "out2", ("--captioner", "gone:function"), "captioner"),
+        (
+            album,
+            tmp_path / "out2",
+            ("--captioner", "tests.data.captioning:sizes", "--caption-device", "gone"),
+            "--caption-device gone cannot be used here",
+        ),
         (album, tmp_path / "out2", ("--duplicate-bits", "20"), "20 bits"),
         (album, tmp_path / "out2", ("--unit-size", "0"), "unit-size"),
         (album, tmp_path / "out2", ("--recaption",), "name what writes them with --captioner"),
@@ -129,6 +136,15 @@ def test_what_a_worker_cannot_do_is_said_in_a_word(ray_session, album, face_pack
     (said,) = [record.message for record in caplog.records if record.message.startswith("hyperlora: ")]
     assert "failed on biden/biden.jpg and what follows (ZeroDivisionError: of the captioner)" in said
     assert "Traceback" not in said and len(said) < 300
+
+
+@pytest.mark.slow
+def test_workers_that_end_while_they_are_made_end_it_all(ray_session):
+    with (
+        Engine(Cluster(workers=1)) as engine,
+        pytest.raises(HyperLoRAError, match="ended 3 times while it loaded its models"),
+    ):
+        list(engine.each(EndsWhileMade, {}, [{"unit": 0}, {"unit": 1}]))
 
 
 @pytest.mark.slow

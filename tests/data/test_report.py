@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from demo.browser import chromium
-from hyperlora_core.data import report
+from hyperlora_core.data import report_page
 from hyperlora_core.data.checks import REASONS
 from hyperlora_core.data.pictures import thumbnail
 from hyperlora_core.data.report import EDGES, Gathered
@@ -36,8 +36,8 @@ def page_file(photos, tmp_path_factory):
         shown={reason: [picture] * 48 for reason in counts},
     )
     settings = {"sources": ["/a/very/long/path" * 12], "limits": {"min_face": 128}, "duplicates": {"cosine": 0.9}}
-    path = tmp_path_factory.mktemp("report") / report.FILE
-    report.write(path, gathered, DatasetInfo(Encoder("<b>embedder", "ab" * 32), "blip2", settings))
+    path = tmp_path_factory.mktemp("report") / report_page.FILE
+    report_page.write(path, gathered, DatasetInfo(Encoder("<b>embedder", "ab" * 32), "blip2", settings))
     return path
 
 

@@ -1,0 +1,57 @@
+"""``hyperlora batch``: its arguments, and what they run."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from .batch import MANIFEST, Batch, Options
+from .batch_jobs import jobs_of, read_people, read_seeds, read_workflow
+from .errors import HyperLoRAError
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
+    command.set_defaults(run=_run)
+    command.add_argument(
+        "people",
+        type=Path,
+        metavar="PEOPLE",
+        help="a folder with a folder of photos for each person, or a .csv with the columns person, photos (; between), "
+        "prompt, seed, and any 'node.input'",
+    )
+    command.add_argument(
+        "--workflow", type=Path, required=True, metavar="FILE", help="in the API format, as example_workflows/api has"
+    )
+    command.add_argument(
+        "--server",
+        action="append",
+        metavar="URL",
+        help="a running ComfyUI; give it again for each (http://127.0.0.1:8188)",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="pictures and manifest.jsonl go here")
+    command.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="give it again for each prompt")
+    command.add_argument("--prompts", type=Path, metavar="FILE", help="prompts, one a line")
+    command.add_argument("--seeds", default="", metavar="LIST", help="as 1,2,3 or 1-20; the workflow's own otherwise")
+    command.add_argument("--retries", type=int, default=3, metavar="N", help="when a server goes away (%(default)s)")
+    command.add_argument("--timeout", type=float, default=3600, metavar="S", help="seconds a picture (%(default)s)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    prompts = list(options.prompt)
+    if options.prompts is not None:
+        if not options.prompts.is_file():
+            raise HyperLoRAError(f"there is no file of prompts {options.prompts}")
+        prompts += filter(None, map(str.strip, options.prompts.read_text(encoding="utf-8-sig").splitlines()))
+    jobs = jobs_of(read_people(options.people), prompts, read_seeds(options.seeds))
+    servers = options.server or ["http://127.0.0.1:8188"]
+    batch = Batch(
+        read_workflow(options.workflow), jobs, Options(servers, options.out, options.retries, options.timeout)
+    )
+    log.info("%d to draw, %d are there already", len(batch.left), len(batch.jobs) - len(batch.left))
+    failed = batch.run()
+    for entry in failed:
+        log.error("failed: %s, prompt %r, seed %s: %s", *(entry[key] for key in ("person", "prompt", "seed", "error")))
+    log.info("%d of %d are in %s", len(batch.jobs) - len(failed), len(batch.jobs), options.out / MANIFEST)
+    return 1 if failed else 0
