@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
 from . import __version__, atomic
-from .batch_jobs import Job, fill
-from .comfy_client import ComfyClient, Ended, RefusedError, UnreachableError, Workflow
+from .batch_jobs import Task
+from .comfy_client import ComfyClient, Ended, RefusedError, UnreachableError
+from .encoders import file_sha256
 from .errors import HyperLoRAError
 
 MANIFEST = "manifest.jsonl"
@@ -91,22 +91,28 @@ class Batch:
     """The queue.
 
     Args:
-        workflow: in the API format.
-        jobs: what to draw.
+        tasks: what to draw.
         options: where, and how.
+
+    Attributes:
+        tasks: by their keys.
+        left: keys of those that are not drawn yet.
+
+    Raises:
+        HyperLoRAError: something cannot be filled into a workflow.
     """
 
-    def __init__(self, workflow: Workflow, jobs: Sequence[Job], options: Options) -> None:
-        self.workflow, self.options = workflow, options
+    def __init__(self, tasks: Sequence[Task], options: Options) -> None:
+        self.options = options
+        for task in tasks:
+            task.filled([photo.name for photo in task.job.photos])
         self.manifest = Manifest.open(options.out)
-        self.jobs = {job.key(workflow): job for job in jobs}
-        self.left = [key for key in self.jobs if not self.manifest.is_done(key)]
+        self.tasks = {task.key: task for task in tasks}
+        self.left = [key for key in self.tasks if not self.manifest.is_done(key)]
         self._waiting: Queue[tuple[str, int]] = Queue()
         self._queued: dict[str, list[str]] = {}  # server -> jobs that it had when the batch was killed
         self._open = len(self.left)
         self._lock = threading.Lock()
-        for job in jobs:
-            fill(workflow, job, [photo.name for photo in job.photos])  # what cannot be filled in is said before all
 
     def run(self) -> list[dict[str, Any]]:
         """Draw what is left.
@@ -136,7 +142,7 @@ class Batch:
         for thread in threads:
             while thread.is_alive():  # in pieces, so that Ctrl-C is heard
                 thread.join(0.5)
-        return [entry for key in self.jobs if (entry := self.manifest.last.get(key, {})).get("state") == "failed"]
+        return [entry for key in self.tasks if (entry := self.manifest.last.get(key, {})).get("state") == "failed"]
 
     def _work(self, client: ComfyClient) -> None:
         """Take jobs until all have ended."""
@@ -152,14 +158,14 @@ class Batch:
                 if tries >= self.options.retries:
                     self._end(self._failed(key, client, str(error), tries))
                     continue
-                log.warning("%s; %s is tried again", error, _title(self.jobs[key]))
+                log.warning("%s; %s is tried again", error, self.tasks[key].title)
                 self._waiting.put((key, tries + 1))
                 while self._open and not client.alive():
                     time.sleep(_REST)
             except HyperLoRAError as error:
                 self._end(self._failed(key, client, str(error), tries))
             except Exception as error:
-                log.exception("%s failed", _title(self.jobs[key]))
+                log.exception("%s failed", self.tasks[key].title)
                 self._end(self._failed(key, client, f"{type(error).__name__}: {error}", tries))
 
     def _end(self, entry: dict[str, Any]) -> None:
@@ -168,28 +174,29 @@ class Batch:
             self._open -= 1
             place = len(self.left) - self._open
         what = ", ".join(entry.get("pictures", ())) or entry.get("error", "")
-        log.info("[%d/%d] %s: %s", place, len(self.left), _title(self.jobs[entry["job"]]), what)
+        log.info("[%d/%d] %s: %s", place, len(self.left), self.tasks[entry["job"]].title, what)
 
     def _drawn(self, client: ComfyClient, key: str, tries: int) -> dict[str, Any]:
         """Draw a job, or take up what was queued before a kill; the manifest's line."""
-        job, began = self.jobs[key], time.monotonic()
+        task, began = self.tasks[key], time.monotonic()
         before = self.manifest.last.get(key, {})
         ended = self._taken_up(client, before) if before.get("state") == "queued" else None
         prompt_id = before.get("prompt_id", "") if ended else ""
         if ended is None:
-            names = [client.upload(photo, _upload_name(photo)) for photo in job.photos]
-            prompt_id = client.queue(fill(self.workflow, job, names))
+            names = [client.upload(photo, _upload_name(photo)) for photo in task.job.photos]
+            prompt_id = client.queue(task.filled(names))
             self.manifest.add({"job": key, "state": "queued", "server": client.url, "prompt_id": prompt_id})
             ended = client.wait(prompt_id, self.options.timeout)
         pictures = ended.pictures()
         if not pictures:
             raise RefusedError("the workflow saved no picture: it needs a Save Image node that runs")
-        files = [self._keep(client.view(image), job, key, place) for place, image in enumerate(pictures)]
+        files = [self._keep(client.view(image), task, key, place) for place, image in enumerate(pictures)]
         return {
             "job": key,
             "state": "done",
             "pictures": [str(file.relative_to(self.options.out)) for file in files],
-            **_described(job, self.workflow),
+            **task.described(),
+            "hyperlora": __version__,
             "server": client.url,
             "prompt_id": prompt_id,
             "tries": tries + 1,
@@ -205,11 +212,11 @@ class Batch:
         except UnreachableError:
             return None
 
-    def _keep(self, picture: bytes, job: Job, key: str, place: int) -> Path:
-        folder = self.options.out / _safe(job.person)
+    def _keep(self, picture: bytes, task: Task, key: str, place: int) -> Path:
+        person, seed = _safe(task.job.person), task.job.seed
+        folder = self.options.out / person
         folder.mkdir(parents=True, exist_ok=True)
-        seed = f"_seed{job.seed}" if job.seed is not None else ""
-        path = folder / f"{_safe(job.person)}{seed}_{key}_{place}.png"
+        path = folder / f"{person}{'' if seed is None else f'_seed{seed}'}_{key}_{place}.png"
         with atomic.writing(path) as part:
             part.write_bytes(picture)
         return path
@@ -219,31 +226,18 @@ class Batch:
             "job": key,
             "state": "failed",
             "error": error,
-            **_described(self.jobs[key], self.workflow),
+            **self.tasks[key].described(),
+            "hyperlora": __version__,
             "server": client.url,
             "tries": tries + 1,
         }
 
 
-def _described(job: Job, workflow: Workflow) -> dict[str, Any]:
-    """What a picture was made of."""
-    photos = [{"file": str(photo), "sha256": sha256(photo.read_bytes()).hexdigest()} for photo in job.photos]
-    template = sha256(json.dumps(workflow, sort_keys=True).encode()).hexdigest()
-    said = {"person": job.person, "photos": photos, "prompt": job.prompt, "seed": job.seed, "inputs": dict(job.inputs)}
-    return {**said, "workflow_sha256": template, "hyperlora": __version__}
-
-
 def _upload_name(photo: Path) -> str:
     """A name in ComfyUI's input folder that no other photo has."""
-    return f"hyperlora_{sha256(photo.read_bytes()).hexdigest()[:16]}{photo.suffix.lower()}"
+    return f"hyperlora_{file_sha256(photo)[:16]}{photo.suffix.lower()}"
 
 
 def _safe(name: str) -> str:
     kept = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
     return kept or "_"
-
-
-def _title(job: Job) -> str:
-    prompt = (job.prompt or "").partition(", ")[2] or job.prompt or ""
-    parts = [job.person, prompt[:40], f"seed {job.seed}" if job.seed is not None else ""]
-    return ", ".join(filter(None, parts))

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from .batch import MANIFEST, Batch, Options
-from .batch_jobs import jobs_of, read_people, read_seeds, read_workflow
+from .batch_jobs import Task, jobs_of, read_people, read_seeds, read_workflow
 from .errors import HyperLoRAError
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,13 @@ def _run(options: argparse.Namespace) -> int:
         prompts += filter(None, map(str.strip, options.prompts.read_text(encoding="utf-8-sig").splitlines()))
     jobs = jobs_of(read_people(options.people), prompts, read_seeds(options.seeds))
     servers = options.server or ["http://127.0.0.1:8188"]
+    workflow = read_workflow(options.workflow)
     batch = Batch(
-        read_workflow(options.workflow), jobs, Options(servers, options.out, options.retries, options.timeout)
+        [Task(workflow, job) for job in jobs], Options(servers, options.out, options.retries, options.timeout)
     )
-    log.info("%d to draw, %d are there already", len(batch.left), len(batch.jobs) - len(batch.left))
+    log.info("%d to draw, %d are there already", len(batch.left), len(batch.tasks) - len(batch.left))
     failed = batch.run()
     for entry in failed:
         log.error("failed: %s, prompt %r, seed %s: %s", *(entry[key] for key in ("person", "prompt", "seed", "error")))
-    log.info("%d of %d are in %s", len(batch.jobs) - len(failed), len(batch.jobs), options.out / MANIFEST)
+    log.info("%d of %d are in %s", len(batch.tasks) - len(failed), len(batch.tasks), options.out / MANIFEST)
     return 1 if failed else 0

@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from .comfy_client import Workflow
+from .encoders import file_sha256
 from .errors import HyperLoRAError
 from .generation import TRIGGER_WORDS
 from .photos import SUFFIXES
@@ -37,11 +39,68 @@ class Job:
     seed: int | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
 
-    def key(self, workflow: Workflow) -> str:
+
+@dataclass(frozen=True)
+class Task:
+    """A job and the workflow that draws it.
+
+    Attributes:
+        workflow: in the API format.
+        job: what is filled into it.
+        labels: what else is noted of its pictures.
+        photo_inputs: as ``Job.inputs`` names them, where each photo goes; empty: the one node that takes photos.
+    """
+
+    workflow: Workflow
+    job: Job
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    photo_inputs: tuple[str, ...] = ()
+
+    @cached_property
+    def key(self) -> str:
         """What tells it from every other: the photos' bytes, not their names, and all that is drawn with."""
-        photos = [hashlib.sha256(photo.read_bytes()).hexdigest() for photo in self.photos]
-        said = [self.person, photos, self.prompt, self.seed, sorted(self.inputs.items()), workflow]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+        job = self.job
+        said = [job.person, self._photo_hashes, job.prompt, job.seed, sorted(job.inputs.items()), self.workflow]
+        return _hash([*said, dict(self.labels)] if self.labels else said)[:16]
+
+    @property
+    def title(self) -> str:
+        """For people who wait."""
+        prompt = (self.job.prompt or "").partition(", ")[2] or self.job.prompt or ""
+        seed = f"seed {self.job.seed}" if self.job.seed is not None else ""
+        return ", ".join(filter(None, [self.labels.get("method", ""), self.job.person, prompt[:40], seed]))
+
+    def filled(self, photos: Sequence[str]) -> Workflow:
+        """The workflow to be queued.
+
+        Args:
+            photos: the names of the job's photos, as LoadImage takes them.
+
+        Raises:
+            HyperLoRAError: the workflow has no place for one of them, or several.
+        """
+        if not self.photo_inputs:
+            return fill(self.workflow, self.job, photos)
+        filled = fill(self.workflow, self.job, ())
+        for place, photo in zip(self.photo_inputs, photos, strict=True):
+            _put_input(filled, place, photo)
+        return filled
+
+    def described(self) -> dict[str, Any]:
+        """What its pictures are made of."""
+        job = self.job
+        files = zip(map(str, job.photos), self._photo_hashes, strict=True)
+        photos = [{"file": file, "sha256": sha256} for file, sha256 in files]
+        said = {"person": job.person, "photos": photos, "prompt": job.prompt, "seed": job.seed}
+        return {**self.labels, **said, "inputs": dict(job.inputs), "workflow_sha256": _hash(self.workflow)}
+
+    @cached_property
+    def _photo_hashes(self) -> list[str]:
+        return [file_sha256(photo) for photo in self.job.photos]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def read_workflow(path: Path) -> Workflow:

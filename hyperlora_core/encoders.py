@@ -82,10 +82,14 @@ _FOREIGN_NAMES = ("w600k", "buffalo", "auraface")
 
 def face_encoder(path: Path) -> Encoder:
     """Which face embedder a file is. Hashes the file, once a process."""
-    stat = path.stat()
-    digest = _file_sha256(path, stat.st_size, stat.st_mtime_ns)
+    digest = file_sha256(path)
     known = next((encoder for encoder in _KNOWN if encoder.sha256 == digest), None)
     return known or Encoder(f"{path.parent.name}/{path.name}", digest)
+
+
+def is_known_embedder(encoder: Encoder) -> bool:
+    """Whether it is one that identity methods are trained with, by its content or its name."""
+    return encoder in _KNOWN or any(name in encoder.name.lower() for name in _FOREIGN_NAMES)
 
 
 def check_face(trained_with: Encoder | None, found: Encoder, other: str = "refuse") -> None:
@@ -105,8 +109,7 @@ def check_face(trained_with: Encoder | None, found: Encoder, other: str = "refus
     expected = trained_with or ANTELOPEV2
     if found.sha256 == expected.sha256:
         return
-    foreign = found in _KNOWN or any(name in found.name.lower() for name in _FOREIGN_NAMES)
-    if trained_with is None and not foreign:
+    if trained_with is None and not is_known_embedder(found):
         log.warning("The face embedder %s is not known; this HyperLoRA takes %s", found.name, expected.name)
         return
     _differs("face embedder", expected, found, other)
@@ -131,6 +134,12 @@ def _differs(what: str, expected: Encoder, found: Encoder, other: str) -> None:
 
 def _named(encoder: Encoder) -> str:
     return f"{encoder.name} ({encoder.sha256[:10]})"
+
+
+def file_sha256(path: Path) -> str:
+    """Of a file's bytes; hashed once a process for as long as the file stays as it is."""
+    stat = path.stat()
+    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ insightface and onnxruntime are imported here alone, when a pack is loaded.
 import logging
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -115,6 +116,26 @@ def load(path: Path, provider: str = "auto", threads: int | None = None) -> Face
     log.info("Faces are found with %s on %s", folder, used)
     content = tuple(face_encoder(read_from[task]).sha256 for task in _ROLES)
     return FaceModels(detector, landmarker, embedder, used, face_encoder(read_from["recognition"]), content)
+
+
+def load_embedder(file: Path, provider: str = "auto") -> Callable[[np.ndarray], np.ndarray]:
+    """Load a face embedder in ArcFace's format alone.
+
+    Args:
+        file: .onnx, whose input is a face of 112 x 112 pixels.
+        provider: one of ``PROVIDERS``; "auto" takes the first that onnxruntime offers.
+
+    Returns:
+        Aligned face ``(112, 112, RGB)`` of uint8 -> embedding ``(D,)``.
+
+    Raises:
+        HyperLoRAError: it is something else.
+        MissingPackageError: a package is missing, or the provider is.
+    """
+    model = _load_model(file, _provider_names(provider), None)
+    if getattr(model, "taskname", None) != "recognition":
+        raise HyperLoRAError(f"{file} is no face embedder in ArcFace's format, which takes faces of 112 x 112 pixels")
+    return lambda aligned: model.get_feat(np.ascontiguousarray(aligned[..., ::-1])).ravel()
 
 
 def stamp(path: Path) -> files.Stamp:

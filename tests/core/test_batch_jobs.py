@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from demo import workflows
-from hyperlora_core.batch_jobs import Job, fill, jobs_of, read_people, read_seeds, read_workflow
+from hyperlora_core.batch_jobs import Job, Task, fill, jobs_of, read_people, read_seeds, read_workflow
 from hyperlora_core.errors import HyperLoRAError
 
 
@@ -62,13 +62,15 @@ def test_a_photo_less_takes_a_slot_away():
 
 
 def test_a_jobs_key_is_of_contents(people):
-    workflow = workflows.load("portrait_simple")
+    def key(job, name="portrait_simple", **labels):
+        return Task(workflows.load(name), job, labels).key
+
     job = read_people(people)[0]
     copy = shutil.copytree(people / "barack", people.parent / "elsewhere" / "barack")
-    assert Job("barack", tuple(sorted(copy.iterdir()))).key(workflow) == job.key(workflow)
+    assert key(Job("barack", tuple(sorted(copy.iterdir())))) == key(job)
     others = [Job("barack", job.photos[:1]), Job("barack", job.photos, "a"), Job("barack", job.photos, None, 1)]
-    keys = {other.key(workflow) for other in [job, *others]} | {job.key(workflows.load("portrait_steps"))}
-    assert len(keys) == 5
+    keys = {key(other) for other in [job, *others]} | {key(job, "portrait_steps"), key(job, method="other")}
+    assert len(keys) == 6
 
 
 @pytest.mark.parametrize(

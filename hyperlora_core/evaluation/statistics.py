@@ -1,0 +1,166 @@
+"""How far a number can be believed: intervals and tests over people, for pictures of one person are no new evidence.
+
+Each person counts once, by the mean of their pictures. Nothing depends on the order in which they come.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+_DRAWS = 9999
+_SEED = 0
+_POWER = 0.8
+_LEAST_PEOPLE = 6  # with fewer, no exact test of signs comes below 1 - LEVEL
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over people.
+
+    Attributes:
+        mean: of the people's means.
+        low, high: of the interval that holds it at ``LEVEL``; None for fewer than two people.
+        people: how many there are.
+        pictures: of all of them.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    people: int
+    pictures: int
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """As a JSON object."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One method against another, on the people whom both have drawn.
+
+    Attributes:
+        mean: of the differences, the first minus the second.
+        low, high: of its interval; None for fewer than two people.
+        p: how often signs by chance give a mean as far from 0; exact for up to 13 people. 1 for fewer than two.
+        people: how many there are.
+        needed: people for whom a difference of this size would be seen four times of five; None where there is none.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float
+    people: int
+    needed: int | None
+
+    @property
+    def tells(self) -> bool:
+        """Whether it is one, as far as this many people can say."""
+        return self.p < 1 - LEVEL
+
+    @property
+    def warning(self) -> str:
+        """What keeps it from telling; empty where it tells."""
+        if self.people < _LEAST_PEOPLE:
+            return f"{self.people} people: no difference can be told from chance with fewer than {_LEAST_PEOPLE}"
+        if self.tells:
+            return ""
+        enough = f"; about {self.needed} people would tell one of this size" if self.needed else ""
+        return f"not told from chance by {self.people} people{enough}"
+
+    def to_json(self) -> dict[str, float | int | str | None]:
+        """As a JSON object."""
+        return {**vars(self), "warning": self.warning}
+
+
+def estimate(values: Mapping[str, Sequence[float]]) -> Estimate | None:
+    """The mean over people, with a bootstrap over them (bias-corrected and accelerated; Efron, 1987).
+
+    Args:
+        values: person -> a value of each of their pictures; people without one are left out.
+
+    Returns:
+        None where nobody has a value.
+    """
+    means = _means(values)
+    if not means.size:
+        return None
+    low, high = _interval(means)
+    return Estimate(_mean(means), low, high, len(means), sum(map(len, values.values())))
+
+
+def compare(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]) -> Difference | None:
+    """A paired test: the signs of the people's differences are permuted.
+
+    Args:
+        first, second: person -> a value of each of their pictures.
+
+    Returns:
+        None where no person has values of both.
+    """
+    both = sorted(name for name in first if first[name] and second.get(name))
+    differences = np.sort([_mean(first[name]) - _mean(second[name]) for name in both])
+    if not differences.size:
+        return None
+    low, high = _interval(differences)
+    return Difference(_mean(differences), low, high, _p(differences), len(both), _needed(differences))
+
+
+def adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's correction (1979) for as many tests as there are."""
+    found: dict[str, float] = {}
+    most = 0.0
+    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda entry: (entry[1], entry[0]))):
+        most = max(most, min(1.0, (len(p_values) - place) * p))
+        found[name] = most
+    return found
+
+
+def _means(values: Mapping[str, Sequence[float]]) -> np.ndarray:
+    return np.sort([_mean(some) for some in values.values() if len(some)])
+
+
+def _mean(values: Iterable[float]) -> float:
+    some = list(values)
+    return math.fsum(some) / len(some)
+
+
+def _interval(values: np.ndarray) -> tuple[float | None, float | None]:
+    if len(values) < 2:
+        return None, None
+    if values[0] == values[-1]:
+        return float(values[0]), float(values[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a bootstrap that is degenerate, for which the percentiles stand in
+        found = stats.bootstrap(
+            (values,), np.mean, n_resamples=_DRAWS, confidence_level=LEVEL, method="BCa", rng=_SEED
+        ).confidence_interval
+        if not np.isfinite(found).all():
+            found = stats.bootstrap(
+                (values,), np.mean, n_resamples=_DRAWS, confidence_level=LEVEL, method="percentile", rng=_SEED
+            ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _p(differences: np.ndarray) -> float:
+    if len(differences) < 2 or not differences.any():
+        return 1.0
+    found = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=_DRAWS, rng=_SEED, vectorized=True
+    )
+    return float(found.pvalue)
+
+
+def _needed(differences: np.ndarray) -> int | None:
+    """By the normal approximation of a paired test."""
+    mean = _mean(differences)
+    if len(differences) < 2 or mean == 0:
+        return None
+    both = stats.norm.ppf(0.5 + LEVEL / 2) + stats.norm.ppf(_POWER)
+    return max(_LEAST_PEOPLE, math.ceil((both * float(np.std(differences, ddof=1)) / mean) ** 2))
