@@ -1,7 +1,7 @@
 """A batch queue over one or several ComfyUI servers, that goes on where it was after a kill.
 
 ``manifest.jsonl`` in the folder of results has a line for each thing that became of a job, the last of which counts:
-"queued" (where, and under which id), "done" (what made which picture) or "failed" (why).
+"queued" (where, and under which id), "done" (what made which picture, in which time) or "failed" (why).
 """
 
 import json
@@ -16,7 +16,8 @@ from typing import Any
 
 from . import __version__, atomic
 from .batch_jobs import Task
-from .comfy_client import ComfyClient, Ended, RefusedError, UnreachableError
+from .comfy_client import ComfyClient, Ended, RefusedError, UnreachableError, Workflow
+from .comfy_events import ComfyEvents, Timing
 from .encoders import file_sha256
 from .errors import HyperLoRAError
 
@@ -112,6 +113,7 @@ class Batch:
         self._waiting: Queue[tuple[str, int]] = Queue()
         self._queued: dict[str, list[str]] = {}  # server -> jobs that it had when the batch was killed
         self._open = len(self.left)
+        self._warm: set[tuple[str, str]] = set()  # servers and the methods that they drew with
         self._lock = threading.Lock()
 
     def run(self) -> list[dict[str, Any]]:
@@ -146,6 +148,10 @@ class Batch:
 
     def _work(self, client: ComfyClient) -> None:
         """Take jobs until all have ended."""
+        with ComfyEvents(client.url, client.client_id) as events:
+            self._take(client, events)
+
+    def _take(self, client: ComfyClient, events: ComfyEvents) -> None:
         queued = self._queued.get(client.url, [])
         while self._open:
             try:
@@ -153,7 +159,7 @@ class Batch:
             except Empty:
                 continue
             try:
-                self._end(self._drawn(client, key, tries))
+                self._end(self._drawn(client, events, key, tries))
             except UnreachableError as error:
                 if tries >= self.options.retries:
                     self._end(self._failed(key, client, str(error), tries))
@@ -176,17 +182,20 @@ class Batch:
         what = ", ".join(entry.get("pictures", ())) or entry.get("error", "")
         log.info("[%d/%d] %s: %s", place, len(self.left), self.tasks[entry["job"]].title, what)
 
-    def _drawn(self, client: ComfyClient, key: str, tries: int) -> dict[str, Any]:
+    def _drawn(self, client: ComfyClient, events: ComfyEvents, key: str, tries: int) -> dict[str, Any]:
         """Draw a job, or take up what was queued before a kill; the manifest's line."""
         task, began = self.tasks[key], time.monotonic()
         before = self.manifest.last.get(key, {})
         ended = self._taken_up(client, before) if before.get("state") == "queued" else None
         prompt_id = before.get("prompt_id", "") if ended else ""
+        timing: dict[str, Any] | None = None
         if ended is None:
             names = [client.upload(photo, _upload_name(photo)) for photo in task.job.photos]
-            prompt_id = client.queue(task.filled(names))
+            workflow, peak = task.filled(names), _Peak(client)
+            prompt_id = client.queue(workflow)
             self.manifest.add({"job": key, "state": "queued", "server": client.url, "prompt_id": prompt_id})
-            ended = client.wait(prompt_id, self.options.timeout)
+            ended = client.wait(prompt_id, self.options.timeout, peak.look)
+            timing = self._timing(client, events.timing(prompt_id), task, workflow) | {"peak_memory": peak.bytes}
         pictures = ended.pictures()
         if not pictures:
             raise RefusedError("the workflow saved no picture: it needs a Save Image node that runs")
@@ -201,7 +210,22 @@ class Batch:
             "prompt_id": prompt_id,
             "tries": tries + 1,
             "seconds": round(time.monotonic() - began, 2),
+            "timing": timing,
         }
+
+    def _timing(self, client: ComfyClient, heard: Timing | None, task: Task, workflow: Workflow) -> dict[str, Any]:
+        """What the server told of a prompt, by classes of nodes; ``cold``: the first of its method on this server."""
+        method = (client.url, str(task.labels.get("method", "")))
+        with self._lock:
+            cold = method not in self._warm
+            self._warm.add(method)
+        if heard is None:
+            return {"cold": cold, "heard": False}
+        nodes: dict[str, float] = {}
+        for number, seconds in heard.nodes.items():
+            kind = workflow.get(number, {}).get("class_type", number)
+            nodes[kind] = round(nodes.get(kind, 0.0) + seconds, 4)
+        return {"cold": cold, "heard": True, "seconds": round(heard.seconds, 4), "nodes": nodes}
 
     def _taken_up(self, client: ComfyClient, before: Mapping[str, Any]) -> Ended | None:
         """What became of a prompt that was queued before; None where it has to be queued again."""
@@ -231,6 +255,21 @@ class Batch:
             "server": client.url,
             "tries": tries + 1,
         }
+
+
+class _Peak:
+    """The most memory that a server's device had taken, looked at while a prompt runs."""
+
+    def __init__(self, client: ComfyClient) -> None:
+        self._client = client
+        self.bytes: int | None = None
+
+    def look(self, seconds: float) -> None:
+        """Sleep, and look."""
+        time.sleep(seconds)
+        now = self._client.memory()
+        if now is not None:
+            self.bytes = max(now, self.bytes or 0)
 
 
 def _upload_name(photo: Path) -> str:

@@ -44,6 +44,9 @@ class ComfyClient:
     Args:
         url: as ``http://127.0.0.1:8188``.
         timeout: seconds that one answer may take.
+
+    Attributes:
+        client_id: with which it queues; the server tells of its prompts by that name, see ``ComfyEvents``.
     """
 
     def __init__(self, url: str, timeout: float = 60) -> None:
@@ -52,6 +55,7 @@ class ComfyClient:
         except ImportError as error:
             raise MissingPackageError("talking to ComfyUI needs requests: pip install requests") from error
         self.url = url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}"
+        self.client_id = uuid.uuid4().hex
         self._timeout = timeout
         self._requests = requests
 
@@ -74,6 +78,13 @@ class ComfyClient:
     def object_info(self, node_id: str = "") -> dict[str, Any]:
         """What the server says of its nodes, or of one."""
         return self._ask("GET", f"/object_info/{node_id}".rstrip("/")).json()
+
+    def memory(self) -> int | None:
+        """Bytes of the first device's memory that are taken, by whomever; None where the server computes on a CPU."""
+        devices = self._ask("GET", "/system_stats").json().get("devices") or [{}]
+        if devices[0].get("type", "cpu") == "cpu":
+            return None
+        return int(devices[0]["vram_total"]) - int(devices[0]["vram_free"])
 
     def upload(self, path: Path, name: str | None = None) -> str:
         """Send a picture into the input folder, in place of one of the same name.
@@ -99,7 +110,7 @@ class ComfyClient:
             RefusedError: with every node's complaint.
             UnreachableError: the server does not answer.
         """
-        response = self._ask("POST", "/prompt", json={"prompt": workflow, "client_id": uuid.uuid4().hex})
+        response = self._ask("POST", "/prompt", json={"prompt": workflow, "client_id": self.client_id})
         answer = response.json()
         if not response.ok:
             raise RefusedError(_complaints(answer, workflow))

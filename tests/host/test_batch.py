@@ -78,6 +78,13 @@ def test_people_times_prompts_times_seeds_are_drawn_once(server, people, templat
             == (2 if entry["person"] == "barack" else 1)
         )
 
+    timings = [entry["timing"] for entry in found.values()]
+    assert [timing["cold"] for timing in timings] == [True] + [False] * 7
+    for timing in timings:
+        assert timing["heard"] and timing["peak_memory"] is None  # it computes on the CPU
+        assert timing["nodes"]["KSampler"] > 0 and sum(timing["nodes"].values()) <= timing["seconds"] + 0.1
+    assert "CheckpointLoaderSimple" in timings[0]["nodes"] and "CheckpointLoaderSimple" not in timings[1]["nodes"]
+
     lost = next(iter(found.values()))
     (out / lost["pictures"][0]).unlink()
     code, said = run(people, template, out, *asked)
