@@ -22,6 +22,7 @@ from .encoders import file_sha256
 from .errors import HyperLoRAError
 
 MANIFEST = "manifest.jsonl"
+_FREEING = 1.0  # seconds that a server takes to let go of its models; a prompt that comes before goes first
 _REST = 2.0  # seconds before a server that does not answer is asked again
 
 log = logging.getLogger(__name__)
@@ -80,12 +81,14 @@ class Options:
         out: folder of results.
         retries: further tries of a job whose server went away.
         timeout: seconds that a job may take.
+        cold_start: whether a server lets go of its models before the first picture of each method.
     """
 
     servers: Sequence[str]
     out: Path
     retries: int = 3
     timeout: float = 3600
+    cold_start: bool = False
 
 
 class Batch:
@@ -191,11 +194,14 @@ class Batch:
         timing: dict[str, Any] | None = None
         if ended is None:
             names = [client.upload(photo, _upload_name(photo)) for photo in task.job.photos]
-            workflow, peak = task.filled(names), _Peak(client)
+            workflow, peak, cold = task.filled(names), _Peak(client), self._is_first(client, task)
+            if cold and self.options.cold_start:
+                client.free()
+                time.sleep(_FREEING)
             prompt_id = client.queue(workflow)
             self.manifest.add({"job": key, "state": "queued", "server": client.url, "prompt_id": prompt_id})
             ended = client.wait(prompt_id, self.options.timeout, peak.look)
-            timing = self._timing(client, events.timing(prompt_id), task, workflow) | {"peak_memory": peak.bytes}
+            timing = {"cold": cold, **_told(events.timing(prompt_id), workflow), "peak_memory": peak.bytes}
         pictures = ended.pictures()
         if not pictures:
             raise RefusedError("the workflow saved no picture: it needs a Save Image node that runs")
@@ -213,19 +219,13 @@ class Batch:
             "timing": timing,
         }
 
-    def _timing(self, client: ComfyClient, heard: Timing | None, task: Task, workflow: Workflow) -> dict[str, Any]:
-        """What the server told of a prompt, by classes of nodes; ``cold``: the first of its method on this server."""
+    def _is_first(self, client: ComfyClient, task: Task) -> bool:
+        """Whether this server has not drawn by this method yet, in this run."""
         method = (client.url, str(task.labels.get("method", "")))
         with self._lock:
-            cold = method not in self._warm
+            first = method not in self._warm
             self._warm.add(method)
-        if heard is None:
-            return {"cold": cold, "heard": False}
-        nodes: dict[str, float] = {}
-        for number, seconds in heard.nodes.items():
-            kind = workflow.get(number, {}).get("class_type", number)
-            nodes[kind] = round(nodes.get(kind, 0.0) + seconds, 4)
-        return {"cold": cold, "heard": True, "seconds": round(heard.seconds, 4), "nodes": nodes}
+        return first
 
     def _taken_up(self, client: ComfyClient, before: Mapping[str, Any]) -> Ended | None:
         """What became of a prompt that was queued before; None where it has to be queued again."""
@@ -237,7 +237,7 @@ class Batch:
             return None
 
     def _keep(self, picture: bytes, task: Task, key: str, place: int) -> Path:
-        person, seed = _safe(task.job.person), task.job.seed
+        person, seed = _safe(task.job.person), task.seed
         folder = self.options.out / person
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{person}{'' if seed is None else f'_seed{seed}'}_{key}_{place}.png"
@@ -255,6 +255,17 @@ class Batch:
             "server": client.url,
             "tries": tries + 1,
         }
+
+
+def _told(heard: Timing | None, workflow: Workflow) -> dict[str, Any]:
+    """What a server told of a prompt, by classes of nodes."""
+    if heard is None:
+        return {"heard": False}
+    nodes: dict[str, float] = {}
+    for number, seconds in heard.nodes.items():
+        kind = workflow.get(number, {}).get("class_type", number)
+        nodes[kind] = round(nodes.get(kind, 0.0) + seconds, 4)
+    return {"heard": True, "seconds": round(heard.seconds, 4), "nodes": nodes}
 
 
 class _Peak:

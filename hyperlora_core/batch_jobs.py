@@ -47,7 +47,7 @@ class Task:
     Attributes:
         workflow: in the API format.
         job: what is filled into it.
-        labels: what else is noted of its pictures.
+        labels: what else is noted of its pictures; a "prompt" or "seed" where the workflow has them already.
         photo_inputs: as ``Job.inputs`` names them, where each photo goes; empty: the one node that takes photos.
     """
 
@@ -67,8 +67,14 @@ class Task:
     def title(self) -> str:
         """For people who wait."""
         prompt = (self.job.prompt or "").partition(", ")[2] or self.job.prompt or ""
-        seed = f"seed {self.job.seed}" if self.job.seed is not None else ""
-        return ", ".join(filter(None, [self.labels.get("method", ""), self.job.person, prompt[:40], seed]))
+        seed = f"seed {self.seed}" if self.seed is not None else ""
+        parts = [self.labels.get("method", ""), self.job.person, self.labels.get("name", prompt[:40]), seed]
+        return ", ".join(filter(None, parts))
+
+    @property
+    def seed(self) -> int | None:
+        """Of its pictures, where that is known."""
+        return self.labels.get("seed", self.job.seed)
 
     def filled(self, photos: Sequence[str]) -> Workflow:
         """The workflow to be queued.
@@ -83,7 +89,7 @@ class Task:
             return fill(self.workflow, self.job, photos)
         filled = fill(self.workflow, self.job, ())
         for place, photo in zip(self.photo_inputs, photos, strict=True):
-            _put_input(filled, place, photo)
+            put_input(filled, place, photo)
         return filled
 
     def described(self) -> dict[str, Any]:
@@ -91,8 +97,8 @@ class Task:
         job = self.job
         files = zip(map(str, job.photos), self._photo_hashes, strict=True)
         photos = [{"file": file, "sha256": sha256} for file, sha256 in files]
-        said = {"person": job.person, "photos": photos, "prompt": job.prompt, "seed": job.seed}
-        return {**self.labels, **said, "inputs": dict(job.inputs), "workflow_sha256": _hash(self.workflow)}
+        said = {"person": job.person, "photos": photos, "prompt": job.prompt, "seed": job.seed, **self.labels}
+        return {**said, "inputs": dict(job.inputs), "workflow_sha256": _hash(self.workflow)}
 
     @cached_property
     def _photo_hashes(self) -> list[str]:
@@ -201,7 +207,7 @@ def fill(workflow: Workflow, job: Job, photos: Sequence[str]) -> Workflow:
         for number, name in seeded:
             filled[number]["inputs"][name] = job.seed
     for place, value in job.inputs.items():
-        _put_input(filled, place, value)
+        put_input(filled, place, value)
     return filled
 
 
@@ -274,7 +280,17 @@ def _prompt_of(workflow: Workflow) -> tuple[str, str]:
     return found.pop(), "text"
 
 
-def _put_input(workflow: Workflow, place: str, value: str) -> None:
+def put_input(workflow: Workflow, place: str, value: Any) -> None:
+    """Set an input of a workflow, in place.
+
+    Args:
+        workflow: in the API format.
+        place: "node.input"; the node by its title, class or number.
+        value: text becomes the kind of value that the workflow has there.
+
+    Raises:
+        HyperLoRAError: there is no such input, or it takes another kind of value.
+    """
     name, _, wanted = place.rpartition(".")
     if "." in name and not _named(workflow, name):  # an input's own name may have a dot: resampler.dim
         name, _, first = name.rpartition(".")
@@ -283,7 +299,9 @@ def _put_input(workflow: Workflow, place: str, value: str) -> None:
     if not found:
         raise HyperLoRAError(f"the workflow has no node {name!r} with an input {wanted!r}")
     for number in found:
-        workflow[number]["inputs"][wanted] = _like(value, workflow[number]["inputs"][wanted], place)
+        workflow[number]["inputs"][wanted] = (
+            _like(value, workflow[number]["inputs"][wanted], place) if isinstance(value, str) else value
+        )
 
 
 def _named(workflow: Workflow, name: str) -> list[str]:

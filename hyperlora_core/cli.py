@@ -16,6 +16,7 @@ from .data.command import add_arguments as _add_prepare
 from .downloads import CATALOGUE, Bundle, bundle, download
 from .encoders import Encoders
 from .errors import HyperLoRAError, MissingPackageError
+from .evaluation.command import add_arguments as _add_evaluate
 from .faces import FaceAnalyzer
 from .generate_command import add_arguments as _add_generate
 from .inspection import inspect
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", help="make a LoRA file from photos of one person"))
     _add_inspect(commands.add_parser("inspect", help="say what a model file or folder is, and whether it is whole"))
     _add_prepare(commands.add_parser("prepare", help="make a training set of folders of pictures or WebDataset shards"))
+    _add_evaluate(commands.add_parser("evaluate", help="compare identity methods: the paper's benchmark"))
     _add_convert(commands.add_parser("convert", help="a HyperLoRA folder to one file, or one file to a folder"))
     for name, (_, summary) in _TRAINING.items():
         commands.add_parser(name, help=summary)

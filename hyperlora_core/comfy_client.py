@@ -86,6 +86,10 @@ class ComfyClient:
             return None
         return int(devices[0]["vram_total"]) - int(devices[0]["vram_free"])
 
+    def free(self) -> None:
+        """Have the server let go of its models and of what it computed."""
+        self._ask("POST", "/free", json={"unload_models": True, "free_memory": True})
+
     def upload(self, path: Path, name: str | None = None) -> str:
         """Send a picture into the input folder, in place of one of the same name.
 

@@ -144,6 +144,19 @@ CATALOGUE = (
         ),
         283,
     ),
+    Bundle(
+        "clip-scores",
+        "CLIP ViT-L/14 with its text half, for open_clip: scores pictures",
+        _MIT,
+        tuple(
+            RemoteFile(
+                "timm/vit_large_patch14_clip_224.openai", name, f"open_clip/vit_large_patch14_clip_224.openai/{name}"
+            )
+            for name in ("open_clip_config.json", "open_clip_model.safetensors")
+        ),
+        1711,
+        False,
+    ),
 )
 """All that can be downloaded. A checkpoint of SDXL is the user's own choice."""
 

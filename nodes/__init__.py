@@ -23,6 +23,7 @@ from . import (
     refine,
     report,
     schedule,
+    scores,
     slider,
 )
 
@@ -66,6 +67,7 @@ class HyperLoRAExtension(ComfyExtension):
             schedule.HyperLoRACreateHook,
             likeness.HyperLoRALikeness,
             likeness.HyperLoRASampleUntilAlike,
+            scores.HyperLoRAScore,
             refine.HyperLoRARefineFaces,
             slider.HyperLoRAMakeSlider,
             slider.HyperLoRAGenerateSlider,

@@ -12,7 +12,7 @@ from server import PromptServer
 from ..hyperlora_core.downloads import CATALOGUE, Bundle, RemoteFile, StoppedError, bundle, check_licence, download
 from ..hyperlora_core.errors import HyperLoRAError
 from . import settings
-from .folders import clip_files, face_folder, hyper_lora_models, searched
+from .folders import clip_files, face_folder, hyper_lora_models, open_clip_folders, searched
 from .models import FACE_MODEL
 from .routes import answer_get, answer_post
 
@@ -96,7 +96,7 @@ def answer_downloads() -> None:
 def _described(entry: Bundle) -> dict[str, Any]:
     """What is offered, where it is or what is missing, and where it was looked for."""
     models = Path(folder_paths.models_dir)
-    kinds = {"clip": ("clip_vision", "hyper_lora"), "faces": ("insightface",)}
+    kinds = {"clip": ("clip_vision", "hyper_lora"), "faces": ("insightface",), "clip-scores": ("open_clip",)}
     missing = [file.place for file in entry.missing(models)]
     found = str(models / entry.files[0].place) if not missing else _elsewhere(entry)
     return {
@@ -116,6 +116,8 @@ def _elsewhere(entry: Bundle) -> str | None:
     if entry.name == "clip":
         named = (path for name, path in clip_files().items() if "large" in name.lower() and "14" in name)
         return next(map(str, named), None)
-    kept = face_folder(FACE_MODEL) if entry.name == "faces" else hyper_lora_models().get(entry.folder)
+    kept = {"faces": face_folder(FACE_MODEL), "clip-scores": open_clip_folders().get(entry.folder)}.get(
+        entry.name, hyper_lora_models().get(entry.folder)
+    )
     whole = kept is not None and all((kept / Path(file.path).name).is_file() for file in entry.files)
     return str(kept) if whole else None

@@ -18,7 +18,7 @@ _OTHERS = ("clip_vit/", "clip_processor/", f"{IDENTITIES}/", f"{SLIDERS}/")
 
 def register_folders() -> None:
     """Tell ComfyUI of the model folders that it does not know by itself."""
-    for key in ("hyper_lora", "insightface"):
+    for key in ("hyper_lora", "insightface", "open_clip"):
         folder_paths.add_model_folder_path(key, os.path.join(folder_paths.models_dir, key))
 
 
@@ -107,6 +107,11 @@ def face_folders() -> dict[str, Path]:
                 packed = file.removesuffix(".zip")
                 packs.setdefault(_face_name(_slashes(packed)), Path(root, packed))
     return packs
+
+
+def open_clip_folders() -> dict[str, Path]:
+    """Name -> folder of each model of open_clip under ``models/open_clip``."""
+    return _folders_holding("open_clip", "open_clip_config.json")
 
 
 def face_folder(name: str) -> Path | None:

@@ -1,12 +1,12 @@
 """The report as a page: HTML with its style, drawings and pictures in it."""
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .. import atomic
+from ..html_page import text, whole
 from .checks import ACCEPTED, REASONS
 from .duplicates import SIMILARITIES
 from .report import EDGES, Gathered
@@ -30,26 +30,8 @@ _WIDTH, _HEIGHT, _FOOT = 320, 110, 16
 _MOST_LICENCES, _MOST_BARS = 20, 12
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1d1d1f; --dim: #6b6b70; --paper: #fff; --card: #f4f4f6; --kept: #1a8f6b;
-  --gone: #d55e00; --line: #d9d9de; }
-@media (prefers-color-scheme: dark) { :root { --ink: #ececf0; --dim: #a0a0a8; --paper: #161618; --card: #222226;
-  --kept: #35b58c; --gone: #ff8f45; --line: #3a3a40; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 24px 16px 64px; max-width: 1120px; font: 15px/1.5 system-ui, sans-serif;
-  color: var(--ink); background: var(--paper); overflow-wrap: anywhere; }
-h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 36px 0 12px; }
-h3 { font-size: 14px; margin: 0 0 6px; font-weight: 600; } p { margin: 0 0 12px; } .dim { color: var(--dim); }
-.cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); }
-.card { background: var(--card); border-radius: 10px; padding: 12px 14px; }
-.card b { display: block; font-size: 24px; line-height: 1.2; font-variant-numeric: tabular-nums; }
-.plots { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
-svg { display: block; width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--dim); }
-table { width: 100%; border-collapse: collapse; } td { padding: 5px 8px 5px 0; border-top: 1px solid var(--line);
-  vertical-align: top; } td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; width: 1%; }
 td.bar { width: 30%; } .bar i { display: block; height: 12px; margin-top: 5px; border-radius: 3px; min-width: 2px;
   background: var(--gone); } .bar i.kept { background: var(--kept); }
-.sheet { display: grid; gap: 8px; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); }
-.sheet img { width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--card); border-radius: 6px; }
 .reason { margin-top: 16px; } .key span { display: inline-block; width: 11px; height: 11px; border-radius: 3px;
   margin: 0 5px 0 12px; background: var(--gone); } .key span.kept { background: var(--kept); margin-left: 0; }
 """
@@ -78,16 +60,7 @@ def page(gathered: Gathered, info: DatasetInfo) -> str:
             _settings(info),
         )
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Training set: {gathered.kept} pictures</title><style>{_STYLE}</style></head>\n"
-        f"<body>{body}</body></html>\n"
-    )
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
+    return whole(f"Training set: {gathered.kept} pictures", body, _STYLE)
 
 
 def _head(gathered: Gathered, info: DatasetInfo) -> str:
@@ -99,10 +72,10 @@ def _head(gathered: Gathered, info: DatasetInfo) -> str:
         (f"{people:,}" if people else "none", "people known by name"),
         (f"{gathered.captioned:,}", "kept ones that came with a caption"),
     ]
-    shown = "".join(f'<div class="card"><b>{_text(number)}</b>{_text(what)}</div>' for number, what in cards)
-    captions = f"Captions that were missing are by {_text(info.captioner)}. " if info.captioner else ""
+    shown = "".join(f'<div class="card"><b>{text(number)}</b>{text(what)}</div>' for number, what in cards)
+    captions = f"Captions that were missing are by {text(info.captioner)}. " if info.captioner else ""
     return (
-        f'<h1>Training set</h1><p class="dim">Face embeddings by {_text(info.face_encoder.name)}. {captions}'
+        f'<h1>Training set</h1><p class="dim">Face embeddings by {text(info.face_encoder.name)}. {captions}'
         "This page shows faces of people, and so does the set: treat both as personal data.</p>"
         f'<div class="cards">{shown}</div>'
     )
@@ -113,7 +86,7 @@ def _reasons(gathered: Gathered) -> str:
     lines = []
     for reason, count in sorted(gathered.counts.items(), key=lambda entry: (entry[0] != ACCEPTED, -entry[1])):
         kept = reason == ACCEPTED
-        what = "<b>kept</b>" if kept else f"<b>{_text(reason)}</b><br><span class=dim>{_text(REASONS[reason])}</span>"
+        what = "<b>kept</b>" if kept else f"<b>{text(reason)}</b><br><span class=dim>{text(REASONS[reason])}</span>"
         lines.append(_row(what, count, count / most, kept))
     return f"<h2>What became of the pictures</h2><table>{''.join(lines)}</table>"
 
@@ -184,8 +157,8 @@ def _plot(title: str, edges: np.ndarray, counts: np.ndarray, marks: Sequence[flo
         drawn.append(f'<text x="{across(value):.1f}" y="{_HEIGHT + 13}" text-anchor="{anchor}">{value:g}</text>')
     drawn.append(f'<text x="{_WIDTH}" y="10" text-anchor="end">highest bar: {int(counts.sum(axis=0).max()):,}</text>')
     return (
-        f'<div class="card"><h3>{_text(title)}</h3><svg viewBox="0 0 {_WIDTH} {_HEIGHT + _FOOT}" role="img" '
-        f'aria-label="{_text(title)}">{"".join(drawn)}</svg></div>'
+        f'<div class="card"><h3>{text(title)}</h3><svg viewBox="0 0 {_WIDTH} {_HEIGHT + _FOOT}" role="img" '
+        f'aria-label="{text(title)}">{"".join(drawn)}</svg></div>'
     )
 
 
@@ -210,7 +183,7 @@ def _people(gathered: Gathered) -> str:
 def _licences(gathered: Gathered) -> str:
     items = list(gathered.licences.items())
     most = max(gathered.licences.values(), default=1)
-    lines = [_row(_text(name), count, count / most) for name, count in items[:_MOST_LICENCES]]
+    lines = [_row(text(name), count, count / most) for name, count in items[:_MOST_LICENCES]]
     if len(items) > _MOST_LICENCES:
         rest = sum(count for _, count in items[_MOST_LICENCES:])
         lines.append(_row(f"{len(items) - _MOST_LICENCES} others", rest, min(1, rest / most)))
@@ -226,7 +199,7 @@ def _sheets(gathered: Gathered) -> str:
         shown = gathered.shown.get(reason, [])
         count = gathered.counts[reason]
         parts.append(
-            f'<div class="reason"><h3>{_text(reason)} <span class="dim">({count:,}): {_text(REASONS[reason])}'
+            f'<div class="reason"><h3>{text(reason)} <span class="dim">({count:,}): {text(REASONS[reason])}'
             f"</span></h3>{_sheet(shown, reason)}</div>"
         )
     return "".join(parts)
@@ -235,7 +208,7 @@ def _sheets(gathered: Gathered) -> str:
 def _sheet(pictures: Sequence[str], what: str) -> str:
     if not pictures:
         return '<p class="dim">There is nothing to be shown.</p>'
-    images = "".join(f'<img alt="{_text(what)}" src="data:image/jpeg;base64,{picture}">' for picture in pictures)
+    images = "".join(f'<img alt="{text(what)}" src="data:image/jpeg;base64,{picture}">' for picture in pictures)
     return f'<div class="sheet">{images}</div>'
 
 
@@ -245,5 +218,5 @@ def _settings(info: DatasetInfo) -> str:
         if name not in ("counts", "licences"):
             shown = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else value
             shown = ", ".join(map(str, shown)) if isinstance(shown, list) else shown
-            lines.append(f"<tr><td>{_text(name)}</td><td>{_text(shown)}</td></tr>")
+            lines.append(f"<tr><td>{text(name)}</td><td>{text(shown)}</td></tr>")
     return f"<h2>Made with</h2><table>{''.join(lines)}</table>"

@@ -12,10 +12,12 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+LEAST_PEOPLE = 6
+"""With fewer, no exact test of signs comes below 1 - ``LEVEL``."""
+
 _DRAWS = 9999
 _SEED = 0
 _POWER = 0.8
-_LEAST_PEOPLE = 6  # with fewer, no exact test of signs comes below 1 - LEVEL
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Difference:
     @property
     def warning(self) -> str:
         """What keeps it from telling; empty where it tells."""
-        if self.people < _LEAST_PEOPLE:
-            return f"{self.people} people: no difference can be told from chance with fewer than {_LEAST_PEOPLE}"
+        if self.people < LEAST_PEOPLE:
+            return f"of {self.people} people no difference can be told from chance: {LEAST_PEOPLE} are the least"
         if self.tells:
             return ""
         enough = f"; about {self.needed} people would tell one of this size" if self.needed else ""
@@ -163,4 +165,4 @@ def _needed(differences: np.ndarray) -> int | None:
     if len(differences) < 2 or mean == 0:
         return None
     both = stats.norm.ppf(0.5 + LEVEL / 2) + stats.norm.ppf(_POWER)
-    return max(_LEAST_PEOPLE, math.ceil((both * float(np.std(differences, ddof=1)) / mean) ** 2))
+    return max(LEAST_PEOPLE, math.ceil((both * float(np.std(differences, ddof=1)) / mean) ** 2))

@@ -48,7 +48,7 @@ def test_models_are_listed_accepted_downloaded_stopped_and_taken_up(page, hub, e
     page.page.evaluate(OPEN)
     fidelity = section(page, "fidelity")
     fidelity.get_by_text("hyper_lora_modules.safetensors").wait_for(timeout=10_000)
-    assert page.page.locator(".hyperlora-dialog section").count() == 4
+    assert page.page.locator(".hyperlora-dialog section").count() == 5
     assert "Looked for in: " in fidelity.inner_text() and str(empty_server.base) in fidelity.inner_text()
     begin = fidelity.get_by_role("button", name="Download")
     assert begin.is_disabled() and "CC BY-NC 4.0" in fidelity.inner_text()

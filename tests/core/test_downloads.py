@@ -159,5 +159,7 @@ def test_a_hub_without_the_file_and_no_hub_at_all_are_said(hub, folder):
 
 
 def test_a_name_that_is_no_download_and_a_folder_that_is_none_are_said(hub, folder):
-    assert "there is no download 'sdxl'; there are fidelity, edit, clip, faces" in run(hub, folder, "sdxl")[1]
+    assert (
+        "there is no download 'sdxl'; there are fidelity, edit, clip, faces, clip-scores" in run(hub, folder, "sdxl")[1]
+    )
     assert "is no folder: give the models folder" in run(hub, folder / "nowhere", "clip")[1]

@@ -124,6 +124,11 @@ NODES = {
         "identity HYPER_LORA_IDENTITY, photos COMFY_AUTOGROW_V3",
         "images IMAGE, best FLOAT, scores FLOAT, report STRING",
     ),
+    "HyperLoRAScore": (
+        "images IMAGE, prompt STRING , clip COMBO auto, face_model COMBO auto, photos COMFY_AUTOGROW_V3, "
+        "held_out COMFY_AUTOGROW_V3, without IMAGE",
+        "report STRING, id_sim FLOAT, clip_i FLOAT, clip_t FLOAT",
+    ),
     "HyperLoRASampleUntilAlike": (
         "model MODEL, positive CONDITIONING, negative CONDITIONING, latent_image LATENT, vae VAE, seed INT 0, "
         "steps INT 20, cfg FLOAT 5.0, sampler_name COMBO dpmpp_2m, scheduler COMBO karras, denoise FLOAT 1.0, "

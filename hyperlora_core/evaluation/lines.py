@@ -1,0 +1,134 @@
+"""What a report says, as sentences and as tables of text: the first line of a table is its heading."""
+
+from .methods import STAGES
+from .statistics import LEAST_PEOPLE, LEVEL, Estimate
+from .tables import COLUMNS, PAPER, PAPER_COLUMNS, PAPER_SECONDS, Column, Evaluation, Tables
+
+Lines = list[list[str]]
+
+
+def main_table(found: Tables) -> Lines:
+    lines = [["Method", *(column.title for column in COLUMNS), "Pictures"]]
+    for summary in found.whole:
+        counts = f"{summary.drawn}" + (
+            f" of {summary.drawn + summary.failed + summary.missing}" if summary.failed or summary.missing else ""
+        )
+        lines.append([summary.variant.method.title, *(_cell(summary.cells[column.key]) for column in COLUMNS), counts])
+    return lines
+
+
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.mean:.3f}"
+    return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def difference_table(found: Tables) -> Lines:
+    lines = [["Method", "Measure", "Difference", "p", "p, corrected", "Of how many people", "What it tells"]]
+    for summary in found.whole:
+        for column in COLUMNS:
+            if column.key in summary.against:
+                difference, corrected = summary.against[column.key]
+                interval = (
+                    f" [{difference.low:+.3f}, {difference.high:+.3f}]"
+                    if difference.low is not None and difference.high is not None
+                    else ""
+                )
+                lines.append(
+                    [
+                        summary.variant.method.title,
+                        column.title,
+                        f"{difference.mean:+.3f}{interval}",
+                        f"{difference.p:.4f}",
+                        f"{corrected:.4f}",
+                        str(difference.people),
+                        difference.warning or _verdict(column, difference.mean, corrected),
+                    ]
+                )
+    return lines
+
+
+def _verdict(column: Column, mean: float, corrected: float) -> str:
+    if corrected >= 1 - LEVEL:
+        return "told from chance alone, not among so many methods"
+    if column.more_is_better is None:
+        return "told from chance"
+    return "better" if (mean > 0) == column.more_is_better else "worse"
+
+
+def sweep_tables(found: Tables) -> list[tuple[str, Lines]]:
+    shown = [
+        column
+        for column in COLUMNS
+        if column.key in ("id_sim_headshot", "held_out_headshot", "clip_i_edit_editable", "clip_t_editable")
+    ]
+    made = []
+    for slot, families in found.frontiers().items():
+        lines = [["Method", slot, *(column.title for column in shown)]]
+        for some in families.values():
+            lines += [
+                [
+                    title_of(found, one.variant.family),
+                    f"{one.variant.value:g}",
+                    *(_cell(one.cells[column.key]) for column in shown),
+                ]
+                for one in some
+            ]
+        made.append((slot, lines))
+    return made
+
+
+def speed_table(found: Tables) -> Lines:
+    lines = [["Method", "", *STAGES, "total", "Peak memory"]]
+    for summary in found.whole:
+        for what, seconds in (("first", summary.cold), ("others", summary.warm)):
+            if seconds:
+                peak = f"{summary.peak_memory / 2**30:.1f} GB" if summary.peak_memory and what == "others" else "-"
+                stages = [f"{seconds[stage]:.2f}" if stage in seconds else "-" for stage in (*STAGES, "total")]
+                lines.append([summary.variant.method.title, what, *stages, peak])
+    return lines
+
+
+def paper_table() -> Lines:
+    return [["Method", *PAPER_COLUMNS]] + [
+        [name, *("-" if value is None else f"{value:.3f}" for value in numbers)] for name, numbers in PAPER.items()
+    ]
+
+
+def paper_speed_table() -> Lines:
+    return [["Method", "preprocessing", "inference", "total"]] + [
+        [name, *(f"{value:.2f}" for value in numbers)] for name, numbers in PAPER_SECONDS.items()
+    ]
+
+
+def title_of(found: Tables, name: str) -> str:
+    return next((one.variant.method.title for one in found.summaries if one.variant.method.name == name), name)
+
+
+def sentence(found: Evaluation) -> str:
+    protocol = found.plan.protocol
+    model = protocol.checkpoint or "Each workflow's own base model"
+    return (
+        f"{model}, {protocol.width} x {protocol.height}, {protocol.steps} steps of {protocol.sampler} "
+        f"{protocol.scheduler}; the same prompts and seeds for every method, each at its own CFG. "
+        f"CLIP: {found.clip}. Faces: {found.judge}. Intervals hold the mean over people at {LEVEL:.0%}."
+    )
+
+
+def remarks(found: Evaluation) -> list[str]:
+    told = list(found.remarks)
+    told += [f"the method {name} was left out: {why}" for name, why in found.tables.unavailable.items()]
+    people = len(found.plan.people)
+    if people < LEAST_PEOPLE:
+        told.append(
+            f"of {people} people no difference between methods can be told from chance: {LEAST_PEOPLE} are the least"
+        )
+    if not any(person.held_out for person in found.plan.people):
+        told.append("no person has a photo that was held out: whether a method copies the photo cannot be told")
+    lost = {one.variant.method.title: one.failed + one.missing for one in found.tables.summaries}
+    for title, count in lost.items():
+        if count:
+            told.append(f"{title}: {count} pictures failed or are missing; its means are of the others")
+    return told

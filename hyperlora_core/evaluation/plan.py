@@ -1,0 +1,193 @@
+"""What is drawn: each method, as it is and at each value of a sweep, of each person and each prompt."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..batch_jobs import Job, Task, read_people
+from ..errors import HyperLoRAError
+from .methods import BASELINE, Method
+from .protocol import HEADSHOT, Protocol
+
+SWEPT = ("weight", "base_weight", "cfg", "start", "end", "photos")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is drawn.
+
+    Attributes:
+        name: of the folder, or of the photo.
+        photos: that a method may be given.
+        held_out: that none is ever given.
+    """
+
+    name: str
+    photos: tuple[Path, ...]
+    held_out: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A slot that is varied.
+
+    Attributes:
+        slot: one of ``SWEPT``.
+        values: of it.
+    """
+
+    slot: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method at a value of a sweep, or as it is.
+
+    Attributes:
+        method: with the value set.
+        family: the method's name.
+        photos: how many it is given.
+        sweep: the slot that is swept; empty for the method as it is.
+        value: of it.
+    """
+
+    method: Method
+    family: str
+    photos: int
+    sweep: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is drawn.
+
+    Attributes:
+        protocol: the same for all.
+        people: who.
+        variants: by which methods.
+        tasks: what servers are given, the variants one after the other.
+    """
+
+    protocol: Protocol
+    people: tuple[Person, ...]
+    variants: tuple[Variant, ...]
+    tasks: tuple[Task, ...] = field(repr=False, default=())
+
+
+def read_sweep(text: str) -> Sweep:
+    """A sweep, as ``weight=0.4,0.8,1``.
+
+    Raises:
+        HyperLoRAError: it cannot be read.
+    """
+    slot, _, values = text.partition("=")
+    try:
+        found = tuple(float(value) for value in values.split(","))
+    except ValueError as error:
+        raise HyperLoRAError(f"the sweep {text!r} cannot be read: weight=0.4,0.8,1 was expected") from error
+    if slot not in SWEPT:
+        raise HyperLoRAError(f"{slot!r} cannot be swept: one of {', '.join(SWEPT)} can")
+    if slot == "photos" and any(value != int(value) or value < 1 for value in found):
+        raise HyperLoRAError(f"the sweep {text!r}: photos are whole numbers from 1")
+    return Sweep(slot, found)
+
+
+def read_persons(source: Path, given: int) -> tuple[Person, ...]:
+    """The people of a folder, in Unsplash-50's layout (a photo each), or with a folder of photos each; or of a table.
+
+    Args:
+        source: see ``read_people``.
+        given: how many photos a method is given at most; those after them are held out.
+
+    Raises:
+        HyperLoRAError: there is nobody, or two of one name.
+    """
+    jobs = read_people(source)
+    names = [job.person for job in jobs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise HyperLoRAError(f"{source} has {twice[0]!r} twice: each person needs a name of their own")
+    bare = [job.person for job in jobs if not job.photos]
+    if bare:
+        raise HyperLoRAError(f"{source} has no photo of {bare[0]!r}")
+    return tuple(Person(job.person, job.photos[:given], job.photos[given:]) for job in jobs)
+
+
+def plan(protocol: Protocol, source: Path, methods: Sequence[Method], sweeps: Sequence[Sweep] = ()) -> Plan:
+    """Settle what is drawn.
+
+    Args:
+        protocol: the same for all.
+        source: of the people.
+        methods: each as it is, and at each value of each sweep that it has the slot of.
+        sweeps: slots that are varied.
+
+    Raises:
+        HyperLoRAError: the people, a method or a sweep cannot be used.
+    """
+    variants = []
+    for method in methods:
+        variants.append(Variant(method, method.name, method.photos_of(protocol.photos)))
+        for sweep in sweeps:
+            variants += _swept(method, sweep, protocol)
+    idle = [sweep.slot for sweep in sweeps if not any(variant.sweep == sweep.slot for variant in variants)]
+    if idle:
+        raise HyperLoRAError(f"none of the methods {', '.join(method.name for method in methods)} has {idle[0]!r}")
+    people = read_persons(source, max([variant.photos for variant in variants] + [1]))
+    variants.sort(key=lambda variant: variant.family != BASELINE)  # first, as all others are compared with it
+    tasks = [task for variant in variants for task in _tasks(variant, protocol, people)]
+    return Plan(protocol, people, tuple(variants), tuple(tasks))
+
+
+def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
+    if sweep.slot == "photos":
+        numbers = [int(value) for value in sweep.values if 0 < value == method.photos_of(int(value))]
+        if len(method.slots.get("photo", ())) == 1:  # there is nothing to vary
+            return []
+        return [
+            Variant(
+                method.with_settings(f"{method.name}@photos={number}", f"{method.title}, photos {number}", {}),
+                method.name,
+                number,
+                "photos",
+                number,
+            )
+            for number in numbers
+        ]
+    if sweep.slot not in method.slots:
+        return []
+    made = []
+    for value in sweep.values:
+        title = f"{method.title}, {sweep.slot} {value:g}"
+        swept = method.with_settings(f"{method.name}@{sweep.slot}={value:g}", title, {sweep.slot: value})
+        made.append(Variant(swept, method.name, method.photos_of(protocol.photos), sweep.slot, value))
+    return made
+
+
+def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person]) -> list[Task]:
+    method = variant.method
+    prompts = [prompt for prompt in protocol.prompts if prompt.group == HEADSHOT or not method.fidelity_only]
+    drawn = people if method.identity else [Person("", ())]
+    made = []
+    for person, prompt in itertools.product(drawn, prompts):
+        for seed in protocol.headshots if prompt.group == HEADSHOT else protocol.seeds:
+            values = {**protocol.values(), "seed": seed, "prompt": method.prompt.replace("{prompt}", prompt.text)}
+            photos = person.photos[: variant.photos]
+            places = method.slots.get("photo", ()) if method.photos else ()
+            labels = {
+                "method": method.name,
+                "family": variant.family,
+                "sweep": {variant.sweep: variant.value} if variant.sweep else {},
+                "group": prompt.group,
+                "name": prompt.name,
+                "prompt": prompt.text,
+                "seed": seed,
+            }
+            if places:
+                photos = tuple(photos[place % len(photos)] for place in range(len(places)))
+            job = Job(person.name or method.name, photos)
+            made.append(Task(method.filled(values, person.name), job, labels, places))
+    return made

@@ -1,0 +1,120 @@
+"""The report of an evaluation: a page, the same as Markdown, and CSV of pictures and of means."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .. import atomic
+from .lines import (
+    difference_table,
+    main_table,
+    paper_speed_table,
+    paper_table,
+    remarks,
+    sentence,
+    speed_table,
+    sweep_tables,
+    title_of,
+)
+from .page import page
+from .scoring import METRICS, Row, Scores
+from .tables import COLUMNS, PAPER_NOTE, Evaluation, Tables
+
+PAGE, MARKDOWN, ROWS, SUMMARY = "report.html", "report.md", "pictures.csv", "summary.csv"
+
+
+def write(folder: Path, found: Evaluation) -> Path:
+    """Write the page, the Markdown and both CSV files.
+
+    Args:
+        folder: of the evaluation; the pictures lie below it.
+        found: what is told.
+
+    Returns:
+        The page.
+
+    Raises:
+        HyperLoRAError: one of them cannot be written.
+    """
+    atomic.write_text(folder / ROWS, rows_csv(found.rows))
+    atomic.write_text(folder / SUMMARY, summary_csv(found.tables))
+    atomic.write_text(folder / MARKDOWN, markdown(found))
+    atomic.write_text(folder / PAGE, page(folder, found))
+    return folder / PAGE
+
+
+def rows_csv(rows: Iterable[Row]) -> str:
+    """A line for each picture and person."""
+    names = ["method", "person", "group", "name", "prompt", "seed", "state", "picture", "error"]
+    lines = [
+        [
+            *(getattr(row, name) for name in names),
+            *(_bare(getattr(row.scores, metric.name)) for metric in fields(Scores)),
+        ]
+        for row in sorted(rows, key=lambda row: (row.method, row.person, row.name, row.seed))
+    ]
+    return _csv([[*names, *METRICS], *lines])
+
+
+def summary_csv(found: Tables) -> str:
+    """A line for each method and column."""
+    heading = ["method", "sweep", "value", "measure", "mean", "low", "high", "people", "pictures"]
+    heading += ["difference", "difference_low", "difference_high", "p", "p_corrected"]
+    lines = []
+    for summary in found.summaries:
+        variant = summary.variant
+        for column in COLUMNS:
+            cell, against = summary.cells[column.key], summary.against.get(column.key)
+            if cell is None:
+                continue
+            line: list[Any] = [variant.method.name, variant.sweep, _bare(variant.value), column.key]
+            line += [_bare(value) for value in (cell.mean, cell.low, cell.high)] + [cell.people, cell.pictures]
+            if against is not None:
+                difference, corrected = against
+                line += map(_bare, (difference.mean, difference.low, difference.high, difference.p, corrected))
+            lines.append(line)
+    return _csv([heading, *lines])
+
+
+def markdown(found: Evaluation) -> str:
+    """The tables, without pictures."""
+    parts = ["# Identity methods compared", "", sentence(found), ""]
+    parts += [f"- {remark}" for remark in remarks(found)] + [""]
+    parts += ["## Methods", "", *_markdown_table(main_table(found.tables)), ""]
+    parts += [f"- **{column.title}**: {column.about}" for column in COLUMNS] + [""]
+    differences = difference_table(found.tables)
+    if differences[1:]:
+        parts += [
+            f"## Against {title_of(found.tables, found.tables.reference)}",
+            "",
+            *_markdown_table(differences),
+            "",
+        ]
+    for slot, table in sweep_tables(found.tables):
+        parts += [f"## Sweep of {slot}", "", *_markdown_table(table), ""]
+    parts += ["## Seconds a picture", "", *_markdown_table(speed_table(found.tables)), ""]
+    parts += ["## The paper's", "", PAPER_NOTE, "", *_markdown_table(paper_table()), ""]
+    parts += ["Seconds:", "", *_markdown_table(paper_speed_table()), ""]
+    return "\n".join(parts)
+
+
+def _markdown_table(lines: Sequence[Sequence[str]]) -> list[str]:
+    clean = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return [
+        f"| {' | '.join(clean[0])} |",
+        f"|{'|'.join(' --- ' for _ in clean[0])}|",
+        *(f"| {' | '.join(line)} |" for line in clean[1:]),
+    ]
+
+
+def _csv(lines: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(lines)
+    return out.getvalue()
+
+
+def _bare(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,0 +1,163 @@
+"""``hyperlora evaluate``: what it runs: drawing, scoring, the report."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from .. import atomic
+from ..batch import Batch, Options
+from ..comfy_client import ComfyClient
+from ..errors import HyperLoRAError
+from ..faces import FaceAnalyzer
+from .clip_scores import ClipScorer
+from .command import SERVER
+from .face_scores import FaceJudge
+from .methods import BASELINE, Method, chosen, read_method, shipped, unavailable
+from .plan import Plan, plan, read_sweep
+from .protocol import Protocol
+from .report import write
+from .scoring import Describer, rows_of
+from .tables import Evaluation, default_reference, tables
+
+PROTOCOL, PICTURES, FEATURES = "protocol.json", "pictures", "features"
+_SAID_EVERY = 50  # pictures
+
+log = logging.getLogger(__name__)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw what is left, score what was drawn, and report; 1 where a picture failed or is missing.
+
+    Raises:
+        HyperLoRAError: something given cannot be used.
+    """
+    methods = _methods(options)
+    if options.list:
+        for method in methods:
+            kinds = sorted({node["class_type"] for node in method.workflow.values()})
+            log.info("%s: %s %s\n    nodes: %s", method.name, method.title, method.about, ", ".join(kinds))
+        return 0
+    needed = {"PEOPLE": options.people, "--out": options.out, "--clip": options.clip, "--faces": options.faces}
+    lacking = [name for name, value in needed.items() if value is None]
+    if lacking:
+        raise HyperLoRAError(f"hyperlora evaluate needs {' and '.join(lacking)}; hyperlora evaluate --help says more")
+    protocol = _protocol(options)
+    clients = [ComfyClient(url) for url in options.server or [SERVER]]
+    absent: dict[str, str] = {}
+    if not options.no_draw:
+        alive = [client for client in clients if client.alive()]
+        if not alive:
+            raise HyperLoRAError(f"no ComfyUI answers at {', '.join(client.url for client in clients)}")
+        absent = unavailable(methods, alive, protocol.values())
+        for name, why in absent.items():
+            log.warning("%s is left out: %s", name, why)
+    methods = [method for method in methods if method.name not in absent]
+    if not any(method.identity for method in methods):
+        raise HyperLoRAError("no method is left that draws a person")
+    reference = options.against or default_reference(methods)
+    if reference not in [method.name for method in methods]:
+        raise HyperLoRAError(f"--against {reference}: it is not among the methods that are drawn")
+    wanted = plan(protocol, options.people, methods, [read_sweep(text) for text in options.sweep])
+    _keep(options.out, protocol)
+    describer = _describer(options)
+    describer.people(wanted)
+    urls = [client.url for client in clients]
+    where = Options(urls, options.out / PICTURES, options.retries, options.timeout, cold_start=True)
+    batch = Batch(wanted.tasks, where)
+    if not options.no_draw:
+        log.info("%d pictures to draw, %d are there already", len(batch.left), len(batch.tasks) - len(batch.left))
+        batch.run()
+    return _report(options, wanted, batch, describer, reference, absent)
+
+
+def _report(
+    options: argparse.Namespace,
+    wanted: Plan,
+    batch: Batch,
+    describer: Describer,
+    reference: str,
+    absent: dict[str, str],
+) -> int:
+    def said(done: int, of: int) -> None:
+        if done % _SAID_EVERY == 0 or done == of:
+            log.info("scored %d of %d", done, of)
+
+    rows = rows_of(wanted, batch.manifest, describer, said)
+    found = Evaluation(
+        plan=wanted,
+        rows=rows,
+        tables=tables(wanted, rows, reference, absent),
+        folder=PICTURES,
+        clip=f"{describer.clip.encoder.name} ({describer.clip.encoder.sha256[:10]}), by open_clip",
+        judge=f"{describer.judge.encoder.name} ({describer.judge.encoder.sha256[:10]})",
+        remarks=[describer.judge.remark],
+        servers=sorted({str(entry["server"]) for entry in batch.manifest.last.values() if "server" in entry}),
+    )
+    log.info("see %s", write(options.out, found))
+    whole = all(one.failed + one.missing == 0 for one in found.tables.summaries)
+    return 0 if whole else 1
+
+
+def _methods(options: argparse.Namespace) -> list[Method]:
+    """Those that are asked for, with their settings; the baseline is always among them."""
+    own = [read_method(path) for path in options.method]
+    names = [name.strip() for name in options.methods.split(",") if name.strip()]
+    if not names:
+        names = [*shipped(), *(method.name for method in own if method.name not in shipped())]
+    methods = chosen(list(dict.fromkeys([*names, BASELINE])), own)
+    known = {*shipped(), *(method.name for method in own)}
+    settings: dict[str, dict[str, Any]] = {}
+    for text in options.set:
+        place, equals, value = text.partition("=")
+        name = next((name for name in known if place.startswith(f"{name}.")), "")
+        slot = place.removeprefix(f"{name}.")
+        if not equals or not name:
+            raise HyperLoRAError(f"--set {text}: METHOD.SLOT=VALUE of one of the methods was expected")
+        settings.setdefault(name, {})[slot] = value
+    made = []
+    for method in methods:
+        given = settings.get(method.name, {})
+        strange = [slot for slot in given if not method.takes(slot)]
+        if strange:
+            raise HyperLoRAError(f"the method {method.name} has no slot {strange[0]!r}: {', '.join(method.slots)}")
+        changed = method.with_settings(method.name, method.title, given)
+        changed.filled({})
+        made.append(changed)
+    return made
+
+
+def _protocol(options: argparse.Namespace) -> Protocol:
+    """What was given, over a file, over what the folder was begun with."""
+    begun = options.out / PROTOCOL
+    before = options.protocol or (begun if begun.is_file() else None)
+    value = Protocol.read(before).to_json() if before else Protocol().to_json()
+    given = {"checkpoint": options.checkpoint, "photos": options.photos, "steps": options.steps}
+    given |= {"width": options.size, "height": options.size}
+    return Protocol.from_json(value | {name: value for name, value in given.items() if value is not None})
+
+
+def _keep(out: Path, protocol: Protocol) -> None:
+    """Note the protocol; pictures of another one in the folder are another evaluation's.
+
+    Raises:
+        HyperLoRAError: the folder was begun with another.
+    """
+    path = out / PROTOCOL
+    if path.is_file():
+        before = Protocol.read(path)
+        differ = [name for name, value in before.to_json().items() if protocol.to_json()[name] != value]
+        if differ:
+            raise HyperLoRAError(
+                f"{out} was begun with {differ[0]} {before.to_json()[differ[0]]!r}: give the same, or another --out"
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(path, json.dumps(protocol.to_json(), indent=1, ensure_ascii=False) + "\n")
+
+
+def _describer(options: argparse.Namespace) -> Describer:
+    analyzer = FaceAnalyzer.load(options.faces, options.provider)
+    judge = FaceJudge.load(analyzer, options.id_model, options.device)
+    return Describer(ClipScorer.load(options.clip, options.device), judge, options.out / FEATURES)

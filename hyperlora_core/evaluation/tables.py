@@ -1,0 +1,245 @@
+"""What an evaluation came to: means over people with intervals, tests between methods, seconds, frontiers of sweeps."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .methods import BASELINE, STAGES, Method
+from .plan import Plan, Variant
+from .protocol import EDITABLE, GROUPS, HEADSHOT, STYLE
+from .scoring import DONE, FAILED, Row, values
+from .statistics import Difference, Estimate, adjusted, compare, estimate
+
+
+@dataclass(frozen=True)
+class Column:
+    """Something measured of some of the prompts.
+
+    Attributes:
+        metric: a field of ``Scores``.
+        groups: of prompts.
+        title: of the column.
+        about: what it is.
+        more_is_better: whether a larger number is better; None where neither is.
+    """
+
+    metric: str
+    groups: tuple[str, ...]
+    title: str
+    about: str
+    more_is_better: bool | None = True
+
+    @property
+    def key(self) -> str:
+        """Its name in files."""
+        return "_".join((self.metric, *(() if self.groups == GROUPS else self.groups)))
+
+
+COLUMNS = (
+    Column("clip_i", (HEADSHOT,), "CLIP-I fidelity", "headshots against the photos that the method was given"),
+    Column("id_sim", (HEADSHOT,), "ID Sim", "their faces against those photos' faces; 0 where there is no face"),
+    Column("held_out", (HEADSHOT,), "ID Sim, held out", "their faces against photos that no method was given"),
+    Column("copy_paste", (HEADSHOT,), "Copy-paste", "ID Sim minus ID Sim of held-out photos", False),
+    Column(
+        "clip_i_edit",
+        (EDITABLE,),
+        "CLIP-I editability",
+        "ten prompts against the same prompt and seed without a person",
+    ),
+    Column("clip_t", (EDITABLE,), "CLIP-T", "ten prompts' pictures against their prompts"),
+    Column("id_sim", (EDITABLE,), "ID Sim, edited", "faces on the ten prompts' pictures"),
+    Column("clip_t", (STYLE,), "CLIP-T, styles", "pictures in a style against their prompts"),
+    Column("face_found", GROUPS, "Face found", "part of all pictures on which a face is found"),
+)
+
+PAPER = {
+    "IP-Adapter-FaceID-Portrait": (0.764, 0.566, 0.725, 0.244),
+    "InstantID": (0.734, 0.681, 0.688, 0.237),
+    "PuLID": (0.771, 0.613, 0.805, 0.259),
+    "Arc2Face": (0.786, 0.643, None, None),
+    "HyperLoRA Full": (0.853, 0.678, 0.710, 0.243),
+    "HyperLoRA ID": (0.831, 0.625, 0.748, 0.252),
+}
+PAPER_COLUMNS = ("CLIP-I fidelity", "ID Sim", "CLIP-I editability", "CLIP-T")
+PAPER_SECONDS = {
+    "IP-Adapter": (2.996, 6.148, 9.144),
+    "InstantID": (0.758, 8.037, 8.795),
+    "PuLID": (0.236, 6.616, 6.852),
+    "HyperLoRA": (1.143, 4.327, 5.470),
+}
+PAPER_NOTE = (
+    "Quoted from HyperLoRA (Li et al., CVPR 2025, arXiv 2503.16944) as a secondary source gives it: HelloWorld XL, "
+    "Unsplash-50, CurricularFace. Not measured here, and not to be compared number by number with another CLIP, face "
+    "embedder, set of people or prompts."
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method, or one at a value of a sweep.
+
+    Attributes:
+        variant: which.
+        cells: a column's key -> its estimate; None where nothing was measured.
+        against: a column's key -> the difference to the method compared with, and its p after Holm's correction.
+        drawn, failed, missing: pictures.
+        cold, warm: stage -> seconds of a picture, the median; of the first on each server, and of the others.
+        peak_memory: bytes of the device, the most; None where no server tells.
+    """
+
+    variant: Variant
+    cells: Mapping[str, Estimate | None]
+    against: Mapping[str, tuple[Difference, float]]
+    drawn: int
+    failed: int
+    missing: int
+    cold: Mapping[str, float]
+    warm: Mapping[str, float]
+    peak_memory: int | None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All of it.
+
+    Attributes:
+        summaries: in the order of the plan.
+        reference: the method that the others are compared with.
+        unavailable: methods that were left out -> why.
+    """
+
+    summaries: tuple[Summary, ...]
+    reference: str
+    unavailable: Mapping[str, str]
+
+    @property
+    def whole(self) -> list[Summary]:
+        """Of the methods as they are, without sweeps."""
+        return [summary for summary in self.summaries if not summary.variant.sweep]
+
+    def frontiers(self) -> dict[str, dict[str, list[Summary]]]:
+        """Swept slot -> family -> its summaries, by the slot's value."""
+        found: dict[str, dict[str, list[Summary]]] = {}
+        for summary in self.summaries:
+            variant = summary.variant
+            if variant.sweep:
+                found.setdefault(variant.sweep, {}).setdefault(variant.family, []).append(summary)
+        for families in found.values():
+            for some in families.values():
+                some.sort(key=lambda summary: summary.variant.value or 0)
+        return found
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that a report is made of.
+
+    Attributes:
+        plan: what was to be drawn.
+        rows: what was measured.
+        tables: what it comes to.
+        folder: below the report's, that the rows' pictures lie in.
+        clip, judge: which models scored.
+        remarks: what is to be known of it all.
+        servers: where it was drawn.
+    """
+
+    plan: Plan
+    rows: Sequence[Row]
+    tables: Tables
+    folder: str
+    clip: str
+    judge: str
+    remarks: Sequence[str]
+    servers: Sequence[str]
+
+
+def tables(plan: Plan, rows: Sequence[Row], reference: str, unavailable: Mapping[str, str]) -> Tables:
+    """Sum up what was measured.
+
+    Args:
+        plan: what was to be drawn.
+        rows: what was measured.
+        reference: the method that the others are compared with.
+        unavailable: methods that were left out -> why.
+    """
+    by_method: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.method, row.person, row.name, row.seed)):
+        by_method.setdefault(row.method, []).append(row)
+    measured = {
+        name: {
+            column.key: values((row for row in some if row.group in column.groups), column.metric) for column in COLUMNS
+        }
+        for name, some in by_method.items()
+    }
+    with_p = _differences(measured, reference, [v.method.name for v in plan.variants if not v.sweep])
+    return Tables(
+        tuple(
+            _summary(variant, by_method.get(variant.method.name, []), measured, with_p.get(variant.method.name, {}))
+            for variant in plan.variants
+        ),
+        reference,
+        unavailable,
+    )
+
+
+def _differences(
+    measured: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], reference: str, names: Sequence[str]
+) -> dict[str, dict[str, tuple[Difference, float]]]:
+    """Of each method and column, to the reference; p corrected for as many methods as there are."""
+    found: dict[str, dict[str, tuple[Difference, float]]] = {name: {} for name in names}
+    for column in COLUMNS:
+        tests = {
+            name: difference
+            for name in names
+            if name != reference
+            and name in measured
+            and reference in measured
+            and (difference := compare(measured[name][column.key], measured[reference][column.key])) is not None
+        }
+        corrected = adjusted({name: difference.p for name, difference in tests.items()})
+        for name, difference in tests.items():
+            found[name][column.key] = (difference, corrected[name])
+    return found
+
+
+def _summary(
+    variant: Variant,
+    rows: Sequence[Row],
+    measured: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    against: Mapping[str, tuple[Difference, float]],
+) -> Summary:
+    name = variant.method.name
+    once = list({(row.person if variant.method.identity else "", row.name, row.seed): row for row in rows}.values())
+    timings = [row.timing for row in once if row.timing and row.timing.get("heard")]
+    peaks = [row.timing["peak_memory"] for row in once if row.timing and row.timing.get("peak_memory")]
+    return Summary(
+        variant,
+        {column.key: estimate(measured[name][column.key]) if name in measured else None for column in COLUMNS},
+        against,
+        sum(row.state == DONE for row in once),
+        sum(row.state == FAILED for row in once),
+        sum(row.state not in (DONE, FAILED) for row in once),
+        _seconds(variant.method, [timing for timing in timings if timing["cold"]]),
+        _seconds(variant.method, [timing for timing in timings if not timing["cold"]]),
+        max(peaks, default=None),
+    )
+
+
+def _seconds(method: Method, timings: Sequence[Mapping]) -> dict[str, float]:
+    """Stage -> the median of the pictures for which it ran, and "total"; one that came from a cache is absent."""
+    found: dict[str, list[float]] = {}
+    for timing in timings:
+        stages: dict[str, float] = {}
+        for kind, seconds in timing["nodes"].items():
+            stage = method.stage_of(kind)
+            stages[stage] = stages.get(stage, 0.0) + seconds
+        for stage, seconds in stages.items():
+            found.setdefault(stage, []).append(seconds)
+        found.setdefault("total", []).append(timing["seconds"])
+    return {stage: statistics.median(found[stage]) for stage in (*STAGES, "total") if stage in found}
+
+
+def default_reference(methods: Sequence[Method]) -> str:
+    """The first method that draws a person."""
+    return next((method.name for method in methods if method.identity), BASELINE)

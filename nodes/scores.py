@@ -1,0 +1,185 @@
+"""The node that scores pictures as the evaluation does: by CLIP, by faces, against photos and the prompt."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.evaluation.clip_scores import WEIGHTS, ClipScorer
+from ..hyperlora_core.evaluation.face_scores import FaceJudge
+from ..hyperlora_core.evaluation.scoring import Describer, Features, Scores, mean_of, score
+from ..hyperlora_core.files import Stamp, stamp
+from ..hyperlora_core.photos import to_photos
+from .faces import photos_of
+from .folders import open_clip_folders, searched
+from .models import AUTO, face_analyzer, face_model_input
+from .progress import Remarks, photo_progress, stage
+from .sockets import CATEGORY
+
+_NAMES = {
+    "id_sim": "ID Sim",
+    "held_out": "held out",
+    "copy_paste": "copy-paste",
+    "clip_i": "CLIP-I",
+    "clip_i_edit": "editability",
+    "clip_t": "CLIP-T",
+}
+_ABSENT = -1.0
+
+
+def _photos_input(name: str, prefix: str, tooltip: str, each: str) -> io.Input:
+    template = io.Autogrow.TemplatePrefix(io.Image.Input(prefix, tooltip=each), prefix=prefix, min=0, max=16)
+    return io.Autogrow.Input(name, template=template, optional=True, tooltip=tooltip)
+
+
+class HyperLoRAScore(io.ComfyNode):
+    """Score pictures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="HyperLoRAScore",
+            display_name="HyperLoRA Score",
+            category=CATEGORY,
+            description="Scores pictures as hyperlora evaluate does: likeness to photos by faces (ID Sim) and by CLIP "
+            "(CLIP-I), how much a photo is copied, how well the prompt is followed (CLIP-T), and how little the person "
+            "changes the rest (editability).",
+            search_aliases=["evaluate", "clip score", "id sim", "clip-i", "clip-t", "benchmark", "metrics"],
+            inputs=[
+                io.Image.Input("images", tooltip="The pictures to score."),
+                io.String.Input(
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    tooltip="What was asked for, without trigger words. Empty leaves CLIP-T out.",
+                ),
+                io.Combo.Input(
+                    "clip",
+                    options=[AUTO, *sorted(open_clip_folders())],
+                    default=AUTO,
+                    tooltip="A model of open_clip: a folder under models/open_clip with its weights and its "
+                    "open_clip_config.json. auto takes the first. It computes on the CPU.",
+                ),
+                face_model_input(
+                    "What judges faces. auto takes antelopev2, by which the released HyperLoRA reads faces too: that "
+                    "flatters. Another face model is a fairer judge."
+                ),
+                _photos_input(
+                    "photos", "photo", "The photos that the person was encoded from.", "A photo that was encoded."
+                ),
+                _photos_input(
+                    "held_out",
+                    "other",
+                    "Other photos of the person: by them likeness is told from copying.",
+                    "A photo that was not encoded.",
+                ),
+                io.Image.Input(
+                    "without",
+                    optional=True,
+                    tooltip="What the same prompts and seeds give without the person, in the same order: for "
+                    "editability.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="report"),
+                *[
+                    io.Float.Output(
+                        display_name=name,
+                        is_output_list=True,
+                        tooltip="Of each picture; -1 where it cannot be told.",
+                    )
+                    for name in ("id_sim", "clip_i", "clip_t")
+                ],
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, clip: str | None = None, **_: object) -> object:
+        return _stamp(clip or AUTO)
+
+    @classmethod
+    def execute(
+        cls,
+        images,
+        prompt: str = "",
+        clip: str = AUTO,
+        face_model: str = AUTO,
+        photos: dict | None = None,
+        held_out: dict | None = None,
+        without=None,
+    ) -> io.NodeOutput:
+        pictures = to_photos(images)
+        plain = to_photos(without) if without is not None else []
+        if plain and len(plain) != len(pictures):
+            raise HyperLoRAError(
+                f"{len(pictures)} pictures and {len(plain)} without the person: connect as many, in the same order"
+            )
+        given, others = photos_of(photos or {}), photos_of(held_out or {})
+        if not (given or others or plain or prompt.strip()):
+            raise HyperLoRAError("there is nothing to score by: connect photos or pictures without, or give the prompt")
+        path = _folder(clip)
+        describer = Describer(_clip(path, _stamp(clip)), FaceJudge.load(face_analyzer(face_model), None))
+        references, held = ([_with_face(describer, photo) for photo in some] for some in (given, others))
+        text = describer.text(prompt.strip()) if prompt.strip() else None
+        stage("judge")
+        progress = photo_progress(len(pictures))
+        found: list[Scores] = []
+        for number, picture in enumerate(pictures):
+            beside = describer.picture(plain[number]) if plain else None
+            found.append(score(describer.picture(picture), references, held, beside, text))
+            progress(number + 1)
+        remarks = Remarks()
+        faceless = sum(one.face_found == 0 for one in found)
+        if faceless and (given or others):
+            remarks(f"{faceless} of {len(found)} pictures have no face: their ID Sim is 0")
+        lines = [f"picture {number}: {_told(one)}" for number, one in enumerate(found, start=1)]
+        if len(found) > 1:
+            lines.append(f"mean: {_told(mean_of(found))}")
+        lines.append(f"CLIP: {describer.clip.encoder.name} ({describer.clip.encoder.sha256[:10]})")
+        if given or others:
+            lines.append(describer.judge.remark)
+        report = "\n".join(lines)
+        lists = ([_number(getattr(one, name)) for one in found] for name in ("id_sim", "clip_i", "clip_t"))
+        return io.NodeOutput(report, *lists, ui=remarks.ui({"text": [report]}))
+
+
+def _with_face(describer: Describer, photo) -> Features:
+    found = describer.picture(photo)
+    if found.face is None:
+        raise HyperLoRAError("no face was found on a photo of the person: connect one that shows the face")
+    return found
+
+
+def _told(scores: Scores) -> str:
+    found = {title: getattr(scores, name) for name, title in _NAMES.items()}
+    return ", ".join(f"{title} {value:.3f}" for title, value in found.items() if value is not None)
+
+
+def _number(value: float | None) -> float:
+    return _ABSENT if value is None else value
+
+
+def _folder(choice: str) -> Path:
+    folders = open_clip_folders()
+    if choice == AUTO and folders:
+        return folders[min(folders)]
+    if choice not in folders:
+        raise HyperLoRAError(
+            f"the CLIP {choice!r} for scores is not in {searched('open_clip')}. Found there: "
+            f"{', '.join(folders) or 'nothing'}. hyperlora download clip-scores fetches one, and so does HyperLoRA "
+            "models among the editor's commands"
+        )
+    return folders[choice]
+
+
+def _stamp(choice: str) -> Stamp:
+    folders = open_clip_folders()
+    path = folders.get(choice) or (folders[min(folders)] if choice == AUTO and folders else None)
+    return stamp([path / WEIGHTS] if path else [])
+
+
+@lru_cache(maxsize=1)
+def _clip(folder: Path, _: Stamp) -> ClipScorer:
+    return ClipScorer.load(folder)

@@ -1,0 +1,135 @@
+"""Methods are whole workflows, whose slots are there; a user's own is refused by name where it is wrong."""
+
+import copy
+import json
+
+import pytest
+
+from hyperlora_core import HyperLoRAError
+from hyperlora_core.evaluation.methods import BASELINE, STAGES, Method, chosen, read_method, shipped
+
+OURS = ("hyperlora-id", "hyperlora-full", "none", "trained-lora")
+RIVALS = ("arc2face", "instantid", "ipadapter-faceid-portrait", "photomaker", "pulid")
+
+
+def manifest(name="none"):
+    """A manifest that works, to be spoiled."""
+    method = shipped()[name]
+    slots = {slot: list(places) for slot, places in method.slots.items()}
+    return {"workflow": copy.deepcopy(method.workflow), "slots": slots}
+
+
+def test_all_of_the_papers_methods_ship():
+    assert set(shipped()) == {*OURS, *RIVALS}
+
+
+@pytest.mark.parametrize("name", [*OURS, *RIVALS])
+def test_a_shipped_method_is_a_whole_workflow(name):
+    method = shipped()[name]
+    for node in method.workflow.values():
+        links = [value for value in node["inputs"].values() if isinstance(value, list)]
+        assert all(link[0] in method.workflow for link in links)
+    kinds = [node["class_type"] for node in method.workflow.values()]
+    assert kinds.count("SaveImage") == 1 and method.about and method.stages.keys() <= set(STAGES)
+    used = {link[0] for node in method.workflow.values() for link in node["inputs"].values() if isinstance(link, list)}
+    assert set(method.workflow) - used == {
+        n for n, node in method.workflow.items() if node["class_type"] == "SaveImage"
+    }
+
+
+@pytest.mark.parametrize("name", [*OURS, *RIVALS])
+def test_what_is_filled_in_is_all_that_changes(name):
+    method = shipped()[name]
+    values = {"seed": 77, "cfg": 3.5, "steps": 9, "width": 640, "prompt": "a prompt", "lora": "x.safetensors"}
+    filled = method.filled(values, "somebody")
+    expected = copy.deepcopy(method.workflow)
+    for slot, value in values.items():
+        for place in method.slots.get(slot, ()):
+            title, _, wanted = place.rpartition(".")
+            for node in expected.values():
+                if node["_meta"]["title"] == title:
+                    node["inputs"][wanted] = value
+    if name == "trained-lora":
+        (node,) = [node for node in expected.values() if node["class_type"] == "LoraLoaderModelOnly"]
+        node["inputs"]["lora_name"] = "somebody.safetensors"  # its own setting goes before
+    assert filled == expected and method.workflow == shipped()[name].workflow
+
+
+def test_trigger_words_are_the_methods_own():
+    assert shipped()["hyperlora-id"].prompt == "fcsks fxhks fhyks, {prompt}" and shipped()["none"].prompt == "{prompt}"
+    assert not shipped()["none"].identity and shipped()["arc2face"].fidelity_only
+
+
+def test_a_variant_has_settings_of_its_own():
+    method = shipped()["instantid"].with_settings(
+        "instantid@weight=0.5", "", {"weight": 0.5, "ControlNet.control_net_name": "x"}
+    )
+    filled = method.filled({"weight": 0.9, "seed": 1})
+    assert [node["inputs"]["weight"] for node in filled.values() if "weight" in node["inputs"]] == [0.5]
+    assert "x" in [node["inputs"].get("control_net_name") for node in filled.values()]
+    with pytest.raises(HyperLoRAError, match="no node 'Nobody' with an input 'x'"):
+        method.with_settings("a", "", {"Nobody.x": 1}).filled({})
+
+
+def test_stages_are_of_the_method_or_of_comfyui():
+    method = shipped()["hyperlora-full"]
+    kinds = {node["class_type"]: method.stage_of(node["class_type"]) for node in method.workflow.values()}
+    assert kinds["HyperLoRAEncodeBase"] == "encode" and kinds["HyperLoRAGenerate"] == "apply"
+    assert (kinds["KSampler"], kinds["VAEDecode"], kinds["SaveImage"]) == ("sample", "decode", "other")
+
+
+def test_what_a_server_lacks_is_named():
+    method = shipped()["instantid"]
+    info = {node["class_type"]: {"input": {"required": {}}} for node in method.workflow.values()}
+    info["CheckpointLoaderSimple"] = {"input": {"required": {"ckpt_name": [["a.safetensors"]]}}}
+    info["ControlNetLoader"] = {"input": {"required": {"control_net_name": ["COMBO", {"options": ["b"]}]}}}
+    assert method.missing(info, {"checkpoint": "a.safetensors"}) == [
+        "ControlNetLoader has no control_net_name 'instantid/diffusion_pytorch_model.safetensors'"
+    ]
+    assert "CheckpointLoaderSimple has no ckpt_name 'c'" in method.missing(info, {"checkpoint": "c"})
+    del info["ApplyInstantID"], info["InstantIDModelLoader"]
+    assert method.missing(info, {}) == ["its nodes ApplyInstantID, InstantIDModelLoader are not installed"]
+    trained = shipped()["trained-lora"]
+    info |= {node["class_type"]: {} for node in trained.workflow.values()}
+    info["LoraLoaderModelOnly"] = {"input": {"required": {"lora_name": [["other.safetensors"]]}}}
+    assert trained.missing(info, {}) == []  # a file for each person: who lacks theirs is a failure of that person's
+
+
+def test_a_users_own_is_read_with_its_workflow_beside_it(tmp_path):
+    value = manifest()
+    (tmp_path / "flow.json").write_text(json.dumps(value["workflow"]))
+    (tmp_path / "mine.json").write_text(json.dumps(value | {"workflow": "flow.json", "title": "Mine"}))
+    method = read_method(tmp_path / "mine.json")
+    assert (method.name, method.title, method.workflow) == ("mine", "Mine", value["workflow"])
+    assert [each.name for each in chosen(["mine", BASELINE], [method])] == ["mine", "none"]
+    assert [each.name for each in chosen([], [method])][-1] == "mine"
+    with pytest.raises(HyperLoRAError, match="there is no method 'your'"):
+        chosen(["your"], [method])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"slots": {"prompt": "Prompt.text"}}, "needs a slot 'seed'"),
+        ({"slots": {"seed": "Sampler.seed"}}, 'needs a slot "prompt"'),
+        ({"slots": {"seed": "Sampler.seed", "prompt": "Prompt.text", "colour": "a.b"}}, "slot 'colour' is unknown"),
+        ({"slots": {"seed": "Sampler.seed", "prompt": "Nobody.text"}}, "no node 'Nobody' with an input 'text'"),
+        ({"slots": {"seed": "Sampler.noise", "prompt": "Prompt.text"}}, "no node 'Sampler' with an input 'noise'"),
+        ({"prompt": "a person"}, r"its prompt holds no \{prompt\}"),
+        ({"colour": 1}, "'colour' is unknown"),
+        ({"stages": {"dream": "KSampler"}}, "its stages are load, encode"),
+        ({"workflow": "gone.json"}, "gone.json cannot be read"),
+    ],
+)
+def test_a_wrong_manifest_is_refused_by_name(change, message, tmp_path):
+    with pytest.raises(HyperLoRAError, match=message):
+        Method.from_json("mine", manifest() | change, tmp_path)
+
+
+def test_what_is_no_manifest_is_said(tmp_path):
+    (tmp_path / "mine.json").write_text("[]")
+    with pytest.raises(HyperLoRAError, match="the method mine: its manifest is a JSON object"):
+        read_method(tmp_path / "mine.json")
+    (tmp_path / "mine.json").write_text("{")
+    with pytest.raises(HyperLoRAError, match=r"mine\.json cannot be read"):
+        read_method(tmp_path / "mine.json")

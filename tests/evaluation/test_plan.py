@@ -1,0 +1,163 @@
+"""Every method draws the same people, prompts and seeds; photos that are held out are given to none."""
+
+import json
+import shutil
+
+import pytest
+
+from hyperlora_core import HyperLoRAError
+from hyperlora_core.evaluation.methods import Method, chosen
+from hyperlora_core.evaluation.plan import Sweep, plan, read_persons, read_sweep
+from hyperlora_core.evaluation.protocol import EDITABLE, HEADSHOT, PROMPTS, STYLE, Prompt, Protocol
+
+METHODS = ("hyperlora-id", "hyperlora-full", "none", "trained-lora", "instantid", "arc2face")
+
+
+@pytest.fixture(scope="module")
+def people(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    for person, names in (("barack", ("obama", "obama2", "obama3")), ("joe", ("biden",))):
+        (folder / person).mkdir()
+        for name in names:
+            shutil.copy(photos[name], folder / person)
+    shutil.copy(photos["astronaut"], folder / "eileen.png")  # as Unsplash-50 has them: a photo each
+    return folder
+
+
+def drawn(found, method):
+    return [task for task in found.tasks if task.labels["method"] == method]
+
+
+def test_the_papers_protocol_is_the_default():
+    protocol = Protocol()
+    groups = [prompt.group for prompt in protocol.prompts]
+    assert [groups.count(group) for group in (HEADSHOT, EDITABLE, STYLE)] == [1, 10, 3] and len(protocol.headshots) == 4
+    names = {prompt.name for prompt in PROMPTS}
+    assert {"white shirt", "wolf ears", "sketch", "sculpture", "painting"} <= names
+
+
+def test_every_method_draws_the_same(people):
+    found = plan(Protocol(), people, chosen(METHODS))
+    assert [person.name for person in found.people] == ["barack", "eileen", "joe"]
+    each = 4 + 10 + 3
+    asked = {}
+    for method in METHODS:
+        tasks = drawn(found, method)
+        asked[method] = {(task.job.person, task.labels["name"], task.labels["seed"]) for task in tasks}
+        assert len(asked[method]) == len(tasks) == {"none": each, "arc2face": 3 * 4}.get(method, 3 * each)
+        sampler = "Arc2FaceGenerator" if method == "arc2face" else "KSampler"
+        for task in tasks:
+            filled = task.filled(["a.png"] * len(task.job.photos))
+            (node,) = [node["inputs"] for node in filled.values() if node["class_type"] == sampler]
+            assert node["seed"] == task.labels["seed"]
+            if method != "arc2face":
+                texts = [node["inputs"].get("text", "") for node in filled.values()]
+                assert any(text.endswith(task.labels["prompt"]) for text in texts)
+                assert (node["steps"], node["sampler_name"], node["scheduler"]) == (30, "dpmpp_2m", "karras")
+    assert asked["hyperlora-id"] == asked["hyperlora-full"] == asked["trained-lora"] == asked["instantid"]
+    assert {place[1:] for place in asked["hyperlora-id"]} == {place[1:] for place in asked["none"]}
+    cfg = {
+        m: [n["inputs"]["cfg"] for n in drawn(found, m)[0].workflow.values() if "cfg" in n["inputs"]] for m in METHODS
+    }
+    assert cfg["hyperlora-id"] == [5.0] and cfg["instantid"] == [4.5]  # each at its own
+    assert len({task.key for task in found.tasks}) == len(found.tasks)
+    assert found.tasks[0].labels["method"] == "none"  # all others are compared with it
+
+
+def test_photos_are_given_or_held_out(people):
+    found = plan(Protocol(photos=2), people, chosen(METHODS), [Sweep("photos", (1, 2))])
+    barack = next(person for person in found.people if person.name == "barack")
+    assert [len(barack.photos), len(barack.held_out)] == [2, 1]
+    given = {path for task in found.tasks for path in task.job.photos}
+    assert not given & {path for person in found.people for path in person.held_out}
+
+    def photos(method):
+        (number,) = {len(task.job.photos) for task in drawn(found, method) if task.job.person == "barack"}
+        return number
+
+    assert [photos(m) for m in ("hyperlora-id", "hyperlora-id@photos=1", "instantid", "trained-lora")] == [2, 1, 1, 0]
+    assert not any(task.labels["method"] == "instantid@photos=1" for task in found.tasks)  # it takes one alone
+    number = {variant.method.name: variant.photos for variant in found.variants}
+    assert [number[m] for m in ("hyperlora-id", "instantid", "trained-lora", "none")] == [2, 1, 0, 0]
+    held = [len(read_persons(people, number)[0].held_out) for number in (1, 2, 3, 9)]
+    assert held == [2, 1, 0, 0]
+
+
+def test_inputs_beyond_a_persons_photos_get_the_same_again(people):
+    value = {"workflow": chosen(("instantid",))[0].workflow, "slots": {"seed": "Sampler.seed", "prompt": "Prompt.text"}}
+    value["workflow"]["99"] = {"class_type": "LoadImage", "inputs": {"image": "b.png"}, "_meta": {"title": "More"}}
+    value["slots"]["photo"] = ["Photo.image", "More.image"]
+    found = plan(Protocol(photos=3), people, [Method.from_json("mine", value)])
+    for task in found.tasks:
+        names = [path.stem for path in task.job.photos]
+        assert names == {"barack": ["obama", "obama2"], "joe": ["biden"] * 2, "eileen": ["eileen"] * 2}[task.job.person]
+        shown = [n["inputs"]["image"] for n in task.filled(["x", "y"]).values() if n["class_type"] == "LoadImage"]
+        assert shown == ["x", "y"]
+
+
+def test_a_sweep_varies_one_slot(people):
+    found = plan(
+        Protocol(),
+        people,
+        chosen(("hyperlora-full", "instantid", "none")),
+        [read_sweep("weight=0.4,1"), read_sweep("cfg=3")],
+    )
+    names = [variant.method.name for variant in found.variants]
+    assert names[:2] == ["none", "none@cfg=3"] and "none@weight=0.4" not in names
+    for method in ("hyperlora-full", "instantid"):
+        assert {f"{method}@weight=0.4", f"{method}@weight=1", f"{method}@cfg=3"} <= set(names)
+    plain, swept = drawn(found, "instantid")[0].workflow, drawn(found, "instantid@weight=0.4")[0].workflow
+    differ = [number for number in plain if plain[number] != swept[number]]
+    assert [swept[number]["inputs"]["weight"] for number in differ] == [0.4]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("weight", "cannot be read"),
+        ("weight=a", "cannot be read"),
+        ("colour=1", "cannot be swept"),
+        ("photos=1.5", "whole numbers"),
+    ],
+)
+def test_a_wrong_sweep_is_said(text, message):
+    with pytest.raises(HyperLoRAError, match=message):
+        read_sweep(text)
+
+
+def test_what_cannot_be_planned_is_said(people, tmp_path):
+    with pytest.raises(HyperLoRAError, match="none of the methods none has 'base_weight'"):
+        plan(Protocol(), people, chosen(("none",)), [Sweep("base_weight", (1,))])
+    shutil.copytree(people, tmp_path / "people")
+    shutil.copy(tmp_path / "people" / "eileen.png", tmp_path / "people" / "joe.png")
+    with pytest.raises(HyperLoRAError, match="has 'joe' twice"):
+        plan(Protocol(), tmp_path / "people", chosen(("none",)))
+
+
+def test_a_protocol_is_read_as_it_was_written(tmp_path):
+    protocol = Protocol(checkpoint="a.safetensors", prompts=(Prompt("one", "a person", STYLE),), seeds=(3, 4), steps=7)
+    path = tmp_path / "protocol.json"
+    path.write_text(json.dumps(protocol.to_json()))
+    assert Protocol.read(path) == protocol and protocol.values()["checkpoint"] == "a.safetensors"
+    assert "checkpoint" not in Protocol().values()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "is a JSON object"),
+        ({"colour": 1}, "'colour' is unknown"),
+        ({"prompts": [{"name": "a", "text": "b"}]}, "cannot be read"),
+        ({"prompts": [{"name": "a", "text": "b", "group": "odd"}]}, "group 'odd' is unknown"),
+        ({"prompts": [{"name": "a", "text": "b", "group": "style"}] * 2}, "two prompts 'a'"),
+        ({"prompts": []}, "at least one of each"),
+        ({"seeds": ["a"]}, "cannot be read"),
+        ({"seeds": []}, "at least one of each"),
+        ({"steps": "many"}, "steps is 'many'"),
+        ({"steps": 0}, "numbers from 1"),
+        ({"sampler": 3}, "sampler is 3"),
+    ],
+)
+def test_a_wrong_protocol_is_said(value, message):
+    with pytest.raises(HyperLoRAError, match=message):
+        Protocol.from_json(value)

@@ -1,0 +1,201 @@
+"""The whole evaluation by its command, on real servers, with the methods that can be had here."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from demo import sdxl
+from demo.models import CLIP_VISION, HYPER_LORA
+from demo.server import ComfyServer
+from hyperlora_core.cli import main
+from tests.evaluation.towers import clip_folder
+
+PROTOCOL = {
+    "prompts": [
+        {"name": "headshot", "text": "headshot portrait photo of a person", "group": "headshot"},
+        {"name": "hat", "text": "portrait photo of a person wearing a straw hat", "group": "editable"},
+    ],
+    "headshots": [1],
+    "seeds": [1],
+    "steps": 1,
+    "width": 64,
+    "height": 64,
+    "checkpoint": sdxl.CHECKPOINT,
+}
+RIVALS = ("arc2face", "instantid", "ipadapter-faceid-portrait", "photomaker", "pulid")
+
+
+@pytest.fixture(scope="module")
+def asked(photos, face_pack, tmp_path_factory) -> list[str]:
+    """The command's arguments but for servers and results: two people, of whom one has a photo that is held out."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    for person, names in (("barack", ("obama", "obama2")), ("joe", ("biden",))):
+        (folder / "people" / person).mkdir(parents=True)
+        for name in names:
+            shutil.copy(photos[name], folder / "people" / person)
+    (folder / "protocol.json").write_text(json.dumps(PROTOCOL))
+    line = ["evaluate", str(folder / "people"), "--protocol", str(folder / "protocol.json"), "--provider", "CPU"]
+    line += ["--clip", str(clip_folder(folder / "clip")), "--faces", str(face_pack)]
+    return [*line, *(f"--set=hyperlora-{kind}.model={HYPER_LORA}" for kind in ("id", "full"))]
+
+
+@pytest.fixture(scope="module")
+def trained(server, models, face_pack, photos) -> None:
+    """A LoRA file of one of the two people, where the server finds it."""
+    folder = server.base / "models" / "loras"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [
+        "generate",
+        "--model",
+        str(models / "hyper_lora" / HYPER_LORA),
+        "--faces",
+        str(face_pack),
+        "--provider",
+        "CPU",
+    ]
+    command += ["--clip", str(models / "clip_vision" / CLIP_VISION), "--image", str(photos["obama2"])]
+    assert main([*command, "--out", str(folder / "barack.safetensors")]) == 0
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "hyperlora_core.cli", *arguments]
+    return subprocess.Popen(line, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    process = start(*arguments)
+    said, _ = process.communicate(timeout=500)
+    return process.returncode, said
+
+
+def entries(out: Path) -> list[dict]:
+    manifest = out / "pictures" / "manifest.jsonl"
+    return [json.loads(line) for line in manifest.read_text().splitlines()] if manifest.exists() else []
+
+
+def ends(out: Path, state: str = "done") -> list[dict]:
+    return [entry for entry in entries(out) if entry["state"] == state]
+
+
+def test_a_small_evaluation(server, asked, tmp_path, caplog):
+    out = tmp_path / "out"
+    command = [*asked, "--out", str(out), "--methods", "hyperlora-id", "--server", server.url]
+    assert main(command) == 0, caplog.text
+    with (out / "pictures.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    assert len(rows) == 2 * 2 + 2 * 2 and {row["state"] for row in rows} == {"done"}
+    for row in rows:
+        assert (out / "pictures" / row["picture"]).is_file() and -1 <= float(row["clip_t"]) <= 1
+        assert (row["held_out"] == "") == (row["person"] == "joe")
+        assert (row["clip_i_edit"] == "") == (row["method"] == "none")
+    timings = [entry["timing"] for entry in ends(out)]
+    assert [timing["cold"] for timing in timings] == [True, False, True, False, False, False]
+    for timing in timings:
+        assert timing["heard"] and timing["nodes"]["KSampler"] > 0
+        assert ("CheckpointLoaderSimple" in timing["nodes"]) == timing["cold"]  # the server lets go of all before
+    page = (out / "report.html").read_text()
+    assert "HyperLoRA ID" in page and "of 2 people no difference" in page
+
+    pictures = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    assert main([*command, "--no-draw"]) == 0
+    assert main([*command, "--steps", "2"]) == 1 and "was begun with steps 1" in caplog.text
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == pictures
+
+
+@pytest.mark.slow
+def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, asked, tmp_path):
+    out = tmp_path / "out"
+    command = [*asked, "--out", str(out), "--server", server.url]
+    process, deadline = start(*command), time.monotonic() + 300
+    while len(ends(out)) < 4:
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = len(ends(out))
+    code, said = run(*command)
+    assert code == 1, said  # one person has no trained LoRA
+    for rival in RIVALS[:3]:
+        assert f"{rival} is left out: on {server.url}, its nodes" in said
+    assert "photomaker is left out" in said and "PhotoMakerLoader has no photomaker_model_name" in said
+    assert f"{14 - before} pictures to draw, {before} are there already" in said
+    queued = [entry["prompt_id"] for entry in ends(out, "queued")]
+    assert len(queued) == len(set(queued)) and len({entry["job"] for entry in ends(out)}) == len(ends(out)) == 12
+    assert {entry["person"] for entry in ends(out, "failed")} == {"joe"}
+    assert all("lora_name" in entry["error"] for entry in ends(out, "failed"))
+
+    with (out / "pictures.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    assert len(rows) == 3 * 4 + 2 * 2
+    by_place = {(row["method"], row["person"], row["name"]): row for row in rows}
+    for person in ("barack", "joe"):
+        for name in ("headshot", "hat"):
+            row = by_place["hyperlora-id", person, name]
+            assert row["state"] == "done" and (out / "pictures" / row["picture"]).is_file()
+            assert -1 <= float(row["clip_t"]) <= 1 and float(row["clip_i_edit"]) <= 1
+            assert (row["held_out"] == "") == (person == "joe")
+    assert {by_place["trained-lora", "joe", name]["state"] for name in ("headshot", "hat")} == {"failed"}
+    described = next(entry for entry in ends(out) if entry["method"] == "hyperlora-full" and entry["name"] == "hat")
+    assert described["prompt"] == PROTOCOL["prompts"][1]["text"] and described["photos"][0]["sha256"]
+    timings = [entry["timing"] for entry in ends(out) if entry["timing"] and entry["timing"]["heard"]]
+    assert len(timings) >= 10 and all(timing["nodes"]["KSampler"] > 0 for timing in timings)
+    assert any(timing["cold"] and "CheckpointLoaderSimple" in timing["nodes"] for timing in timings)
+    page = (out / "report.html").read_text()
+    assert "HyperLoRA Full" in page and "was left out" in page and "Trained LoRA: 2 pictures failed" in page
+
+
+def test_what_cannot_be_evaluated_is_said_at_once(server, asked, photos, tmp_path, caplog):
+    out = str(tmp_path / "out")
+    here = ("--out", out, "--server", server.url)
+    for arguments, message in (
+        ([*asked, "--out", out, "--server", "http://127.0.0.1:9"], "no ComfyUI answers at http://127.0.0.1:9"),
+        ([*asked, *here, "--methods", "nobody"], "there is no method 'nobody'"),
+        ([*asked, *here, "--methods", "pulid"], "no method is left that draws a person"),
+        ([*asked, *here, "--set", "hyperlora-id.colour=1"], "has no slot 'colour'"),
+        ([*asked, *here, "--set", "weight=1"], "METHOD.SLOT=VALUE of one of the methods was expected"),
+        ([*asked, *here, "--against", "pulid"], "--against pulid"),
+        ([*asked, *here, "--sweep", "colour=1"], "'colour' cannot be swept"),
+        (["evaluate", "--out", out], "needs PEOPLE and --clip and --faces"),
+    ):
+        assert main(arguments) == 1 and message in caplog.text, caplog.text
+        caplog.clear()
+    people = tmp_path / "people"
+    people.mkdir()
+    shutil.copy(photos["obama"], people)
+    for name, spoil, message in (
+        ("broken.jpg", lambda path: path.write_bytes(b"no picture"), "is no picture that can be read"),
+        ("empty.png", lambda path: Image.new("RGB", (80, 80), "gray").save(path), "no face was found on"),
+    ):
+        spoil(people / name)
+        assert main(["evaluate", str(people), *asked[2:], *here]) == 1
+        assert message in caplog.text and name in caplog.text
+        (people / name).unlink()
+        caplog.clear()
+    assert not list(tmp_path.glob("out/pictures/*/*"))
+    assert main(["evaluate", "--list"]) == 0 and all(rival in caplog.text for rival in RIVALS)
+
+
+@pytest.mark.slow
+def test_two_servers_share_the_work_and_one_may_die(server, models, asked, tmp_path):
+    out, other = tmp_path / "out", ComfyServer(tmp_path / "other", models)
+    methods = ("--methods", "hyperlora-id,hyperlora-full", "--sweep", "weight=0.4,1.2")
+    with other:
+        process = start(*asked, "--out", str(out), "--server", server.url, "--server", other.url, *methods)
+        deadline = time.monotonic() + 400
+        while not {server.url, other.url} <= {entry["server"] for entry in ends(out)}:
+            assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        os.killpg(other.pid, signal.SIGKILL)
+        said, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    assert len({entry["job"] for entry in ends(out)}) == 2 + 6 * 4
+    assert "Sweep of weight" in (out / "report.html").read_text()
