@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         for method in methods:
             kinds = sorted({node["class_type"] for node in method.workflow.values()})
-            log.info("%s: %s %s\n    nodes: %s", method.name, method.title, method.about, ", ".join(kinds))
+            sys.stdout.write(f"{method.name}: {method.title}. {method.about}\n    nodes: {', '.join(kinds)}\n")
         return 0
     needed = {"PEOPLE": options.people, "--out": options.out, "--clip": options.clip, "--faces": options.faces}
     lacking = [name for name, value in needed.items() if value is None]
