@@ -1,6 +1,7 @@
 """``make toy-world``: whatever of it was not done yet, and the report of what was.
 
-Two processes of one thread each work side by side; all of it can be stopped at any moment, and goes on from there.
+Two processes of one thread each work side by side, while the base has both threads; all of it can be stopped at any
+moment, and goes on from there.
 """
 
 import argparse
@@ -70,10 +71,9 @@ def jobs(only: str = "") -> list[Job]:
         while (parent := line[-1].parent) is not None and not checkpoint_of(parent).exists():
             line.append(parent)
         needed |= {each.name: each for each in reversed(line)}
-    torchrun = ["torch.distributed.run", "--nproc_per_node", str(WORKERS), "-m", "benchmarks.toy_world.base_training"]
     base = base_training.folder() / "base.safetensors"
     first = [Job(name, _job(name), lambda name=name: cached(name).exists()) for name in ENCODERS]
-    first.append(Job("base", ["-m", *torchrun], base.exists, tuple(ENCODERS), WORKERS))
+    first.append(Job("base", _job("base"), base.exists, tuple(ENCODERS), WORKERS))
     first.append(Job("plain", _job("plain"), lambda: stored("plain", plain_recipe()) is not None, ("base",)))
     rest = [
         Job(

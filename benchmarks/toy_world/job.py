@@ -5,24 +5,27 @@ import sys
 
 import torch
 
-from . import encoders
+from . import base_training, encoders
 from .measuring import measure, measure_plain, plain_recipe, stored
 from .personal import NAME as PERSONAL
 from .personal import measure_personal
 from .runs import train, world
 from .variants import legs
 
-ENCODERS = {"face": encoders.face_encoder, "tokens": encoders.token_encoder, "judge": encoders.judge}
+ENCODERS = {"judge": encoders.judge, "face": encoders.face_encoder, "tokens": encoders.token_encoder}
 
 
 def main(name: str) -> None:
     """Do it, from where it was stopped.
 
     Args:
-        name: of ``ENCODERS``, "plain" for what is measured of the base alone, "personal", or a leg's.
+        name: of ``ENCODERS``, "base", "plain" for what is measured of the base alone, "personal", or a leg's.
     """
     torch.set_num_threads(1)
-    if name in ENCODERS:
+    if name == "base":
+        torch.set_num_threads(2)
+        base_training.trained()
+    elif name in ENCODERS:
         ENCODERS[name]()
     elif name == "plain":
         if stored(name, plain_recipe()) is None:

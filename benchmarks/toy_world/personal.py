@@ -57,7 +57,7 @@ class Recipe:
         batch: samples a step.
     """
 
-    people: int = 24
+    people: int = 12
     photos: int = 8
     pictures: int = 4
     marks: tuple[int, ...] = (0, 10, 25, 50)
