@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -48,7 +49,7 @@ class Manifest:
         manifest = cls(folder / MANIFEST)
         if manifest.path.exists():
             text = manifest.path.read_text(encoding="utf-8")
-            for line in text.splitlines():
+            for line in filter(None, text.split("\n")):  # splitlines knows more ends than JSON does
                 try:
                     entry = json.loads(line)
                     manifest.last[entry["job"]] = entry
@@ -81,14 +82,12 @@ class Options:
         out: folder of results.
         retries: further tries of a job whose server went away.
         timeout: seconds that a job may take.
-        cold_start: whether a server lets go of its models before the first picture of each method.
     """
 
     servers: Sequence[str]
     out: Path
     retries: int = 3
     timeout: float = 3600
-    cold_start: bool = False
 
 
 class Batch:
@@ -117,6 +116,7 @@ class Batch:
         self._queued: dict[str, list[str]] = {}  # server -> jobs that it had when the batch was killed
         self._open = len(self.left)
         self._warm: set[tuple[str, str]] = set()  # servers and the methods that they drew with
+        self._broke: str | None = None
         self._lock = threading.Lock()
 
     def run(self) -> list[dict[str, Any]]:
@@ -141,18 +141,27 @@ class Batch:
                 self._queued.setdefault(before["server"], []).append(key)
             else:
                 self._waiting.put((key, 0))
-        threads = [threading.Thread(target=self._work, args=(client,), daemon=True) for client in clients]
+        works = [(client, ComfyEvents(client.url, client.client_id)) for client in clients]
+        threads = [threading.Thread(target=self._work, args=work, daemon=True) for work in works]
         for thread in threads:
             thread.start()
         for thread in threads:
             while thread.is_alive():  # in pieces, so that Ctrl-C is heard
                 thread.join(0.5)
+        if self._broke is not None:
+            raise HyperLoRAError(f"the queue broke off ({self._broke}); the same command goes on with it")
         return [entry for key in self.tasks if (entry := self.manifest.last.get(key, {})).get("state") == "failed"]
 
-    def _work(self, client: ComfyClient) -> None:
-        """Take jobs until all have ended."""
-        with ComfyEvents(client.url, client.client_id) as events:
-            self._take(client, events)
+    def _work(self, client: ComfyClient, events: ComfyEvents) -> None:
+        """Take jobs until all have ended; what nobody foresaw, such as a full disk, ends the whole queue."""
+        try:
+            with events:
+                self._take(client, events)
+        except Exception as error:
+            log.exception("the queue of %s broke off", client.url)
+            with self._lock:
+                self._broke = f"{type(error).__name__}: {error}"
+                self._open = 0
 
     def _take(self, client: ComfyClient, events: ComfyEvents) -> None:
         queued = self._queued.get(client.url, [])
@@ -168,6 +177,7 @@ class Batch:
                     self._end(self._failed(key, client, str(error), tries))
                     continue
                 log.warning("%s; %s is tried again", error, self.tasks[key].title)
+                self._warm = {method for method in self._warm if method[0] != client.url}  # it may begin anew
                 self._waiting.put((key, tries + 1))
                 while self._open and not client.alive():
                     time.sleep(_REST)
@@ -194,13 +204,15 @@ class Batch:
         timing: dict[str, Any] | None = None
         if ended is None:
             names = [client.upload(photo, _upload_name(photo)) for photo in task.job.photos]
-            workflow, peak, cold = task.filled(names), _Peak(client), self._is_first(client, task)
-            if cold and self.options.cold_start:
+            workflow, peak, method = task.filled(names), _Peak(client), (client.url, task.labels.get("method", ""))
+            cold = method not in self._warm
+            if cold and task.cold_start:
                 client.free()
                 time.sleep(_FREEING)
             prompt_id = client.queue(workflow)
             self.manifest.add({"job": key, "state": "queued", "server": client.url, "prompt_id": prompt_id})
             ended = client.wait(prompt_id, self.options.timeout, peak.look)
+            self._warm.add(method)
             timing = {"cold": cold, **_told(events.timing(prompt_id), workflow), "peak_memory": peak.bytes}
         pictures = ended.pictures()
         if not pictures:
@@ -218,14 +230,6 @@ class Batch:
             "seconds": round(time.monotonic() - began, 2),
             "timing": timing,
         }
-
-    def _is_first(self, client: ComfyClient, task: Task) -> bool:
-        """Whether this server has not drawn by this method yet, in this run."""
-        method = (client.url, str(task.labels.get("method", "")))
-        with self._lock:
-            first = method not in self._warm
-            self._warm.add(method)
-        return first
 
     def _taken_up(self, client: ComfyClient, before: Mapping[str, Any]) -> Ended | None:
         """What became of a prompt that was queued before; None where it has to be queued again."""
@@ -269,7 +273,7 @@ def _told(heard: Timing | None, workflow: Workflow) -> dict[str, Any]:
 
 
 class _Peak:
-    """The most memory that a server's device had taken, looked at while a prompt runs."""
+    """The most memory that a server's device was seen to have taken, now and then while a prompt ran."""
 
     def __init__(self, client: ComfyClient) -> None:
         self._client = client
@@ -278,7 +282,9 @@ class _Peak:
     def look(self, seconds: float) -> None:
         """Sleep, and look."""
         time.sleep(seconds)
-        now = self._client.memory()
+        now = None
+        with suppress(UnreachableError):  # it is asked for the picture next, and says so then
+            now = self._client.memory()
         if now is not None:
             self.bytes = max(now, self.bytes or 0)
 

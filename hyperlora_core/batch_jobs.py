@@ -49,19 +49,21 @@ class Task:
         job: what is filled into it.
         labels: what else is noted of its pictures; a "prompt" or "seed" where the workflow has them already.
         photo_inputs: as ``Job.inputs`` names them, where each photo goes; empty: the one node that takes photos.
+        cold_start: whether a server lets go of its models where this is the first picture of its method there.
     """
 
     workflow: Workflow
     job: Job
     labels: Mapping[str, Any] = field(default_factory=dict)
     photo_inputs: tuple[str, ...] = ()
+    cold_start: bool = False
 
     @cached_property
     def key(self) -> str:
         """What tells it from every other: the photos' bytes, not their names, and all that is drawn with."""
         job = self.job
         said = [job.person, self._photo_hashes, job.prompt, job.seed, sorted(job.inputs.items()), self.workflow]
-        return _hash([*said, dict(self.labels)] if self.labels else said)[:16]
+        return _hash(said)[:16]
 
     @property
     def title(self) -> str:
@@ -213,7 +215,10 @@ def fill(workflow: Workflow, job: Job, photos: Sequence[str]) -> Workflow:
 
 def _of_folder(entry: Path) -> Job:
     files = sorted(entry.iterdir()) if entry.is_dir() else [entry]
-    return Job(entry.stem, tuple(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()))
+    return Job(
+        entry.name if entry.is_dir() else entry.stem,
+        tuple(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()),
+    )
 
 
 def _of_row(row: Mapping[str, str | None], number: int, source: Path) -> Job:
@@ -313,7 +318,9 @@ def _like(value: str, before: Any, place: str) -> Any:
     try:
         if isinstance(before, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
-        return type(before)(value) if isinstance(before, (int, float)) else value
+        if isinstance(before, (int, float)):
+            return int(value) if value.lstrip("+-").isdigit() else float(value)  # an export writes 8.0 as 8
+        return value
     except (ValueError, KeyError) as error:
         raise HyperLoRAError(f"{place} is {value!r}, where a value such as {before!r} was expected") from error
 

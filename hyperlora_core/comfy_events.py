@@ -65,6 +65,7 @@ class ComfyEvents:
         self._prompts: dict[str, _Running] = {}
         self._lock = threading.Lock()
         self._connected = threading.Event()
+        self._told = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -81,7 +82,8 @@ class ComfyEvents:
         """How long a prompt took that has ended; None where not all of it was heard. It is told once."""
         with self._lock:
             running = self._prompts.setdefault(prompt_id, _Running())
-        running.ended.wait(_LATE)
+        if self._connected.is_set():
+            running.ended.wait(_LATE)
         with self._lock:
             self._prompts.pop(prompt_id, None)
         return running.timing if running.ended.is_set() and running.began is not None else None
@@ -106,9 +108,16 @@ class ComfyEvents:
                     self._connected.set()
                     async for message in socket:
                         if message.type == self._aiohttp.WSMsgType.TEXT:
-                            self._hear(json.loads(message.data), time.monotonic())
+                            self._hear(_read(message.data), time.monotonic())
             except (self._aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-                log.debug("the events of %s broke off (%s)", self._url, error)
+                log.log(
+                    logging.DEBUG if self._told else logging.WARNING,
+                    "%s gives no events (%s): its pictures are not timed until it does",
+                    self._url.partition("?")[0],
+                    type(error).__name__,
+                )
+                self._told = True
+            self._connected.clear()
             self._forget()
             await asyncio.sleep(_REST)
 
@@ -119,11 +128,11 @@ class ComfyEvents:
                 running.began = None
                 running.ended.set()
 
-    def _hear(self, event: dict[str, Any], now: float) -> None:
-        data = event.get("data") or {}
-        prompt_id = data.get("prompt_id")
-        if prompt_id is None:
-            return
+    def _hear(self, event: Any, now: float) -> None:
+        data = event.get("data") if isinstance(event, dict) else None
+        prompt_id = data.get("prompt_id") if isinstance(data, dict) else None
+        if data is None or not isinstance(prompt_id, str):
+            return  # other packs send what they like
         with self._lock:
             kind = event["type"]
             if kind == "execution_start":
@@ -141,3 +150,10 @@ class ComfyEvents:
                 if kind != "executing":
                     timing.seconds = now - running.began if running.began is not None else 0.0
                     running.ended.set()
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

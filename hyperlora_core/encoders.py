@@ -78,6 +78,7 @@ _KNOWN = (
     Encoder("AuraFace's glintr100", "a7933ea5330113b01c9b60351d8f4c33003f145d8470ac5f0e52ee2effe25c60"),
 )
 _FOREIGN_NAMES = ("w600k", "buffalo", "auraface")
+_ARCFACE_NAMES = ("antelope", "glintr100", "arcface.onnx")
 
 
 def face_encoder(path: Path) -> Encoder:
@@ -89,7 +90,8 @@ def face_encoder(path: Path) -> Encoder:
 
 def is_known_embedder(encoder: Encoder) -> bool:
     """Whether it is one that identity methods are trained with, by its content or its name."""
-    return encoder in _KNOWN or any(name in encoder.name.lower() for name in _FOREIGN_NAMES)
+    names = (*_FOREIGN_NAMES, *_ARCFACE_NAMES)
+    return encoder in _KNOWN or any(name in encoder.name.lower() for name in names)
 
 
 def check_face(trained_with: Encoder | None, found: Encoder, other: str = "refuse") -> None:
@@ -109,7 +111,8 @@ def check_face(trained_with: Encoder | None, found: Encoder, other: str = "refus
     expected = trained_with or ANTELOPEV2
     if found.sha256 == expected.sha256:
         return
-    if trained_with is None and not is_known_embedder(found):
+    foreign = found in _KNOWN or any(name in found.name.lower() for name in _FOREIGN_NAMES)
+    if trained_with is None and not foreign:
         log.warning("The face embedder %s is not known; this HyperLoRA takes %s", found.name, expected.name)
         return
     _differs("face embedder", expected, found, other)

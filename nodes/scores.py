@@ -12,8 +12,8 @@ from ..hyperlora_core.evaluation.scoring import Describer, Features, Scores, mea
 from ..hyperlora_core.files import Stamp, stamp
 from ..hyperlora_core.photos import to_photos
 from .faces import photos_of
-from .folders import open_clip_folders, searched
-from .models import AUTO, face_analyzer, face_model_input
+from .folders import face_folder, open_clip_folders, searched
+from .models import AUTO, FACE_MODEL, face_analyzer, face_model_input
 from .progress import Remarks, photo_progress, stage
 from .sockets import CATEGORY
 
@@ -96,8 +96,9 @@ class HyperLoRAScore(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, clip: str | None = None, **_: object) -> object:
-        return _stamp(clip or AUTO)
+    def fingerprint_inputs(cls, clip: str | None = None, face_model: str | None = None, **_: object) -> object:
+        faces = face_folder(FACE_MODEL if face_model in (None, AUTO) else face_model)
+        return _stamp(clip or AUTO), stamp(sorted(faces.iterdir()) if faces and faces.is_dir() else [])
 
     @classmethod
     def execute(

@@ -67,7 +67,8 @@ class FaceJudge:
     def remark(self) -> str:
         """How far it can be believed."""
         who = f"{self.encoder.name} ({self.encoder.sha256[:10]})"
-        if is_known_embedder(self.encoder):
+        own = self.encoder == self.analyzer.embedder
+        if own or is_known_embedder(self.encoder):
             return (
                 f"ID Sim is by {who}, which identity methods are trained with or read faces by: that flatters them. "
                 "Give a model that was not, such as CurricularFace, with --id-model"

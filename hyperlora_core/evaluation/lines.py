@@ -1,7 +1,8 @@
 """What a report says, as sentences and as tables of text: the first line of a table is its heading."""
 
 from .methods import STAGES
-from .statistics import LEAST_PEOPLE, LEVEL, Estimate
+from .scoring import DONE
+from .statistics import LEVEL, Estimate, least_people
 from .tables import COLUMNS, PAPER, PAPER_COLUMNS, PAPER_SECONDS, Column, Evaluation, Tables
 
 Lines = list[list[str]]
@@ -121,12 +122,23 @@ def remarks(found: Evaluation) -> list[str]:
     told = list(found.remarks)
     told += [f"the method {name} was left out: {why}" for name, why in found.tables.unavailable.items()]
     people = len(found.plan.people)
-    if people < LEAST_PEOPLE:
-        told.append(
-            f"of {people} people no difference between methods can be told from chance: {LEAST_PEOPLE} are the least"
-        )
+    least = least_people(sum(one.variant.method.identity for one in found.tables.whole) - 1)
+    if people < least:
+        told.append(f"of {people} people no difference between methods can be told from chance: {least} are the least")
     if not any(person.held_out for person in found.plan.people):
         told.append("no person has a photo that was held out: whether a method copies the photo cannot be told")
+    if any(person.held_out for person in found.plan.people):
+        blind = [one.variant.method for one in found.tables.whole if one.variant.method.identity]
+        told += [
+            f"{method.title} is given no photo here: if it was trained on photos that are held out, they flatter it"
+            for method in blind
+            if not method.photos
+        ]
+    untimed = sum(row.state == DONE and not (row.timing or {}).get("heard") for row in found.rows)
+    if untimed:
+        told.append(
+            f"{untimed} pictures were not timed: the server's events were not heard, or the run was killed there"
+        )
     lost = {one.variant.method.title: one.failed + one.missing for one in found.tables.summaries}
     for title, count in lost.items():
         if count:

@@ -67,7 +67,7 @@ class Method:
         title: as reports call it.
         about: a sentence on it.
         source: where it is from.
-        prompt: how its prompts are made of plain ones, ``{prompt}``.
+        prompt: how its prompts are made of plain ones, ``{prompt}``; ``{person}`` becomes the person's name.
         identity: whether it draws the person at all.
         photos: whether it is given photos: in the inputs of its slot "photo", of which those that are left over get
             the same ones again; without that slot, connected with the one node that takes any number.
@@ -114,7 +114,18 @@ class Method:
         workflow = value["workflow"]
         if isinstance(workflow, str):
             workflow = read_workflow((folder or Path()) / workflow)
-        slots = {slot: _listed(places) for slot, places in dict(value.get("slots") or {}).items()}
+        if not isinstance(workflow, dict) or not all(
+            isinstance(node, dict) and "class_type" in node and isinstance(node.get("inputs"), dict)
+            for node in workflow.values()
+        ):
+            raise wrong("its workflow is none in ComfyUI's API format: File › Export (API) writes that")
+        for key in ("slots", "stages", "settings"):
+            if not isinstance(value.get(key, {}), dict):
+                raise wrong(f"its {key} are a JSON object")
+        for key in ("title", "about", "source", "prompt"):
+            if not isinstance(value.get(key, ""), str):
+                raise wrong(f"its {key} is text")
+        slots = {slot: _listed(places) for slot, places in value.get("slots", {}).items()}
         strange = [slot for slot in slots if slot not in SLOTS]
         if strange:
             raise wrong(f"the slot {strange[0]!r} is unknown: one of {', '.join(SLOTS)} was expected")
@@ -124,7 +135,7 @@ class Method:
         fidelity_only = bool(value.get("fidelity_only", False))
         if "prompt" not in slots and not fidelity_only:
             raise wrong('it needs a slot "prompt", or to say "fidelity_only": true')
-        stages = {stage: _listed(kinds) for stage, kinds in dict(value.get("stages") or {}).items()}
+        stages = {stage: _listed(kinds) for stage, kinds in value.get("stages", {}).items()}
         if any(stage not in STAGES for stage in stages):
             raise wrong(f"its stages are {', '.join(STAGES)}")
         given = {**value, "workflow": workflow, "slots": slots, "stages": stages, "fidelity_only": fidelity_only}
@@ -169,20 +180,50 @@ class Method:
         return name in self.slots or "." in name
 
     def with_settings(self, name: str, title: str, settings: Mapping[str, Any]) -> "Method":
-        """A variant by a name of its own."""
-        return replace(self, name=name, title=title, settings={**self.settings, **settings})
+        """A variant by a name of its own.
+
+        Raises:
+            HyperLoRAError: a setting is what an evaluation varies, or it does not fit.
+        """
+        own = dict(settings)
+        prompt = own.pop("prompt", self.prompt)
+        varied = [slot for slot in ("seed", "photo") if slot in own]
+        if varied:
+            raise HyperLoRAError(f"the method {name}: its {varied[0]} is the evaluation's to set")
+        if "{prompt}" not in str(prompt):
+            raise HyperLoRAError(f"the method {name}: its prompt holds no {{prompt}}")
+        made = replace(self, name=name, title=title, prompt=prompt, settings={**self.settings, **own})
+        made.filled({})
+        return made
+
+    @property
+    def cfg(self) -> float | None:
+        """Its classifier-free guidance; None where it has no slot for it."""
+        found = self.values_in(self.filled({})).get("cfg")
+        return None if found is None else float(found)
+
+    def values_in(self, workflow: Workflow) -> dict[str, Any]:
+        """What each slot holds in a workflow that was filled."""
+        found = {}
+        for slot, places in self.slots.items():
+            title, _, wanted = places[0].rpartition(".")
+            for number, node in workflow.items():
+                if title in (number, node["class_type"], node.get("_meta", {}).get("title")):
+                    found[slot] = node["inputs"][wanted]
+        return found
 
     def stage_of(self, kind: str) -> str:
         """Of a class of nodes."""
         own = next((stage for stage, kinds in self.stages.items() if kind in kinds), None)
         return own or _STAGE_OF.get(kind, "other")
 
-    def missing(self, info: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-        """What a server lacks to draw with it; files named for a person are not looked for.
+    def missing(self, info: Mapping[str, Any], values: Mapping[str, Any], people: Sequence[str] = ()) -> list[str]:
+        """What a server lacks to draw with it; of files named for people, it lacks them where it has nobody's.
 
         Args:
             info: the server's ``/object_info``.
             values: as ``filled`` takes them.
+            people: who are to be drawn.
 
         Returns:
             Sentences; empty where it has all.
@@ -196,9 +237,14 @@ class Method:
             inputs = info[node["class_type"]].get("input", {})
             for name, value in node["inputs"].items():
                 choices = _choices({**inputs.get("required", {}), **inputs.get("optional", {})}.get(name))
-                if node["class_type"] == "LoadImage" or choices is None or "{person}" in str(value):
+                if node["class_type"] == "LoadImage" or choices is None:
                     continue
-                if not isinstance(value, list) and value not in choices:
+                if "{person}" in str(value):
+                    named = [value.replace("{person}", person) for person in people]
+                    if people and not {*named} & {_slashes(choice) for choice in choices}:
+                        lacks.append(f"{node['class_type']} has nobody's {name}, as {named[0]!r}")
+                    continue
+                if not isinstance(value, list) and _slashes(value) not in map(_slashes, choices):
                     lacks.append(f"{node['class_type']} has no {name} {value!r}")
         return lacks
 
@@ -240,13 +286,16 @@ def chosen(names: Sequence[str], own: Iterable[Method] = ()) -> list[Method]:
     return [every[name] for name in names or every]
 
 
-def unavailable(methods: Sequence[Method], clients: Sequence[ComfyClient], values: Mapping[str, Any]) -> dict[str, str]:
+def unavailable(
+    methods: Sequence[Method], clients: Sequence[ComfyClient], values: Mapping[str, Any], people: Sequence[str]
+) -> dict[str, str]:
     """Which methods cannot be drawn with: name -> why; each has to be there on every server.
 
     Args:
         methods: to be looked for.
         clients: of servers that answer.
         values: as ``Method.filled`` takes them.
+        people: who are to be drawn.
 
     Raises:
         UnreachableError: a server does not answer.
@@ -257,7 +306,7 @@ def unavailable(methods: Sequence[Method], clients: Sequence[ComfyClient], value
         lacks = [
             f"on {url}, {'; '.join(lacking)}"
             for url, info in infos.items()
-            if (lacking := method.missing(info, values))
+            if (lacking := method.missing(info, values, people))
         ]
         if lacks:
             found[method.name] = ". ".join(lacks)
@@ -265,7 +314,12 @@ def unavailable(methods: Sequence[Method], clients: Sequence[ComfyClient], value
 
 
 def _listed(places: Any) -> tuple[str, ...]:
-    return (places,) if isinstance(places, str) else tuple(map(str, places))
+    return tuple(map(str, places)) if isinstance(places, list) else (str(places),)
+
+
+def _slashes(value: Any) -> Any:
+    """Of a file in a folder, as a server on Windows has it too."""
+    return value.replace("\\", "/") if isinstance(value, str) else value
 
 
 def _choices(spec: Any) -> Sequence[Any] | None:

@@ -138,9 +138,10 @@ def _sweeps(found: Tables) -> str:
 def _speed(found: Tables) -> str:
     lines = speed_table(found)
     note = (
-        "<p class=dim>Medians, by the server's own events: of the first picture of a method on a server, which "
-        "lets go of all models before, and of the others. A stage that came from ComfyUI's cache is left out of its "
-        "median; - where none ran. Memory is the device's, whoever took it; - where the server computes on a CPU.</p>"
+        "<p class=dim>Medians, by the server's own events: of the first picture of a method on a server, which lets go "
+        "of all models before, and of the others. A stage that came from ComfyUI's cache is left out of its median, - "
+        "where none ran; the total is the stages' sum: a new person and a new prompt. Face models that a pack keeps by "
+        "itself stay loaded. Memory is what was seen of the device's, - where the server computes on a CPU.</p>"
     )
     own = _table("Seconds a picture", lines, note) if lines[1:] else ""
     return own + _table("Seconds, the paper's", paper_speed_table(), f"<p class=dim>{text(PAPER_NOTE)}</p>")

@@ -1,9 +1,11 @@
 """What is drawn: each method, as it is and at each value of a sweep, of each person and each prompt."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..batch_jobs import Job, Task, read_people
 from ..errors import HyperLoRAError
@@ -85,7 +87,9 @@ def read_sweep(text: str) -> Sweep:
     """
     slot, _, values = text.partition("=")
     try:
-        found = tuple(float(value) for value in values.split(","))
+        found = tuple(dict.fromkeys(float(value) for value in values.split(",")))
+        if not all(map(math.isfinite, found)):
+            raise ValueError(values)
     except ValueError as error:
         raise HyperLoRAError(f"the sweep {text!r} cannot be read: weight=0.4,0.8,1 was expected") from error
     if slot not in SWEPT:
@@ -137,9 +141,27 @@ def plan(protocol: Protocol, source: Path, methods: Sequence[Method], sweeps: Se
     if idle:
         raise HyperLoRAError(f"none of the methods {', '.join(method.name for method in methods)} has {idle[0]!r}")
     people = read_persons(source, max([variant.photos for variant in variants] + [1]))
-    variants.sort(key=lambda variant: variant.family != BASELINE)  # first, as all others are compared with it
+    variants = [*_baselines(variants), *(variant for variant in variants if variant.family != BASELINE)]
     tasks = [task for variant in variants for task in _tasks(variant, protocol, people)]
     return Plan(protocol, people, tuple(variants), tuple(tasks))
+
+
+def _baselines(variants: Sequence[Variant]) -> list[Variant]:
+    """The method without a person at each CFG that is drawn with, for a person is to be all that differs."""
+    plain = next((variant.method for variant in variants if variant.method.name == BASELINE), None)
+    if plain is None:
+        return []
+    wanted = sorted({cfg for variant in variants if _is_edited(variant) and (cfg := variant.method.cfg) is not None})
+    if not wanted:
+        return [Variant(plain, BASELINE, 0)]
+    made = [
+        plain.with_settings(f"{BASELINE}@cfg={cfg:g}", f"{plain.title}, CFG {cfg:g}", {"cfg": cfg}) for cfg in wanted
+    ]
+    return [Variant(method, BASELINE, 0) for method in made]
+
+
+def _is_edited(variant: Variant) -> bool:
+    return variant.method.identity and not variant.method.fidelity_only
 
 
 def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
@@ -157,7 +179,7 @@ def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
             )
             for number in numbers
         ]
-    if sweep.slot not in method.slots:
+    if sweep.slot not in method.slots or not method.identity:
         return []
     made = []
     for value in sweep.values:
@@ -174,10 +196,11 @@ def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person]) -> li
     made = []
     for person, prompt in itertools.product(drawn, prompts):
         for seed in protocol.headshots if prompt.group == HEADSHOT else protocol.seeds:
-            values = {**protocol.values(), "seed": seed, "prompt": method.prompt.replace("{prompt}", prompt.text)}
+            text = method.prompt.replace("{prompt}", prompt.text).replace("{person}", person.name)
+            values = {**protocol.values(), "seed": seed, "prompt": text}
             photos = person.photos[: variant.photos]
             places = method.slots.get("photo", ()) if method.photos else ()
-            labels = {
+            labels: dict[str, Any] = {
                 "method": method.name,
                 "family": variant.family,
                 "sweep": {variant.sweep: variant.value} if variant.sweep else {},
@@ -189,5 +212,7 @@ def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person]) -> li
             if places:
                 photos = tuple(photos[place % len(photos)] for place in range(len(places)))
             job = Job(person.name or method.name, photos)
-            made.append(Task(method.filled(values, person.name), job, labels, places))
+            workflow = method.filled(values, person.name)
+            labels["settings"] = method.values_in(workflow) | dict(method.settings)
+            made.append(Task(workflow, job, labels, places, cold_start=not variant.sweep))
     return made

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import atomic
-from ..batch import Batch, Options
+from ..batch import Batch, Manifest, Options
 from ..comfy_client import ComfyClient
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
@@ -16,7 +16,7 @@ from .clip_scores import ClipScorer
 from .command import SERVER
 from .face_scores import FaceJudge
 from .methods import BASELINE, Method, chosen, read_method, shipped, unavailable
-from .plan import Plan, plan, read_sweep
+from .plan import Plan, plan, read_persons, read_sweep
 from .protocol import Protocol
 from .report import write
 from .scoring import Describer, rows_of
@@ -51,9 +51,12 @@ def run(options: argparse.Namespace) -> int:
         alive = [client for client in clients if client.alive()]
         if not alive:
             raise HyperLoRAError(f"no ComfyUI answers at {', '.join(client.url for client in clients)}")
-        absent = unavailable(methods, alive, protocol.values())
-        for name, why in absent.items():
-            log.warning("%s is left out: %s", name, why)
+        names = [person.name for person in read_persons(options.people, 1)]
+        absent = unavailable(methods, alive, protocol.values(), names)
+    else:
+        absent = _undrawn(options.out, plan(protocol, options.people, methods))
+    for name, why in absent.items():
+        log.warning("%s is left out: %s", name, why)
     methods = [method for method in methods if method.name not in absent]
     if not any(method.identity for method in methods):
         raise HyperLoRAError("no method is left that draws a person")
@@ -61,16 +64,24 @@ def run(options: argparse.Namespace) -> int:
     if reference not in [method.name for method in methods]:
         raise HyperLoRAError(f"--against {reference}: it is not among the methods that are drawn")
     wanted = plan(protocol, options.people, methods, [read_sweep(text) for text in options.sweep])
-    _keep(options.out, protocol)
     describer = _describer(options)
     describer.people(wanted)
+    _keep(options.out, protocol)
     urls = [client.url for client in clients]
-    where = Options(urls, options.out / PICTURES, options.retries, options.timeout, cold_start=True)
+    where = Options(urls, options.out / PICTURES, options.retries, options.timeout)
     batch = Batch(wanted.tasks, where)
     if not options.no_draw:
         log.info("%d pictures to draw, %d are there already", len(batch.left), len(batch.tasks) - len(batch.left))
         batch.run()
     return _report(options, wanted, batch, describer, reference, absent)
+
+
+def _undrawn(out: Path, all_of_it: Plan) -> dict[str, str]:
+    """Methods by which nothing was ever begun: name -> why they are left out."""
+    begun = Manifest.open(out / PICTURES).last
+    drawn = {task.labels["family"] for task in all_of_it.tasks if task.key in begun}
+    names = [variant.family for variant in all_of_it.variants if variant.family not in (*drawn, BASELINE)]
+    return dict.fromkeys(names, "nothing was drawn by it")
 
 
 def _report(

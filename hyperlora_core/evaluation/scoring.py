@@ -5,9 +5,10 @@ without a person (editability), "CLIP-T" a picture against its prompt, "ID Sim" 
 Shapes: embeddings ``(D,)``, float32, unit length.
 """
 
+import hashlib
 import logging
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Scores:
     """What is measured of one picture; None where it cannot be.
 
     Attributes:
-        clip_i: against the photos that the method is given, their mean.
+        clip_i: against the photos that methods are given, their mean; all methods against the same.
         id_sim: likewise, of faces; 0 where the picture has no face.
         held_out: of faces, against the person's photos that no method is given; 0 where the picture has no face.
         copy_paste: ``id_sim`` minus ``held_out``: how much more it is like the photo than like the person.
@@ -109,7 +110,8 @@ class Describer:
 
     def __init__(self, clip: ClipScorer, judge: FaceJudge, folder: Path | None = None) -> None:
         self.clip, self.judge, self._folder = clip, judge, folder
-        self._models = f"{clip.encoder.sha256[:12]}-{judge.encoder.sha256[:12]}"
+        finder = hashlib.sha256(repr(judge.analyzer.cache_key).encode()).hexdigest()
+        self._models = f"{clip.encoder.sha256[:12]}-{judge.encoder.sha256[:12]}-{finder[:12]}"
         self._kept: dict[str, Features] = {}
         self._texts: dict[str, np.ndarray] = {}
 
@@ -131,12 +133,12 @@ class Describer:
         Raises:
             HyperLoRAError: one cannot be read, or has no face.
         """
-        for person in plan.people:
-            for path in (*person.photos, *person.held_out):
-                if self.file(path).face is None:
-                    raise HyperLoRAError(
-                        f"no face was found on {path}: who is to be compared with? Take the photo out, or give a better"
-                    )
+        paths = [path for person in plan.people for path in (*person.photos, *person.held_out)]
+        faceless = [str(path) for path in paths if self.file(path).face is None]
+        if faceless:
+            raise HyperLoRAError(
+                f"no face was found on {', '.join(faceless)}: take such photos out, or give better ones"
+            )
 
     def text(self, text: str) -> np.ndarray:
         """CLIP's embedding of a prompt."""
@@ -222,25 +224,25 @@ def rows_of(
         )
         for name, person in people.items()
     }
-    given = {variant.method.name: variant.photos or plan.protocol.photos for variant in plan.variants}
     drawn_of = {variant.method.name: variant.method.identity for variant in plan.variants}
-    baseline: dict[tuple[str, int], Features] = {}
+    cfg = {variant.method.name: variant.method.cfg for variant in plan.variants}
+    baseline: dict[tuple[str, int, float | None], Features] = {}
     found: list[Row] = []
-    ordered = sorted(plan.tasks, key=lambda task: task.labels["method"] != BASELINE)
+    ordered = sorted(plan.tasks, key=lambda task: task.labels["family"] != BASELINE)
     for number, task in enumerate(ordered, start=1):
         labels = task.labels
         entry = manifest.last.get(task.key, {})
         state, features, error, file = _outcome(manifest, task.key, entry, describer)
-        place = (labels["name"], labels["seed"])
-        if labels["method"] == BASELINE and features is not None:
+        place = (labels["name"], labels["seed"], cfg[labels["method"]])
+        if labels["family"] == BASELINE and features is not None:
             baseline[place] = features
         text = describer.text(labels["prompt"])
         for name in [task.job.person] if drawn_of[labels["method"]] else people:
             scores = Scores()
             if features is not None:
-                references, others = photos[name]
-                without = baseline.get(place) if labels["method"] != BASELINE else None
-                scores = score(features, references[: given[labels["method"]]], others, without, text)
+                given, others = photos[name]
+                without = baseline.get(place) if labels["family"] != BASELINE else None
+                scores = score(features, given[: plan.protocol.photos], others, without, text)
             found.append(
                 Row(
                     labels["method"],
@@ -257,16 +259,6 @@ def rows_of(
                 )
             )
         progress(number, len(ordered))
-    return found
-
-
-def values(rows: Iterable[Row], metric: str) -> dict[str, list[float]]:
-    """Person -> what was measured of their pictures."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        value = getattr(row.scores, metric)
-        if value is not None:
-            found.setdefault(row.person, []).append(value)
     return found
 
 

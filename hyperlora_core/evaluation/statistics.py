@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+from ..errors import MissingPackageError
+
+try:
+    from scipy import stats
+except ImportError as missing:
+    raise MissingPackageError(f"comparing methods needs scipy ({missing}): pip install -e .[evaluate]") from missing
 
 LEVEL = 0.95
-LEAST_PEOPLE = 6
-"""With fewer, no exact test of signs comes below 1 - ``LEVEL``."""
-
 _DRAWS = 9999
 _SEED = 0
 _POWER = 0.8
@@ -26,7 +29,7 @@ class Estimate:
 
     Attributes:
         mean: of the people's means.
-        low, high: of the interval that holds it at ``LEVEL``; None for fewer than two people.
+        low, high: of the interval that holds it at ``LEVEL``; None where there are too few people for one.
         people: how many there are.
         pictures: of all of them.
     """
@@ -48,10 +51,11 @@ class Difference:
 
     Attributes:
         mean: of the differences, the first minus the second.
-        low, high: of its interval; None for fewer than two people.
+        low, high: of its interval; None where there are too few people for one.
         p: how often signs by chance give a mean as far from 0; exact for up to 13 people. 1 for fewer than two.
         people: how many there are.
         needed: people for whom a difference of this size would be seen four times of five; None where there is none.
+        tests: how many are made at once, for which p is to be corrected.
     """
 
     mean: float
@@ -60,6 +64,7 @@ class Difference:
     p: float
     people: int
     needed: int | None
+    tests: int = 1
 
     @property
     def tells(self) -> bool:
@@ -69,8 +74,9 @@ class Difference:
     @property
     def warning(self) -> str:
         """What keeps it from telling; empty where it tells."""
-        if self.people < LEAST_PEOPLE:
-            return f"of {self.people} people no difference can be told from chance: {LEAST_PEOPLE} are the least"
+        least = least_people(self.tests)
+        if self.people < least:
+            return f"of {self.people} people no difference can be told from chance: {least} are the least"
         if self.tells:
             return ""
         enough = f"; about {self.needed} people would tell one of this size" if self.needed else ""
@@ -79,6 +85,11 @@ class Difference:
     def to_json(self) -> dict[str, float | int | str | None]:
         """As a JSON object."""
         return {**vars(self), "warning": self.warning}
+
+
+def least_people(tests: int = 1) -> int:
+    """With fewer, no exact test of signs comes below 1 - ``LEVEL``, corrected for so many tests at once."""
+    return math.ceil(math.log2(2 * max(1, tests) / (1 - LEVEL)))
 
 
 def estimate(values: Mapping[str, Sequence[float]]) -> Estimate | None:
@@ -97,11 +108,14 @@ def estimate(values: Mapping[str, Sequence[float]]) -> Estimate | None:
     return Estimate(_mean(means), low, high, len(means), sum(map(len, values.values())))
 
 
-def compare(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]) -> Difference | None:
+def compare(
+    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]], tests: int = 1
+) -> Difference | None:
     """A paired test: the signs of the people's differences are permuted.
 
     Args:
         first, second: person -> a value of each of their pictures.
+        tests: how many are made at once.
 
     Returns:
         None where no person has values of both.
@@ -111,7 +125,8 @@ def compare(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[
     if not differences.size:
         return None
     low, high = _interval(differences)
-    return Difference(_mean(differences), low, high, _p(differences), len(both), _needed(differences))
+    needed = _needed(differences, tests)
+    return Difference(_mean(differences), low, high, _p(differences), len(both), needed, tests)
 
 
 def adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -134,7 +149,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _interval(values: np.ndarray) -> tuple[float | None, float | None]:
-    if len(values) < 2:
+    if len(values) < least_people():  # a bootstrap of fewer is far too narrow
         return None, None
     if values[0] == values[-1]:
         return float(values[0]), float(values[0])
@@ -159,10 +174,10 @@ def _p(differences: np.ndarray) -> float:
     return float(found.pvalue)
 
 
-def _needed(differences: np.ndarray) -> int | None:
-    """By the normal approximation of a paired test."""
+def _needed(differences: np.ndarray, tests: int) -> int | None:
+    """By the normal approximation of a paired test, at the level that the strictest of so many has."""
     mean = _mean(differences)
     if len(differences) < 2 or mean == 0:
         return None
-    both = stats.norm.ppf(0.5 + LEVEL / 2) + stats.norm.ppf(_POWER)
-    return max(LEAST_PEOPLE, math.ceil((both * float(np.std(differences, ddof=1)) / mean) ** 2))
+    both = stats.norm.ppf(1 - (1 - LEVEL) / 2 / max(1, tests)) + stats.norm.ppf(_POWER)
+    return max(least_people(tests), math.ceil((both * float(np.std(differences, ddof=1)) / mean) ** 2))

@@ -1,14 +1,19 @@
 """What an evaluation came to: means over people with intervals, tests between methods, seconds, frontiers of sweeps."""
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from .methods import BASELINE, STAGES, Method
 from .plan import Plan, Variant
 from .protocol import EDITABLE, GROUPS, HEADSHOT, STYLE
-from .scoring import DONE, FAILED, Row, values
+from .scoring import DONE, FAILED, Row
 from .statistics import Difference, Estimate, adjusted, compare, estimate
+
+Cell = tuple[str, str, int]
+"""Person, prompt's name, seed."""
+
+Cells = dict[Cell, float]
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Column:
         title: of the column.
         about: what it is.
         more_is_better: whether a larger number is better; None where neither is.
+        of_person: whether it says nothing of pictures that show nobody in particular.
     """
 
     metric: str
@@ -28,6 +34,7 @@ class Column:
     title: str
     about: str
     more_is_better: bool | None = True
+    of_person: bool = True
 
     @property
     def key(self) -> str:
@@ -36,20 +43,22 @@ class Column:
 
 
 COLUMNS = (
-    Column("clip_i", (HEADSHOT,), "CLIP-I fidelity", "headshots against the photos that the method was given"),
+    Column("clip_i", (HEADSHOT,), "CLIP-I fidelity", "headshots against the photos that are given to methods"),
     Column("id_sim", (HEADSHOT,), "ID Sim", "their faces against those photos' faces; 0 where there is no face"),
-    Column("held_out", (HEADSHOT,), "ID Sim, held out", "their faces against photos that no method was given"),
-    Column("copy_paste", (HEADSHOT,), "Copy-paste", "ID Sim minus ID Sim of held-out photos", False),
+    Column("held_out", (HEADSHOT,), "ID Sim, held out", "their faces against photos that are given to no method"),
+    Column(
+        "copy_paste", (HEADSHOT,), "Copy-paste", "ID Sim minus ID Sim of held-out photos, where there is a face", None
+    ),
     Column(
         "clip_i_edit",
         (EDITABLE,),
         "CLIP-I editability",
         "ten prompts against the same prompt and seed without a person",
     ),
-    Column("clip_t", (EDITABLE,), "CLIP-T", "ten prompts' pictures against their prompts"),
+    Column("clip_t", (EDITABLE,), "CLIP-T", "ten prompts' pictures against their prompts", of_person=False),
     Column("id_sim", (EDITABLE,), "ID Sim, edited", "faces on the ten prompts' pictures"),
-    Column("clip_t", (STYLE,), "CLIP-T, styles", "pictures in a style against their prompts"),
-    Column("face_found", GROUPS, "Face found", "part of all pictures on which a face is found"),
+    Column("clip_t", (STYLE,), "CLIP-T, styles", "pictures in a style against their prompts", of_person=False),
+    Column("face_found", GROUPS, "Face found", "part of all pictures on which a face is found", of_person=False),
 )
 
 PAPER = {
@@ -166,16 +175,11 @@ def tables(plan: Plan, rows: Sequence[Row], reference: str, unavailable: Mapping
     by_method: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row.method, row.person, row.name, row.seed)):
         by_method.setdefault(row.method, []).append(row)
-    measured = {
-        name: {
-            column.key: values((row for row in some if row.group in column.groups), column.metric) for column in COLUMNS
-        }
-        for name, some in by_method.items()
-    }
-    with_p = _differences(measured, reference, [v.method.name for v in plan.variants if not v.sweep])
+    measured = {name: {column.key: _cells(some, column) for column in COLUMNS} for name, some in by_method.items()}
+    against = _differences(measured, reference, [variant for variant in plan.variants if not variant.sweep])
     return Tables(
         tuple(
-            _summary(variant, by_method.get(variant.method.name, []), measured, with_p.get(variant.method.name, {}))
+            _summary(variant, by_method.get(variant.method.name, []), measured, against.get(variant.method.name, {}))
             for variant in plan.variants
         ),
         reference,
@@ -183,20 +187,43 @@ def tables(plan: Plan, rows: Sequence[Row], reference: str, unavailable: Mapping
     )
 
 
+def _cells(rows: Sequence[Row], column: Column) -> Cells:
+    """What was measured of each picture."""
+    found = {}
+    for row in rows:
+        value = getattr(row.scores, column.metric)
+        if row.group in column.groups and value is not None:
+            found[row.person, row.name, row.seed] = value
+    return found
+
+
+def _by_person(cells: Cells, wanted: Container[Cell] | None = None) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for cell, value in cells.items():
+        if wanted is None or cell in wanted:
+            found.setdefault(cell[0], []).append(value)
+    return found
+
+
 def _differences(
-    measured: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], reference: str, names: Sequence[str]
+    measured: Mapping[str, Mapping[str, Cells]], reference: str, variants: Sequence[Variant]
 ) -> dict[str, dict[str, tuple[Difference, float]]]:
-    """Of each method and column, to the reference; p corrected for as many methods as there are."""
-    found: dict[str, dict[str, tuple[Difference, float]]] = {name: {} for name in names}
+    """Of each method and column to the reference, on the pictures that both have; p corrected for all methods."""
+    found: dict[str, dict[str, tuple[Difference, float]]] = {variant.method.name: {} for variant in variants}
     for column in COLUMNS:
-        tests = {
-            name: difference
-            for name in names
-            if name != reference
-            and name in measured
-            and reference in measured
-            and (difference := compare(measured[name][column.key], measured[reference][column.key])) is not None
-        }
+        others = [
+            variant.method.name
+            for variant in variants
+            if variant.method.name != reference and (variant.method.identity or not column.of_person)
+        ]
+        compared = [name for name in others if name in measured and reference in measured]
+        tests = {}
+        for name in compared:
+            ours, theirs = measured[name][column.key], measured[reference][column.key]
+            both = ours.keys() & theirs.keys()
+            difference = compare(_by_person(ours, both), _by_person(theirs, both), len(compared))
+            if difference is not None:
+                tests[name] = difference
         corrected = adjusted({name: difference.p for name, difference in tests.items()})
         for name, difference in tests.items():
             found[name][column.key] = (difference, corrected[name])
@@ -206,7 +233,7 @@ def _differences(
 def _summary(
     variant: Variant,
     rows: Sequence[Row],
-    measured: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    measured: Mapping[str, Mapping[str, Cells]],
     against: Mapping[str, tuple[Difference, float]],
 ) -> Summary:
     name = variant.method.name
@@ -215,7 +242,10 @@ def _summary(
     peaks = [row.timing["peak_memory"] for row in once if row.timing and row.timing.get("peak_memory")]
     return Summary(
         variant,
-        {column.key: estimate(measured[name][column.key]) if name in measured else None for column in COLUMNS},
+        {
+            column.key: _estimate(measured[name][column.key], variant) if name in measured else None
+            for column in COLUMNS
+        },
         against,
         sum(row.state == DONE for row in once),
         sum(row.state == FAILED for row in once),
@@ -226,8 +256,14 @@ def _summary(
     )
 
 
+def _estimate(cells: Cells, variant: Variant) -> Estimate | None:
+    """An interval over people says nothing of pictures that are the same for all of them."""
+    found = estimate(_by_person(cells))
+    return found if found is None or variant.method.identity else replace(found, low=None, high=None)
+
+
 def _seconds(method: Method, timings: Sequence[Mapping]) -> dict[str, float]:
-    """Stage -> the median of the pictures for which it ran, and "total"; one that came from a cache is absent."""
+    """Stage -> the median of the pictures for which it ran, and their sum; one that came from a cache is absent."""
     found: dict[str, list[float]] = {}
     for timing in timings:
         stages: dict[str, float] = {}
@@ -236,10 +272,12 @@ def _seconds(method: Method, timings: Sequence[Mapping]) -> dict[str, float]:
             stages[stage] = stages.get(stage, 0.0) + seconds
         for stage, seconds in stages.items():
             found.setdefault(stage, []).append(seconds)
-        found.setdefault("total", []).append(timing["seconds"])
-    return {stage: statistics.median(found[stage]) for stage in (*STAGES, "total") if stage in found}
+    medians = {stage: statistics.median(found[stage]) for stage in STAGES if stage in found}
+    return medians | ({"total": sum(medians.values())} if medians else {})
 
 
 def default_reference(methods: Sequence[Method]) -> str:
-    """The first method that draws a person."""
-    return next((method.name for method in methods if method.identity), BASELINE)
+    """HyperLoRA's own, or else the first that draws a person by prompts."""
+    drawing = [method for method in methods if method.identity]
+    names = [method.name for method in sorted(drawing, key=lambda method: method.fidelity_only)]
+    return "hyperlora-id" if "hyperlora-id" in names else [*names, BASELINE][0]

@@ -92,7 +92,13 @@ def test_what_a_server_lacks_is_named():
     trained = shipped()["trained-lora"]
     info |= {node["class_type"]: {} for node in trained.workflow.values()}
     info["LoraLoaderModelOnly"] = {"input": {"required": {"lora_name": [["other.safetensors"]]}}}
-    assert trained.missing(info, {}) == []  # a file for each person: who lacks theirs is a failure of that person's
+    assert trained.missing(info, {}, ["other", "anna"]) == []  # who lacks theirs is a failure of that person's
+    assert trained.missing(info, {}, ["anna"]) == ["LoraLoaderModelOnly has nobody's lora_name, as 'anna.safetensors'"]
+    info["ControlNetLoader"] = {
+        "input": {"required": {"control_net_name": [["instantid\\diffusion_pytorch_model.safetensors"]]}}
+    }
+    info |= {node["class_type"]: {} for node in method.workflow.values() if node["class_type"] not in info}
+    assert method.missing(info, {"checkpoint": "a.safetensors"}) == []  # a server on Windows
 
 
 def test_a_users_own_is_read_with_its_workflow_beside_it(tmp_path):
@@ -119,6 +125,10 @@ def test_a_users_own_is_read_with_its_workflow_beside_it(tmp_path):
         ({"colour": 1}, "'colour' is unknown"),
         ({"stages": {"dream": "KSampler"}}, "its stages are load, encode"),
         ({"workflow": "gone.json"}, "gone.json cannot be read"),
+        ({"workflow": {"nodes": [], "links": []}}, "none in ComfyUI's API format"),
+        ({"slots": ["seed"]}, "its slots are a JSON object"),
+        ({"slots": {"seed": 5, "prompt": "Prompt.text"}}, "no node '' with an input '5'"),
+        ({"prompt": 5}, "its prompt is text"),
     ],
 )
 def test_a_wrong_manifest_is_refused_by_name(change, message, tmp_path):

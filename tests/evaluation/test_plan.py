@@ -41,10 +41,11 @@ def test_every_method_draws_the_same(people):
     assert [person.name for person in found.people] == ["barack", "eileen", "joe"]
     each = 4 + 10 + 3
     asked = {}
-    for method in METHODS:
+    assert [v.method.name for v in found.variants][:2] == ["none@cfg=4.5", "none@cfg=5"]  # those of who reads prompts
+    for method in (*(name for name in METHODS if name != "none"), "none@cfg=5"):
         tasks = drawn(found, method)
         asked[method] = {(task.job.person, task.labels["name"], task.labels["seed"]) for task in tasks}
-        assert len(asked[method]) == len(tasks) == {"none": each, "arc2face": 3 * 4}.get(method, 3 * each)
+        assert len(asked[method]) == len(tasks) == {"none@cfg=5": each, "arc2face": 3 * 4}.get(method, 3 * each)
         sampler = "Arc2FaceGenerator" if method == "arc2face" else "KSampler"
         for task in tasks:
             filled = task.filled(["a.png"] * len(task.job.photos))
@@ -55,13 +56,16 @@ def test_every_method_draws_the_same(people):
                 assert any(text.endswith(task.labels["prompt"]) for text in texts)
                 assert (node["steps"], node["sampler_name"], node["scheduler"]) == (30, "dpmpp_2m", "karras")
     assert asked["hyperlora-id"] == asked["hyperlora-full"] == asked["trained-lora"] == asked["instantid"]
-    assert {place[1:] for place in asked["hyperlora-id"]} == {place[1:] for place in asked["none"]}
+    assert {place[1:] for place in asked["hyperlora-id"]} == {place[1:] for place in asked["none@cfg=5"]}
     cfg = {
-        m: [n["inputs"]["cfg"] for n in drawn(found, m)[0].workflow.values() if "cfg" in n["inputs"]] for m in METHODS
+        method: [node["inputs"]["cfg"] for node in drawn(found, method)[0].workflow.values() if "cfg" in node["inputs"]]
+        for method in ("hyperlora-id", "instantid")
     }
     assert cfg["hyperlora-id"] == [5.0] and cfg["instantid"] == [4.5]  # each at its own
     assert len({task.key for task in found.tasks}) == len(found.tasks)
-    assert found.tasks[0].labels["method"] == "none"  # all others are compared with it
+    assert found.tasks[0].labels["family"] == "none"  # all others are compared with it
+    (task,) = [task for task in drawn(found, "instantid") if (task.job.person, task.labels["name"]) == ("joe", "beach")]
+    assert task.labels["settings"]["cfg"] == 4.5 and task.labels["settings"]["weight"] == 0.8
 
 
 def test_photos_are_given_or_held_out(people):
@@ -78,7 +82,7 @@ def test_photos_are_given_or_held_out(people):
     assert [photos(m) for m in ("hyperlora-id", "hyperlora-id@photos=1", "instantid", "trained-lora")] == [2, 1, 1, 0]
     assert not any(task.labels["method"] == "instantid@photos=1" for task in found.tasks)  # it takes one alone
     number = {variant.method.name: variant.photos for variant in found.variants}
-    assert [number[m] for m in ("hyperlora-id", "instantid", "trained-lora", "none")] == [2, 1, 0, 0]
+    assert [number[m] for m in ("hyperlora-id", "instantid", "trained-lora", "none@cfg=5")] == [2, 1, 0, 0]
     held = [len(read_persons(people, number)[0].held_out) for number in (1, 2, 3, 9)]
     assert held == [2, 1, 0, 0]
 
@@ -95,6 +99,18 @@ def test_inputs_beyond_a_persons_photos_get_the_same_again(people):
         assert shown == ["x", "y"]
 
 
+def test_a_prompt_of_ones_own_holds_every_prompt(people):
+    (method,) = chosen(("trained-lora",))
+    mine = method.with_settings(method.name, method.title, {"prompt": "ohwx {person}, {prompt}"})
+    found = plan(Protocol(), people, [mine])
+    for task in found.tasks:
+        texts = [node["inputs"].get("text") for node in task.workflow.values()]
+        assert f"ohwx {task.job.person}, {task.labels['prompt']}" in texts
+    for setting, message in (({"prompt": "ohwx"}, "holds no {prompt}"), ({"seed": 1}, "its seed is the evaluation's")):
+        with pytest.raises(HyperLoRAError, match=message):
+            method.with_settings("mine", "", setting)
+
+
 def test_a_sweep_varies_one_slot(people):
     found = plan(
         Protocol(),
@@ -103,7 +119,7 @@ def test_a_sweep_varies_one_slot(people):
         [read_sweep("weight=0.4,1"), read_sweep("cfg=3")],
     )
     names = [variant.method.name for variant in found.variants]
-    assert names[:2] == ["none", "none@cfg=3"] and "none@weight=0.4" not in names
+    assert names[:3] == ["none@cfg=3", "none@cfg=4.5", "none@cfg=5"] and "none@weight=0.4" not in names
     for method in ("hyperlora-full", "instantid"):
         assert {f"{method}@weight=0.4", f"{method}@weight=1", f"{method}@cfg=3"} <= set(names)
     plain, swept = drawn(found, "instantid")[0].workflow, drawn(found, "instantid@weight=0.4")[0].workflow

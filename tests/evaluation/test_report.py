@@ -145,5 +145,5 @@ def test_few_people_and_none_held_out_are_said(found):
         found.plan.variants,
     )
     told = " ".join(remarks(replace(found, plan=few)))
-    assert "of 3 people no difference between methods can be told from chance: 6 are the least" in told
+    assert "of 3 people no difference between methods can be told from chance: 7 are the least" in told
     assert "no person has a photo that was held out" in told and "1 pictures failed or are missing" in told

@@ -96,7 +96,7 @@ def test_a_small_evaluation(server, asked, tmp_path, caplog):
     for row in rows:
         assert (out / "pictures" / row["picture"]).is_file() and -1 <= float(row["clip_t"]) <= 1
         assert (row["held_out"] == "") == (row["person"] == "joe")
-        assert (row["clip_i_edit"] == "") == (row["method"] == "none")
+        assert (row["clip_i_edit"] == "") == row["method"].startswith("none")
     timings = [entry["timing"] for entry in ends(out)]
     assert [timing["cold"] for timing in timings] == [True, False, True, False, False, False]
     for timing in timings:
