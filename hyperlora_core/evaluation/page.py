@@ -161,7 +161,7 @@ def _worst(folder: Path, found: Evaluation) -> str:
         rows.sort(key=lambda row: (row.scores.id_sim if row.scores.id_sim is not None else 1, row.person, row.seed))
         if rows:
             shown = "".join(_figure(folder, row, f"{row.person}, seed {row.seed}") for row in rows[:_WORST_SHOWN])
-            parts.append(f'<h3>{text(method.title)}</h3><div class="strip">{shown}</div>')
+            parts.append(f"<h3>{text(method.title)}</h3><div {_scrolls('strip', method.title)}>{shown}</div>")
     return f"<h2>Worst cases first: the headshots least like the person</h2>{''.join(parts)}" if parts else ""
 
 
@@ -177,7 +177,9 @@ def _sheets(folder: Path, found: Evaluation) -> str:
             if not method.identity and person is not found.plan.people[0]:
                 continue
             shown = "".join(_figure(folder, row, f"{row.prompt}, seed {row.seed}") for row in rows)
-            parts.append(f'<p class="dim">{text(method.title)}</p><div class="strip">{photo}{shown}</div>')
+            parts.append(
+                f'<p class="dim">{text(method.title)}</p><div {_scrolls("strip", method.title)}>{photo}{shown}</div>'
+            )
     rest = len(found.plan.people) - _PEOPLE_SHOWN
     note = f"<p class=dim>And {rest} more people, whose pictures lie beside this page.</p>" if rest > 0 else ""
     return f"<h2>Contact sheets</h2>{''.join(parts)}{note}"
@@ -242,13 +244,20 @@ def _made_with(found: Evaluation) -> str:
 def _table(title: str, lines: Sequence[Sequence[str]], note: str) -> str:
     numeric = [all(_is_number(line[place]) for line in lines[1:]) for place in range(len(lines[0]))]
     head = "".join(
-        f"<th{' class=n' if number else ''}>{text(cell)}</th>" for cell, number in zip(lines[0], numeric, strict=True)
+        f"<th scope=col{' class=n' if number else ''}>{text(cell)}</th>"
+        for cell, number in zip(lines[0], numeric, strict=True)
     )
     rows = []
     for line in lines[1:]:
         cells = "".join(_html_cell(cell, number) for cell, number in zip(line, numeric, strict=True))
         rows.append(f"<tr>{cells}</tr>")
-    return f'<h2>{text(title)}</h2><div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>{note}'
+    table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    return f"<h2>{text(title)}</h2><div {_scrolls('wide', title)}>{table}</div>{note}"
+
+
+def _scrolls(kind: str, what: str) -> str:
+    """What scrolls sideways is to be reached by keys too."""
+    return f'class="{kind}" tabindex="0" role="region" aria-label="{text(what)}"'
 
 
 def _html_cell(cell: str, number: bool) -> str:
