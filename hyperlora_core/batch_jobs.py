@@ -297,10 +297,10 @@ def put_input(workflow: Workflow, place: str, value: Any) -> None:
         HyperLoRAError: there is no such input, or it takes another kind of value.
     """
     name, _, wanted = place.rpartition(".")
-    if "." in name and not _named(workflow, name):  # an input's own name may have a dot: resampler.dim
+    if "." in name and not named(workflow, name):  # an input's own name may have a dot: resampler.dim
         name, _, first = name.rpartition(".")
         wanted = f"{first}.{wanted}"
-    found = [number for number in _named(workflow, name) if wanted in workflow[number]["inputs"]]
+    found = [number for number in named(workflow, name) if wanted in workflow[number]["inputs"]]
     if not found:
         raise HyperLoRAError(f"the workflow has no node {name!r} with an input {wanted!r}")
     for number in found:
@@ -309,7 +309,8 @@ def put_input(workflow: Workflow, place: str, value: Any) -> None:
         )
 
 
-def _named(workflow: Workflow, name: str) -> list[str]:
+def named(workflow: Workflow, name: str) -> list[str]:
+    """The numbers of the nodes of a title or class, or the number itself."""
     return [n for n, node in workflow.items() if name in (n, node["class_type"], node.get("_meta", {}).get("title"))]
 
 

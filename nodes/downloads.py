@@ -116,8 +116,9 @@ def _elsewhere(entry: Bundle) -> str | None:
     if entry.name == "clip":
         named = (path for name, path in clip_files().items() if "large" in name.lower() and "14" in name)
         return next(map(str, named), None)
-    kept = {"faces": face_folder(FACE_MODEL), "clip-scores": open_clip_folders().get(entry.folder)}.get(
-        entry.name, hyper_lora_models().get(entry.folder)
-    )
+    if entry.name == "faces":
+        kept = face_folder(FACE_MODEL)
+    else:
+        kept = (open_clip_folders() if entry.name == "clip-scores" else hyper_lora_models()).get(entry.folder)
     whole = kept is not None and all((kept / Path(file.path).name).is_file() for file in entry.files)
     return str(kept) if whole else None

@@ -98,7 +98,8 @@ class HyperLoRAScore(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, clip: str | None = None, face_model: str | None = None, **_: object) -> object:
         faces = face_folder(FACE_MODEL if face_model in (None, AUTO) else face_model)
-        return _stamp(clip or AUTO), stamp(sorted(faces.iterdir()) if faces and faces.is_dir() else [])
+        weights = [folder / WEIGHTS for folder in open_clip_folders().values()]
+        return clip, stamp(weights), stamp(sorted(faces.iterdir()) if faces and faces.is_dir() else [])
 
     @classmethod
     def execute(
@@ -121,7 +122,7 @@ class HyperLoRAScore(io.ComfyNode):
         if not (given or others or plain or prompt.strip()):
             raise HyperLoRAError("there is nothing to score by: connect photos or pictures without, or give the prompt")
         path = _folder(clip)
-        describer = Describer(_clip(path, _stamp(clip)), FaceJudge.load(face_analyzer(face_model), None))
+        describer = Describer(_clip(path, stamp([path / WEIGHTS])), FaceJudge.load(face_analyzer(face_model), None))
         references, held = ([_with_face(describer, photo) for photo in some] for some in (given, others))
         text = describer.text(prompt.strip()) if prompt.strip() else None
         stage("judge")
@@ -164,21 +165,14 @@ def _number(value: float | None) -> float:
 
 def _folder(choice: str) -> Path:
     folders = open_clip_folders()
-    if choice == AUTO and folders:
-        return folders[min(folders)]
-    if choice not in folders:
+    found = folders.get(min(folders, default="") if choice == AUTO else choice)
+    if found is None:
         raise HyperLoRAError(
             f"the CLIP {choice!r} for scores is not in {searched('open_clip')}. Found there: "
             f"{', '.join(folders) or 'nothing'}. hyperlora download clip-scores fetches one, and so does HyperLoRA "
             "models among the editor's commands"
         )
-    return folders[choice]
-
-
-def _stamp(choice: str) -> Stamp:
-    folders = open_clip_folders()
-    path = folders.get(choice) or (folders[min(folders)] if choice == AUTO and folders else None)
-    return stamp([path / WEIGHTS] if path else [])
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -33,7 +33,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add("--methods", default="", metavar="LIST", help="names with commas between (all); --list names them")
     add("--method", type=Path, action="append", default=[], metavar="FILE", help="one of your own, see the docs")
-    add("--against", default="", metavar="NAME", help="the method that others are compared with (the first)")
+    add("--against", default="", metavar="NAME", help="the method that others are compared with (hyperlora-id)")
     add("--set", action="append", default=[], metavar="METHOD.SLOT=VALUE", help="as trained-lora.weight=0.9")
     add("--sweep", action="append", default=[], metavar="SLOT=LIST", help="curves, as weight=0.4,0.8,1 or cfg=3,5,7")
     add("--protocol", type=Path, metavar="FILE", help="prompts and seeds of your own, as --out's protocol.json")

@@ -4,7 +4,6 @@ The paper's judge is CurricularFace (Huang et al., CVPR 2020, arXiv 2004.00288):
 ONNX's format a user's own file. Any ONNX model in ArcFace's format does, and is named for what it is.
 """
 
-import logging
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .. import files, onnx_models
 from ..devices import check_device
@@ -26,8 +24,6 @@ _SIDE = 112  # pixels of an aligned face
 _UNITS = {24: (3, 4, 14, 3), 49: (3, 13, 30, 3), 50: (3, 8, 36, 3)}
 """Blocks of the IR networks of 50, 101 and 152 layers, in stages of 64, 128, 256 and 512 channels."""
 _DEPTHS = (64, 128, 256, 512)
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -185,6 +181,6 @@ def _of_network(network: IRNetwork, device: str) -> Callable[[np.ndarray], np.nd
     @torch.inference_mode()
     def embed(aligned: np.ndarray) -> np.ndarray:
         pixels = torch.from_numpy(aligned.copy()).permute(2, 0, 1)[None].float().to(device)
-        return functional.normalize(network(pixels / 127.5 - 1))[0].cpu().numpy()
+        return network(pixels / 127.5 - 1)[0].cpu().numpy()
 
     return embed

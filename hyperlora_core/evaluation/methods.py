@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..batch_jobs import put_input, read_workflow
+from ..batch_jobs import named, put_input, read_workflow
 from ..comfy_client import ComfyClient, Workflow
 from ..errors import HyperLoRAError
 
@@ -207,9 +207,8 @@ class Method:
         found = {}
         for slot, places in self.slots.items():
             title, _, wanted = places[0].rpartition(".")
-            for number, node in workflow.items():
-                if title in (number, node["class_type"], node.get("_meta", {}).get("title")):
-                    found[slot] = node["inputs"][wanted]
+            for number in named(workflow, title):
+                found[slot] = workflow[number]["inputs"][wanted]
         return found
 
     def stage_of(self, kind: str) -> str:

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from .lines import (
     title_of,
 )
 from .page import page
-from .scoring import METRICS, Row, Scores
+from .scoring import METRICS, Row
 from .tables import COLUMNS, PAPER_NOTE, Evaluation, Tables
 
 PAGE, MARKDOWN, ROWS, SUMMARY = "report.html", "report.md", "pictures.csv", "summary.csv"
@@ -50,10 +49,7 @@ def rows_csv(rows: Iterable[Row]) -> str:
     """A line for each picture and person."""
     names = ["method", "person", "group", "name", "prompt", "seed", "state", "picture", "error"]
     lines = [
-        [
-            *(getattr(row, name) for name in names),
-            *(_bare(getattr(row.scores, metric.name)) for metric in fields(Scores)),
-        ]
+        [*(getattr(row, name) for name in names), *(_bare(getattr(row.scores, metric)) for metric in METRICS)]
         for row in sorted(rows, key=lambda row: (row.method, row.person, row.name, row.seed))
     ]
     return _csv([[*names, *METRICS], *lines])

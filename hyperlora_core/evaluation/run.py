@@ -134,9 +134,7 @@ def _methods(options: argparse.Namespace) -> list[Method]:
         strange = [slot for slot in given if not method.takes(slot)]
         if strange:
             raise HyperLoRAError(f"the method {method.name} has no slot {strange[0]!r}: {', '.join(method.slots)}")
-        changed = method.with_settings(method.name, method.title, given)
-        changed.filled({})
-        made.append(changed)
+        made.append(method.with_settings(method.name, method.title, given))
     return made
 
 

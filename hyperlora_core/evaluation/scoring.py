@@ -27,7 +27,6 @@ from .face_scores import FaceJudge
 from .methods import BASELINE
 from .plan import Plan
 
-METRICS = ("clip_i", "id_sim", "held_out", "copy_paste", "clip_i_edit", "clip_t", "face_found")
 DONE, FAILED, MISSING = "done", "failed", "missing"
 
 log = logging.getLogger(__name__)
@@ -69,6 +68,9 @@ class Scores:
     clip_i_edit: float | None = None
     clip_t: float | None = None
     face_found: float | None = None
+
+
+METRICS = tuple(each.name for each in fields(Scores))
 
 
 @dataclass(frozen=True)
@@ -193,9 +195,7 @@ def score(
 
 def mean_of(some: Sequence[Scores]) -> Scores:
     """The mean of each number, of those that have it."""
-    numbers = {
-        each.name: [value for one in some if (value := getattr(one, each.name)) is not None] for each in fields(Scores)
-    }
+    numbers = {name: [value for one in some if (value := getattr(one, name)) is not None] for name in METRICS}
     return Scores(**{name: _mean(values) for name, values in numbers.items()})
 
 

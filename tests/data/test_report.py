@@ -1,9 +1,7 @@
 """The report in a real browser, on a desk and on a phone, without a network."""
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from demo.browser import chromium
 from hyperlora_core.data import report_page
 from hyperlora_core.data.checks import REASONS
 from hyperlora_core.data.pictures import thumbnail
@@ -11,6 +9,7 @@ from hyperlora_core.data.report import EDGES, Gathered
 from hyperlora_core.data.shards import DatasetInfo
 from hyperlora_core.encoders import Encoder
 from hyperlora_core.photos import open_photo
+from tests.pages import look
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +42,7 @@ def page_file(photos, tmp_path_factory):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_and_asks_for_nothing(page_file, width):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        asked, said = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("dialog", lambda dialog: said.append(dialog.message))
-        page.goto(page_file.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        pictures = page.evaluate("[...document.images].map(image => image.naturalWidth)")
-        shown = page.evaluate("document.body.innerText")
-        outside = page.evaluate(
-            "[...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1)"
-            ".length"
-        )
-        browser.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == [] and said == [] and outside == 0
-    assert len(pictures) == 48 * (1 + len(REASONS)) and min(pictures) > 50
-    assert all(reason in shown for reason in REASONS) and "<script>alert(1)</script>" in shown
+    seen = look(page_file, width)
+    assert seen.overflow <= 0 and seen.asked == [] and seen.said == [] and seen.outside == 0
+    assert len(seen.widths) == seen.images == 48 * (1 + len(REASONS)) and min(seen.widths) > 50
+    assert all(reason in seen.text for reason in REASONS) and "<script>alert(1)</script>" in seen.text

@@ -7,15 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
-from demo.browser import chromium
 from hyperlora_core.evaluation.methods import chosen
 from hyperlora_core.evaluation.plan import Person, Plan, Sweep, plan
 from hyperlora_core.evaluation.protocol import Protocol
 from hyperlora_core.evaluation.report import MARKDOWN, PAGE, ROWS, SUMMARY, write
 from hyperlora_core.evaluation.scoring import DONE, FAILED, Row, Scores
 from hyperlora_core.evaluation.tables import PAPER, Evaluation, tables
+from tests.pages import look
 
 PEOPLE = 9
 METHODS = ("hyperlora-id", "hyperlora-full", "none", "instantid")
@@ -80,25 +79,9 @@ def page_file(found):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_and_asks_for_nothing(page_file, width):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        asked, said = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("dialog", lambda dialog: said.append(dialog.message))
-        page.goto(page_file.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        shown = page.evaluate("document.body.innerText")
-        broken = page.evaluate("[...document.images].filter(image => image.complete && !image.naturalWidth).length")
-        images = page.evaluate("document.images.length")
-        outside = page.evaluate(
-            "[...document.querySelectorAll('body *')].filter(one => !one.closest('.wide, .strip') && "
-            "one.getBoundingClientRect().right > innerWidth + 1).length"
-        )
-        browser.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == [] and said == []
-    assert (broken, outside) == (0, 0) and images > 100
+    seen = look(page_file, width, scrolling=".wide, .strip")
+    assert seen.overflow <= 0 and seen.asked == [] and seen.said == []
+    assert (seen.widths.count(0), seen.outside) == (0, 0) and seen.images > 100
     for text in (
         "HyperLoRA Full",
         "<b>person 3",
@@ -107,7 +90,7 @@ def test_it_fits_and_asks_for_nothing(page_file, width):
         "wolf ears",
         "Quoted",
     ):
-        assert text in shown, text
+        assert text in seen.text, text
 
 
 def test_a_difference_is_told_and_none_is_not(found):
