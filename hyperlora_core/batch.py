@@ -8,11 +8,11 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Any
 
 from . import __version__, atomic
@@ -24,6 +24,7 @@ from .errors import HyperLoRAError
 
 MANIFEST = "manifest.jsonl"
 _FREEING = 1.0  # seconds that a server takes to let go of its models; a prompt that comes before goes first
+_IDLE = 0.2  # seconds before a server that had nothing to draw is offered something again
 _REST = 2.0  # seconds before a server that does not answer is asked again
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Batch:
         self.manifest = Manifest.open(options.out)
         self.tasks = {task.key: task for task in tasks}
         self.left = [key for key in self.tasks if not self.manifest.is_done(key)]
-        self._waiting: Queue[tuple[str, int]] = Queue()
+        self._waiting: deque[tuple[str, int]] = deque()  # jobs, and how often each was tried
         self._queued: dict[str, list[str]] = {}  # server -> jobs that it had when the batch was killed
         self._open = len(self.left)
         self._warm: set[tuple[str, str]] = set()  # servers and the methods that they drew with
@@ -140,7 +141,7 @@ class Batch:
             if before.get("state") == "queued" and before.get("server") in [client.url for client in alive]:
                 self._queued.setdefault(before["server"], []).append(key)
             else:
-                self._waiting.put((key, 0))
+                self._waiting.append((key, 0))
         works = [(client, ComfyEvents(client.url, client.client_id)) for client in clients]
         threads = [threading.Thread(target=self._work, args=work, daemon=True) for work in works]
         for thread in threads:
@@ -166,10 +167,11 @@ class Batch:
     def _take(self, client: ComfyClient, events: ComfyEvents) -> None:
         queued = self._queued.get(client.url, [])
         while self._open:
-            try:
-                key, tries = (queued.pop(), 0) if queued else self._waiting.get(timeout=0.2)
-            except Empty:
+            found = (queued.pop(), 0) if queued else self._next(client.url)
+            if found is None:
+                time.sleep(_IDLE)
                 continue
+            key, tries = found
             try:
                 self._end(self._drawn(client, events, key, tries))
             except UnreachableError as error:
@@ -178,7 +180,8 @@ class Batch:
                     continue
                 log.warning("%s; %s is tried again", error, self.tasks[key].title)
                 self._warm = {method for method in self._warm if method[0] != client.url}  # it may begin anew
-                self._waiting.put((key, tries + 1))
+                with self._lock:
+                    self._waiting.append((key, tries + 1))
                 while self._open and not client.alive():
                     time.sleep(_REST)
             except HyperLoRAError as error:
@@ -186,6 +189,16 @@ class Batch:
             except Exception as error:
                 log.exception("%s failed", self.tasks[key].title)
                 self._end(self._failed(key, client, f"{type(error).__name__}: {error}", tries))
+
+    def _next(self, url: str) -> tuple[str, int] | None:
+        """The first job that waits and that a server can draw."""
+        with self._lock:
+            for place, (key, _) in enumerate(self._waiting):
+                if url in (self.tasks[key].servers or (url,)):
+                    found = self._waiting[place]
+                    del self._waiting[place]
+                    return found
+        return None
 
     def _end(self, entry: dict[str, Any]) -> None:
         self.manifest.add(entry)
@@ -217,6 +230,11 @@ class Batch:
         pictures = ended.pictures()
         if not pictures:
             raise RefusedError("the workflow saved no picture: it needs a Save Image node that runs")
+        if task.single and len(pictures) > 1:
+            raise RefusedError(
+                f"the workflow saved {len(pictures)} pictures where one is looked at: leave one Save Image node, and a "
+                "batch of 1"
+            )
         files = [self._keep(client.view(image), task, key, place) for place, image in enumerate(pictures)]
         return {
             "job": key,

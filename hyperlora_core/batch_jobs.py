@@ -50,6 +50,8 @@ class Task:
         labels: what else is noted of its pictures; a "prompt" or "seed" where the workflow has them already.
         photo_inputs: as ``Job.inputs`` names them, where each photo goes; empty: the one node that takes photos.
         cold_start: whether a server lets go of its models where this is the first picture of its method there.
+        servers: addresses of those that can draw it; empty: every one.
+        single: whether it fails unless one picture comes of it.
     """
 
     workflow: Workflow
@@ -57,6 +59,8 @@ class Task:
     labels: Mapping[str, Any] = field(default_factory=dict)
     photo_inputs: tuple[str, ...] = ()
     cold_start: bool = False
+    servers: frozenset[str] = frozenset()
+    single: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -247,9 +251,14 @@ def _with_trigger_words(prompt: str | None) -> str | None:
     return f"{TRIGGER_WORDS}, {prompt}"
 
 
+def takes_photos(workflow: Workflow) -> list[str]:
+    """The numbers of the nodes that take any number of photos."""
+    return [n for n, node in workflow.items() if any(name.startswith(_SLOT) for name in node["inputs"])]
+
+
 def _put_photos(workflow: Workflow, photos: Sequence[str]) -> None:
     """Connect a LoadImage for each photo with the one node that takes photos."""
-    takers = [n for n, node in workflow.items() if any(name.startswith(_SLOT) for name in node["inputs"])]
+    takers = takes_photos(workflow)
     if len(takers) != 1:
         named = ", ".join(_name(workflow, number) for number in takers) or "none"
         raise HyperLoRAError(

@@ -139,6 +139,8 @@ def remarks(found: Evaluation) -> list[str]:
         told.append(
             f"{untimed} pictures were not timed: the server's events were not heard, or the run was killed there"
         )
+    if len(found.servers) > 1:
+        told.append(f"{len(found.servers)} servers drew: seconds of methods can be compared if the servers are alike")
     lost = {one.variant.method.title: one.failed + one.missing for one in found.tables.summaries}
     for title, count in lost.items():
         if count:

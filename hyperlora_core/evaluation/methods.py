@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..batch_jobs import named, put_input, read_workflow
+from ..batch_jobs import named, put_input, read_workflow, takes_photos
 from ..comfy_client import ComfyClient, Workflow
 from ..errors import HyperLoRAError
 
@@ -107,7 +107,7 @@ class Method:
 
         if not isinstance(value, dict) or "workflow" not in value:
             raise wrong("its manifest is a JSON object with a workflow and slots")
-        known = {each.name: each.type for each in fields(cls) if each.name != "name"}
+        known = [each.name for each in fields(cls) if each.name != "name"]
         unknown = [key for key in value if key not in known]
         if unknown:
             raise wrong(f"{unknown[0]!r} is unknown: one of {', '.join(known)} was expected")
@@ -143,6 +143,8 @@ class Method:
         if not given.get("identity", True):
             given["photos"] = False
         made = cls(name, **given)
+        if made.photos and "photo" not in slots and len(takes_photos(workflow)) != 1:
+            raise wrong('it needs a slot "photo", as "Load Image.image"; or say "photos": false, if it is given none')
         if "{prompt}" not in made.prompt:
             raise wrong("its prompt holds no {prompt}")
         for places in slots.values():
@@ -150,6 +152,10 @@ class Method:
                 put_input(made._copy(), place, None)
         made.filled({})
         return made
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``from_json`` reads."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "name"}
 
     def filled(self, values: Mapping[str, Any], person: str = "person") -> Workflow:
         """The workflow with values in its slots; those that it has no slot for are left out.
@@ -285,10 +291,10 @@ def chosen(names: Sequence[str], own: Iterable[Method] = ()) -> list[Method]:
     return [every[name] for name in names or every]
 
 
-def unavailable(
+def lacks_of(
     methods: Sequence[Method], clients: Sequence[ComfyClient], values: Mapping[str, Any], people: Sequence[str]
-) -> dict[str, str]:
-    """Which methods cannot be drawn with: name -> why; each has to be there on every server.
+) -> dict[str, dict[str, list[str]]]:
+    """What servers lack to draw with methods: a method's name -> server's address -> sentences, none where it has all.
 
     Args:
         methods: to be looked for.
@@ -300,16 +306,9 @@ def unavailable(
         UnreachableError: a server does not answer.
     """
     infos = {client.url: client.object_info() for client in clients}
-    found = {}
-    for method in methods:
-        lacks = [
-            f"on {url}, {'; '.join(lacking)}"
-            for url, info in infos.items()
-            if (lacking := method.missing(info, values, people))
-        ]
-        if lacks:
-            found[method.name] = ". ".join(lacks)
-    return found
+    return {
+        method.name: {url: method.missing(info, values, people) for url, info in infos.items()} for method in methods
+    }
 
 
 def _listed(places: Any) -> tuple[str, ...]:

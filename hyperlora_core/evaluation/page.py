@@ -170,15 +170,16 @@ def _sheets(folder: Path, found: Evaluation) -> str:
     parts = []
     for person in found.plan.people[:_PEOPLE_SHOWN]:
         parts.append(f"<h3>{text(person.name)}</h3>")
+        photo = _photo(person.photos[0], "The photo that is given")
         for summary in found.tables.whole:
             method = summary.variant.method
             rows = [row for row in found.rows if row.method == method.name and row.person == person.name]
-            photo = _photo(person.photos[0], f"{method.title}: the photo given") if method.identity else ""
             if not method.identity and person is not found.plan.people[0]:
                 continue
             shown = "".join(_figure(folder, row, f"{row.prompt}, seed {row.seed}") for row in rows)
+            given = photo if method.identity else ""
             parts.append(
-                f'<p class="dim">{text(method.title)}</p><div {_scrolls("strip", method.title)}>{photo}{shown}</div>'
+                f'<p class="dim">{text(method.title)}</p><div {_scrolls("strip", method.title)}>{given}{shown}</div>'
             )
     rest = len(found.plan.people) - _PEOPLE_SHOWN
     note = f"<p class=dim>And {rest} more people, whose pictures lie beside this page.</p>" if rest > 0 else ""
@@ -217,13 +218,16 @@ def _thumb(path: Path) -> str:
 
 
 def _failures(found: Evaluation) -> str:
-    failed = {(row.method, row.name, row.seed, row.person): row for row in found.rows if row.state == FAILED}
+    drawn_of = {one.variant.method.name: one.variant.method.identity for one in found.tables.summaries}
+    failed = {
+        (row.method, row.person if drawn_of[row.method] else "-", row.name, str(row.seed)): row.error
+        for row in found.rows
+        if row.state == FAILED
+    }
     if not failed:
         return ""
     lines = [["Method", "Person", "Prompt", "Seed", "Why"]]
-    lines += [
-        [row.method, row.person, row.name, str(row.seed), row.error] for row in list(failed.values())[:_FAILURES_SHOWN]
-    ]
+    lines += [[*place, error] for place, error in list(failed.items())[:_FAILURES_SHOWN]]
     rest = len(failed) - _FAILURES_SHOWN
     return _table("Failures", lines, f"<p class=dim>And {rest} more, in pictures.csv.</p>" if rest > 0 else "")
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,13 @@ def read_persons(source: Path, given: int) -> tuple[Person, ...]:
     return tuple(Person(job.person, job.photos[:given], job.photos[given:]) for job in jobs)
 
 
-def plan(protocol: Protocol, source: Path, methods: Sequence[Method], sweeps: Sequence[Sweep] = ()) -> Plan:
+def plan(
+    protocol: Protocol,
+    source: Path,
+    methods: Sequence[Method],
+    sweeps: Sequence[Sweep] = (),
+    servers: Mapping[str, frozenset[str]] | None = None,
+) -> Plan:
     """Settle what is drawn.
 
     Args:
@@ -128,6 +134,7 @@ def plan(protocol: Protocol, source: Path, methods: Sequence[Method], sweeps: Se
         source: of the people.
         methods: each as it is, and at each value of each sweep that it has the slot of.
         sweeps: slots that are varied.
+        servers: a method's name -> addresses of those that can draw by it; of one that is not named, all.
 
     Raises:
         HyperLoRAError: the people, a method or a sweep cannot be used.
@@ -142,7 +149,12 @@ def plan(protocol: Protocol, source: Path, methods: Sequence[Method], sweeps: Se
         raise HyperLoRAError(f"none of the methods {', '.join(method.name for method in methods)} has {idle[0]!r}")
     people = read_persons(source, max([variant.photos for variant in variants] + [1]))
     variants = [*_baselines(variants), *(variant for variant in variants if variant.family != BASELINE)]
-    tasks = [task for variant in variants for task in _tasks(variant, protocol, people)]
+    able = servers or {}
+    tasks = [
+        task
+        for variant in variants
+        for task in _tasks(variant, protocol, people, able.get(variant.family, frozenset()))
+    ]
     return Plan(protocol, people, tuple(variants), tuple(tasks))
 
 
@@ -189,7 +201,7 @@ def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
     return made
 
 
-def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person]) -> list[Task]:
+def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person], servers: frozenset[str]) -> list[Task]:
     method = variant.method
     prompts = [prompt for prompt in protocol.prompts if prompt.group == HEADSHOT or not method.fidelity_only]
     drawn = people if method.identity else [Person("", ())]
@@ -214,5 +226,5 @@ def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person]) -> li
             job = Job(person.name or method.name, photos)
             workflow = method.filled(values, person.name)
             labels["settings"] = method.values_in(workflow) | dict(method.settings)
-            made.append(Task(workflow, job, labels, places, cold_start=not variant.sweep))
+            made.append(Task(workflow, job, labels, places, not variant.sweep, servers, single=True))
     return made

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from ..html_page import text
 
 _COLOURS = ("#1a8f6b", "#d55e00", "#4b6fd6", "#b0478f", "#8a7a1c", "#5a8fa8", "#a0522d", "#7a5fc0", "#5f6b6d")
-_WIDTH, _LEFT, _LINE, _FOOT = 380, 150, 24, 18
+_DASHES = ("", "7 4", "2 3", "10 3 2 3")
+_WIDTH, _LEFT, _LINE, _FOOT = 380, 168, 24, 18
 _SIDE, _MARGIN = 260, 40
 
 
@@ -26,7 +27,7 @@ def dots(title: str, points: Sequence[tuple[str, float, float | None, float | No
     drawn = [f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{height}" y2="{height}" stroke="var(--line)"/>']
     for place, (name, mean, least, most) in enumerate(points):
         y, colour = place * _LINE + _LINE / 2, _COLOURS[place % len(_COLOURS)]
-        drawn.append(f'<text x="0" y="{y + 4:.1f}">{text(_short(name, 24))}</text>')
+        drawn.append(f'<text x="0" y="{y + 4:.1f}">{text(_short(name, 27))}</text>')
         if least is not None and most is not None:
             drawn.append(
                 f'<line x1="{across(least):.1f}" x2="{across(most):.1f}" y1="{y}" y2="{y}" stroke="{colour}" '
@@ -70,14 +71,22 @@ def frontier(
         colour = _COLOURS[number % len(_COLOURS)]
         places = [place_of(point) for point in curve]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        drawn.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        dashes = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
+        drawn.append(f'<polyline points="{line}" fill="none" {dashes}/>')
         for (x, y), point in zip(places, curve, strict=True):
-            drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
+            drawn.append(_mark(number, x, y))
             drawn.append(f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">{text(point[2])}</text>')
         y = _SIDE + 30 + number * 16
-        drawn.append(f'<circle cx="{_MARGIN + 4}" cy="{y - 4}" r="4" fill="{colour}"/>')
-        drawn.append(f'<text x="{_MARGIN + 14}" y="{y}">{text(_short(name, 48))}</text>')
+        drawn.append(f'<path d="M{_MARGIN} {y - 4}h28" {dashes}/>{_mark(number, _MARGIN + 14, y - 4)}')
+        drawn.append(f'<text x="{_MARGIN + 36}" y="{y}">{text(_short(name, 44))}</text>')
     return _svg(title, _WIDTH, _SIDE + 24 + 16 * len(curves), drawn)
+
+
+def _mark(number: int, x: float, y: float) -> str:
+    """The point of a curve: circle, square, triangle, diamond, so that colours are not all that tells curves apart."""
+    shapes = ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "M-4-4h8v8h-8z", "M0-5L5 4H-5z", "M0-5.5L5.5 0 0 5.5-5.5 0z")
+    colour = _COLOURS[number % len(_COLOURS)]
+    return f'<path d="{shapes[number % len(shapes)]}" transform="translate({x:.1f} {y:.1f})" fill="{colour}"/>'
 
 
 def _range(numbers: Sequence[float]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from ..faces import FaceAnalyzer
 from .clip_scores import ClipScorer
 from .command import SERVER
 from .face_scores import FaceJudge
-from .methods import BASELINE, Method, chosen, read_method, shipped, unavailable
+from .methods import BASELINE, Method, chosen, lacks_of, read_method, shipped
 from .plan import Plan, plan, read_persons, read_sweep
 from .protocol import Protocol
 from .report import write
 from .scoring import Describer, rows_of
 from .tables import Evaluation, default_reference, tables
 
-PROTOCOL, PICTURES, FEATURES = "protocol.json", "pictures", "features"
+PROTOCOL, METHODS, PICTURES, FEATURES = "protocol.json", "methods", "pictures", "features"
 _SAID_EVERY = 50  # pictures
 
 log = logging.getLogger(__name__)
@@ -45,16 +46,13 @@ def run(options: argparse.Namespace) -> int:
     if lacking:
         raise HyperLoRAError(f"hyperlora evaluate needs {' and '.join(lacking)}; hyperlora evaluate --help says more")
     protocol = _protocol(options)
-    clients = [ComfyClient(url) for url in options.server or [SERVER]]
-    absent: dict[str, str] = {}
-    if not options.no_draw:
-        alive = [client for client in clients if client.alive()]
-        if not alive:
-            raise HyperLoRAError(f"no ComfyUI answers at {', '.join(client.url for client in clients)}")
-        names = [person.name for person in read_persons(options.people, 1)]
-        absent = unavailable(methods, alive, protocol.values(), names)
-    else:
+    servers: dict[str, frozenset[str]] = {}
+    if options.no_draw:
         absent = _undrawn(options.out, plan(protocol, options.people, methods))
+    else:
+        clients = _answering([ComfyClient(url) for url in options.server or [SERVER]])
+        names = [person.name for person in read_persons(options.people, 1)]
+        servers, absent = _able(methods, clients, protocol, names)
     for name, why in absent.items():
         log.warning("%s is left out: %s", name, why)
     methods = [method for method in methods if method.name not in absent]
@@ -63,17 +61,49 @@ def run(options: argparse.Namespace) -> int:
     reference = options.against or default_reference(methods)
     if reference not in [method.name for method in methods]:
         raise HyperLoRAError(f"--against {reference}: it is not among the methods that are drawn")
-    wanted = plan(protocol, options.people, methods, [read_sweep(text) for text in options.sweep])
+    wanted = plan(protocol, options.people, methods, [read_sweep(text) for text in options.sweep], servers)
     describer = _describer(options)
     describer.people(wanted)
     _keep(options.out, protocol)
-    urls = [client.url for client in clients]
-    where = Options(urls, options.out / PICTURES, options.retries, options.timeout)
-    batch = Batch(wanted.tasks, where)
+    urls = sorted(frozenset().union(*servers.values()))
+    batch = Batch(wanted.tasks, Options(urls, options.out / PICTURES, options.retries, options.timeout))
     if not options.no_draw:
+        _keep_methods(options.out, methods)
         log.info("%d pictures to draw, %d are there already", len(batch.left), len(batch.tasks) - len(batch.left))
         batch.run()
     return _report(options, wanted, batch, describer, reference, absent)
+
+
+def _answering(clients: Sequence[ComfyClient]) -> list[ComfyClient]:
+    """Those that answer; the others are left out, for what they could draw is not known.
+
+    Raises:
+        HyperLoRAError: none does.
+    """
+    alive = [client for client in clients if client.alive()]
+    if not alive:
+        raise HyperLoRAError(f"no ComfyUI answers at {', '.join(client.url for client in clients)}")
+    for client in clients:
+        if client not in alive:
+            log.warning("ComfyUI at %s does not answer, and is left out until the command is given again", client.url)
+    return alive
+
+
+def _able(
+    methods: Sequence[Method], clients: Sequence[ComfyClient], protocol: Protocol, people: Sequence[str]
+) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
+    """A method's name -> servers that draw by it; and name -> why none does."""
+    able, absent = {}, {}
+    for name, servers in lacks_of(methods, clients, protocol.values(), people).items():
+        why = ". ".join(f"on {url}, {'; '.join(lacks)}" for url, lacks in servers.items() if lacks)
+        found = frozenset(url for url, lacks in servers.items() if not lacks)
+        if not found:
+            absent[name] = why
+            continue
+        able[name] = found
+        if why:
+            log.info("%s is drawn by %s alone: %s", name, ", ".join(sorted(found)), why)
+    return able, absent
 
 
 def _undrawn(out: Path, all_of_it: Plan) -> dict[str, str]:
@@ -165,6 +195,16 @@ def _keep(out: Path, protocol: Protocol) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, json.dumps(protocol.to_json(), indent=1, ensure_ascii=False) + "\n")
+
+
+def _keep_methods(out: Path, methods: Sequence[Method]) -> None:
+    """Write what is drawn by, as ``--method`` reads it: the workflows that the manifest has the hashes of."""
+    folder = out / METHODS
+    folder.mkdir(parents=True, exist_ok=True)
+    for method in methods:
+        atomic.write_text(
+            folder / f"{method.name}.json", json.dumps(method.to_json(), indent=1, ensure_ascii=False) + "\n"
+        )
 
 
 def _describer(options: argparse.Namespace) -> Describer:

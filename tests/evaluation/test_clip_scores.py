@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torchmetrics.functional.multimodal import clip_score
 from transformers import CLIPImageProcessorPil
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.evaluation.clip_scores import CONFIG, WEIGHTS, ClipScorer
-from tests.evaluation.towers import MEAN, STD, VISION, as_transformers, clip_folder
+from hyperlora_core.evaluation.scoring import Features, score
+from tests.evaluation.towers import MEAN, STD, VISION, as_transformers, clip_folder, for_torchmetrics
 
 TEXTS = ["a man in a white shirt", "wolf ears, in the snow", "", "painting " * 9]
 
@@ -45,6 +47,25 @@ def test_pictures_and_texts_are_as_transformers_has_them(clip_path, clip, noises
     assert (ours * theirs).sum(1).min() > 0.9999 and np.abs(ours - theirs).max() < 2e-3
     assert np.abs(clip.texts(TEXTS) - texts).max() < 1e-5
     assert np.abs(ours[0] - ours[1]).max() > 0.01  # else all of this would say nothing
+
+
+def test_scores_are_as_torchmetrics_has_them(clip_path, clip, noises, comfyui_path):
+    """CLIP-I against photos and against the picture without a person, and CLIP-T; torchmetrics ends at 0."""
+    tower = for_torchmetrics(clip_path, comfyui_path / "comfy" / "sd1_tokenizer")
+    tensors = [torch.from_numpy(np.asarray(picture).transpose(2, 0, 1).copy()) for picture in noises]
+
+    def theirs(one, other):
+        return [float(clip_score(a, b, lambda: tower)) / 100 for a, b in zip(one, other, strict=True)]
+
+    picture, photo, without = (Features(embedding, None, 0) for embedding in clip.pictures(noises))
+    against = theirs([tensors[0]] * 2, tensors[1:])
+    texts = [f"{word} {place}" for word in ("wolf ears", "a scarf", "") for place in ("", "by the sea", "in the snow")]
+    ours = [score(picture, [photo, without], (), without, embedding) for embedding in clip.texts(texts)]
+    assert ours[0].clip_i == pytest.approx(np.mean(against), abs=1e-4) and abs(against[0] - against[1]) > 0.001
+    assert ours[0].clip_i_edit == pytest.approx(against[1], abs=1e-4)
+    cosines = np.array([one.clip_t for one in ours])
+    assert np.allclose(cosines.clip(0), theirs([tensors[0]] * len(texts), texts), atol=1e-4)
+    assert (cosines > 0.01).sum() > 1 and cosines.std() > 0.001
 
 
 def test_a_batch_is_its_pictures_one_by_one(clip, noises):

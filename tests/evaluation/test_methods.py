@@ -16,7 +16,7 @@ def manifest(name="none"):
     """A manifest that works, to be spoiled."""
     method = shipped()[name]
     slots = {slot: list(places) for slot, places in method.slots.items()}
-    return {"workflow": copy.deepcopy(method.workflow), "slots": slots}
+    return {"workflow": copy.deepcopy(method.workflow), "slots": slots, "photos": False}
 
 
 def test_all_of_the_papers_methods_ship():
@@ -129,11 +129,18 @@ def test_a_users_own_is_read_with_its_workflow_beside_it(tmp_path):
         ({"slots": ["seed"]}, "its slots are a JSON object"),
         ({"slots": {"seed": 5, "prompt": "Prompt.text"}}, "no node '' with an input '5'"),
         ({"prompt": 5}, "its prompt is text"),
+        ({"photos": True}, 'needs a slot "photo", as "Load Image.image"; or say "photos": false'),
     ],
 )
 def test_a_wrong_manifest_is_refused_by_name(change, message, tmp_path):
     with pytest.raises(HyperLoRAError, match=message):
         Method.from_json("mine", manifest() | change, tmp_path)
+
+
+@pytest.mark.parametrize("name", [*OURS, *RIVALS])
+def test_what_is_written_down_is_read_again(name):
+    method = shipped()[name].with_settings(name, "Another", {"steps": 7})
+    assert Method.from_json(name, json.loads(json.dumps(method.to_json()))) == method
 
 
 def test_what_is_no_manifest_is_said(tmp_path):

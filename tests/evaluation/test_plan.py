@@ -79,10 +79,13 @@ def test_photos_are_given_or_held_out(people):
         (number,) = {len(task.job.photos) for task in drawn(found, method) if task.job.person == "barack"}
         return number
 
-    assert [photos(m) for m in ("hyperlora-id", "hyperlora-id@photos=1", "instantid", "trained-lora")] == [2, 1, 1, 0]
-    assert not any(task.labels["method"] == "instantid@photos=1" for task in found.tasks)  # it takes one alone
+    some = ("hyperlora-id", "hyperlora-id@photos=1", "instantid", "instantid@photos=1", "arc2face", "trained-lora")
+    assert [photos(method) for method in some] == [2, 1, 2, 1, 1, 0]
+    assert not any(task.labels["method"] == "arc2face@photos=1" for task in found.tasks)  # it takes one alone
+    (one,) = {len(task.filled(["a", "b"])["13"]["inputs"]) for task in drawn(found, "instantid")}
+    assert one == 2  # both are in the batch that its pack averages
     number = {variant.method.name: variant.photos for variant in found.variants}
-    assert [number[m] for m in ("hyperlora-id", "instantid", "trained-lora", "none@cfg=5")] == [2, 1, 0, 0]
+    assert [number[m] for m in ("hyperlora-id", "arc2face", "trained-lora", "none@cfg=5")] == [2, 1, 0, 0]
     held = [len(read_persons(people, number)[0].held_out) for number in (1, 2, 3, 9)]
     assert held == [2, 1, 0, 0]
 
@@ -97,6 +100,24 @@ def test_inputs_beyond_a_persons_photos_get_the_same_again(people):
         assert names == {"barack": ["obama", "obama2"], "joe": ["biden"] * 2, "eileen": ["eileen"] * 2}[task.job.person]
         shown = [n["inputs"]["image"] for n in task.filled(["x", "y"]).values() if n["class_type"] == "LoadImage"]
         assert shown == ["x", "y"]
+
+
+@pytest.mark.parametrize("name", ["hyperlora-id", "hyperlora-full", "instantid", "ipadapter-faceid-portrait", "pulid"])
+def test_start_and_end_are_swept(people, name):
+    found = plan(Protocol(), people, chosen((name,)), [Sweep("start", (0.2,)), Sweep("end", (0.7,))])
+    whole, start, end = (drawn(found, method)[0].workflow for method in (name, f"{name}@start=0.2", f"{name}@end=0.7"))
+    for other, value, names in ((start, 0.2, {"start_at", "start_percent"}), (end, 0.7, {"end_at", "end_percent"})):
+        (number,) = [number for number in whole if whole[number] != other[number]]
+        changed = {place for place, was in whole[number]["inputs"].items() if other[number]["inputs"][place] != was}
+        assert len(changed & names) == len(changed) == 1 and other[number]["inputs"][changed.pop()] == value
+
+
+def test_tasks_are_for_the_servers_that_have_their_method(people):
+    able = {"instantid": frozenset({"a"}), "none": frozenset({"a", "b"})}
+    found = plan(Protocol(), people, chosen(("instantid", "none", "pulid")), [Sweep("weight", (0.5,))], able)
+    by_method = {task.labels["method"]: task.servers for task in found.tasks}
+    assert by_method["instantid"] == by_method["instantid@weight=0.5"] == {"a"} and by_method["pulid"] == set()
+    assert {servers for method, servers in by_method.items() if method.startswith("none")} == {frozenset("ab")}
 
 
 def test_a_prompt_of_ones_own_holds_every_prompt(people):

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import load_file, save_file
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from hyperlora_core.evaluation.clip_scores import CONFIG, WEIGHTS
 
@@ -29,6 +29,36 @@ def clip_folder(folder: Path, seed: int = 0) -> Path:
     normal = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
     (folder / CONFIG).write_text(json.dumps({"model_cfg": described, "preprocess_cfg": normal}))
     return folder
+
+
+class Tensors(torch.nn.Module):
+    """A model of transformers as torchmetrics takes it: its features are tensors."""
+
+    def __init__(self, model: CLIPModel) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def get_image_features(self, *given: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.model.get_image_features(*given).pooler_output
+
+    def get_text_features(self, *given: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.model.get_text_features(*given).pooler_output
+
+
+def for_torchmetrics(folder: Path, words: Path) -> tuple[Tensors, CLIPProcessor]:
+    """The same tower, and what prepares pictures and texts for it.
+
+    Args:
+        folder: of the tower.
+        words: a folder of CLIP's vocabulary.
+    """
+    side = VISION["image_size"]
+    pictures = CLIPImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}, image_mean=MEAN, image_std=STD
+    )
+    return Tensors(as_transformers(folder)), CLIPProcessor(pictures, CLIPTokenizer.from_pretrained(words))
 
 
 def as_transformers(folder: Path) -> CLIPModel:

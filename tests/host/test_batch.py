@@ -15,6 +15,8 @@ from PIL import Image
 
 from demo import workflows
 from demo.server import ComfyServer
+from hyperlora_core.batch import Batch, Options
+from hyperlora_core.batch_jobs import Job, Task
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_people_times_prompts_times_seeds_are_drawn_once(server, people, templat
     for timing in timings:
         assert timing["heard"] and timing["peak_memory"] is None  # it computes on the CPU
         assert timing["nodes"]["KSampler"] > 0 and sum(timing["nodes"].values()) <= timing["seconds"] + 0.1
-    assert "CheckpointLoaderSimple" in timings[0]["nodes"] and "CheckpointLoaderSimple" not in timings[1]["nodes"]
+    assert "CheckpointLoaderSimple" not in timings[1]["nodes"]  # it comes from the server's cache
 
     lost = next(iter(found.values()))
     (out / lost["pictures"][0]).unlink()
@@ -134,6 +136,15 @@ def test_no_server_and_a_workflow_that_is_refused_are_said(server, people, templ
     template.write_text(json.dumps(workflow))
     code, said = run(people / "joe", template, tmp_path / "b", "--server", server.url)
     assert code == 1 and "Prompt outputs failed validation; CheckpointLoaderSimple: Value not in list" in said
+
+
+def test_a_task_that_makes_more_pictures_than_are_looked_at_fails(server, photos, template, tmp_path):
+    workflow = json.loads(template.read_text())
+    workflow[workflows.node(workflow, "EmptyLatentImage")]["inputs"]["batch_size"] = 2
+    tasks = [Task(workflow, Job(name, (photos["obama"],)), single=name == "one") for name in ("one", "any")]
+    (failed,) = Batch(tasks, Options([server.url], tmp_path)).run()
+    assert failed["person"] == "one" and "saved 2 pictures where one is looked at" in failed["error"]
+    assert [len(entry["pictures"]) for entry in done(tmp_path).values()] == [2]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from demo import sdxl
 from demo.models import CLIP_VISION, HYPER_LORA
 from demo.server import ComfyServer
 from hyperlora_core.cli import main
+from hyperlora_core.evaluation.methods import BASELINE, chosen, read_method
 from tests.evaluation.towers import clip_folder
 
 PROTOCOL = {
@@ -36,9 +37,9 @@ RIVALS = ("arc2face", "instantid", "ipadapter-faceid-portrait", "photomaker", "p
 
 @pytest.fixture(scope="module")
 def asked(photos, face_pack, tmp_path_factory) -> list[str]:
-    """The command's arguments but for servers and results: two people, of whom one has a photo that is held out."""
+    """The command's arguments but for servers and results: two people, of whom one has photos that are held out."""
     folder = tmp_path_factory.mktemp("evaluate")
-    for person, names in (("barack", ("obama", "obama2")), ("joe", ("biden",))):
+    for person, names in (("barack", ("obama", "obama2", "obama3")), ("joe", ("biden",))):
         (folder / "people" / person).mkdir(parents=True)
         for name in names:
             shutil.copy(photos[name], folder / "people" / person)
@@ -64,6 +65,33 @@ def trained(server, models, face_pack, photos) -> None:
     ]
     command += ["--clip", str(models / "clip_vision" / CLIP_VISION), "--image", str(photos["obama2"])]
     assert main([*command, "--out", str(folder / "barack.safetensors")]) == 0
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """A method of one's own: the photos in a batch, of which the last is drawn over."""
+    method = chosen((BASELINE,))[0]
+    workflow, of = json.loads(json.dumps(method.workflow)), {}
+    for number, node in workflow.items():
+        of[node["class_type"]] = number
+    workflow |= {
+        "50": {"class_type": "LoadImage", "inputs": {"image": "photo.png"}},
+        "51": {"class_type": "BatchImagesNode", "inputs": {"images.image0": ["50", 0]}},
+        "52": {"class_type": "ImageFromBatch", "inputs": {"image": ["51", 0], "batch_index": -1, "length": 1}},
+        "53": {
+            "class_type": "ImageScale",
+            "inputs": {"image": ["52", 0], "upscale_method": "area", "width": 64, "height": 64, "crop": "center"},
+            "_meta": {"title": "Scale"},
+        },
+        "54": {"class_type": "VAEEncode", "inputs": {"pixels": ["53", 0], "vae": [of["CheckpointLoaderSimple"], 2]}},
+    }
+    workflow[of["KSampler"]]["inputs"] |= {"latent_image": ["54", 0], "denoise": 0.5}
+    del workflow[of["EmptyLatentImage"]]
+    slots = dict(method.slots) | {"width": "Scale.width", "height": "Scale.height"}
+    (tmp_path / "workflow.json").write_text(json.dumps(workflow))
+    path = tmp_path / "drawn-over.json"
+    path.write_text(json.dumps({"title": "Drawn over", "workflow": "workflow.json", "slots": slots}))
+    return path
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -112,9 +140,9 @@ def test_a_small_evaluation(server, asked, tmp_path, caplog):
 
 
 @pytest.mark.slow
-def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, asked, tmp_path):
+def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, asked, own, tmp_path):
     out = tmp_path / "out"
-    command = [*asked, "--out", str(out), "--server", server.url]
+    command = [*asked, "--out", str(out), "--server", server.url, "--method", str(own), "--photos", "2"]
     process, deadline = start(*command), time.monotonic() + 300
     while len(ends(out)) < 4:
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
@@ -127,15 +155,15 @@ def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, 
     for rival in RIVALS[:3]:
         assert f"{rival} is left out: on {server.url}, its nodes" in said
     assert "photomaker is left out" in said and "PhotoMakerLoader has no photomaker_model_name" in said
-    assert f"{14 - before} pictures to draw, {before} are there already" in said
+    assert f"{18 - before} pictures to draw, {before} are there already" in said
     queued = [entry["prompt_id"] for entry in ends(out, "queued")]
-    assert len(queued) == len(set(queued)) and len({entry["job"] for entry in ends(out)}) == len(ends(out)) == 12
+    assert len(queued) == len(set(queued)) and len({entry["job"] for entry in ends(out)}) == len(ends(out)) == 16
     assert {entry["person"] for entry in ends(out, "failed")} == {"joe"}
     assert all("lora_name" in entry["error"] for entry in ends(out, "failed"))
 
     with (out / "pictures.csv").open() as opened:
         rows = list(csv.DictReader(opened))
-    assert len(rows) == 3 * 4 + 2 * 2
+    assert len(rows) == 4 * 4 + 2 * 2
     by_place = {(row["method"], row["person"], row["name"]): row for row in rows}
     for person in ("barack", "joe"):
         for name in ("headshot", "hat"):
@@ -144,8 +172,16 @@ def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, 
             assert -1 <= float(row["clip_t"]) <= 1 and float(row["clip_i_edit"]) <= 1
             assert (row["held_out"] == "") == (person == "joe")
     assert {by_place["trained-lora", "joe", name]["state"] for name in ("headshot", "hat")} == {"failed"}
-    described = next(entry for entry in ends(out) if entry["method"] == "hyperlora-full" and entry["name"] == "hat")
-    assert described["prompt"] == PROTOCOL["prompts"][1]["text"] and described["photos"][0]["sha256"]
+    for method in ("hyperlora-full", "drawn-over"):
+        described = {
+            entry["person"]: entry for entry in ends(out) if (entry["method"], entry["name"]) == (method, "hat")
+        }
+        assert described["joe"]["prompt"] == PROTOCOL["prompts"][1]["text"]
+        assert [len(described[person]["photos"]) for person in ("barack", "joe")] == [2, 1]
+        kept = read_method(out / "methods" / f"{method}.json")
+        assert kept.name == method and described["joe"]["photos"][0]["sha256"]
+        fixed = {"hyperlora-full": {"model": HYPER_LORA}, "drawn-over": {}}[method]
+        assert described["joe"]["settings"].items() >= {"steps": 1, "seed": 1, **fixed}.items()
     timings = [entry["timing"] for entry in ends(out) if entry["timing"] and entry["timing"]["heard"]]
     assert len(timings) >= 10 and all(timing["nodes"]["KSampler"] > 0 for timing in timings)
     assert any(timing["cold"] and "CheckpointLoaderSimple" in timing["nodes"] for timing in timings)
@@ -187,9 +223,11 @@ def test_what_cannot_be_evaluated_is_said_at_once(server, asked, photos, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_servers_share_the_work_and_one_may_die(server, models, asked, tmp_path):
+def test_two_servers_share_the_work_and_one_may_die(server, trained, models, asked, tmp_path):
+    """A method that one of them alone has is drawn there; start and end of HyperLoRA's are swept."""
     out, other = tmp_path / "out", ComfyServer(tmp_path / "other", models)
-    methods = ("--methods", "hyperlora-id,hyperlora-full", "--sweep", "weight=0.4,1.2")
+    methods = ("--methods", "hyperlora-id,trained-lora", "--sweep", "weight=0.4,1.2", "--sweep", "start=0.5")
+    methods += ("--set", "trained-lora.lora=barack.safetensors")
     with other:
         process = start(*asked, "--out", str(out), "--server", server.url, "--server", other.url, *methods)
         deadline = time.monotonic() + 400
@@ -199,5 +237,17 @@ def test_two_servers_share_the_work_and_one_may_die(server, models, asked, tmp_p
         os.killpg(other.pid, signal.SIGKILL)
         said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
-    assert len({entry["job"] for entry in ends(out)}) == 2 + 6 * 4
-    assert "Sweep of weight" in (out / "report.html").read_text()
+    assert f"trained-lora is drawn by {server.url} alone: on {other.url}" in said and "is tried again" in said
+    assert len({entry["job"] for entry in ends(out)}) == 2 + 7 * 4
+    drawn_by = {(entry["family"], entry["server"]) for entry in ends(out)}
+    assert drawn_by >= {("hyperlora-id", server.url), ("trained-lora", server.url)}
+    assert ("trained-lora", other.url) not in drawn_by
+    page = (out / "report.html").read_text()
+    assert "Sweep of weight" in page and "Sweep of start" in page and "2 servers drew" in page
+    with (out / "pictures.csv").open() as opened:
+        pictures = {
+            (row["method"], row["person"], row["name"]): (out / "pictures" / row["picture"]).read_bytes()
+            for row in csv.DictReader(opened)
+        }
+    for person in ("barack", "joe"):
+        assert pictures["hyperlora-id", person, "hat"] != pictures["hyperlora-id@start=0.5", person, "hat"]
