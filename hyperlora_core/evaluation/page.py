@@ -54,10 +54,10 @@ def page(folder: Path, found: Evaluation) -> str:
         _said(found),
         _table("Methods", main_table(found.tables), _about_columns()),
         _plots(found.tables),
+        _paper(),
         _differences(found.tables),
         _sweeps(found.tables),
         _speed(found.tables),
-        _paper(),
         _worst(folder / found.folder, found),
         _sheets(folder / found.folder, found),
         _failures(found),
@@ -236,8 +236,11 @@ def _made_with(found: Evaluation) -> str:
     lines = [["What", "With"], ["hyperlora", __version__], ["CLIP", found.clip], ["Faces", found.judge]]
     lines.append(["Servers", ", ".join(found.servers)])
     for name, value in asdict(found.plan.protocol).items():
-        shown = "; ".join(f"{one['name']}: {one['text']}" for one in value) if name == "prompts" else value
-        lines.append([name, str(shown)])
+        if name == "prompts":
+            shown = "; ".join(f"{one['name']}: {one['text']}" for one in value)
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        lines.append([name, shown])
     for summary in found.tables.whole:
         method = summary.variant.method
         own = ", ".join(f"{key} {value}" for key, value in method.settings.items())

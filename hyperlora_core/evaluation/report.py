@@ -81,6 +81,7 @@ def markdown(found: Evaluation) -> str:
     parts += [f"- {remark}" for remark in remarks(found)] + [""]
     parts += ["## Methods", "", *_markdown_table(main_table(found.tables)), ""]
     parts += [f"- **{column.title}**: {column.about}" for column in COLUMNS] + [""]
+    parts += ["### The paper's table, quoted", "", *_markdown_table(paper_table()), "", PAPER_NOTE, ""]
     differences = difference_table(found.tables)
     if differences[1:]:
         parts += [
@@ -92,8 +93,7 @@ def markdown(found: Evaluation) -> str:
     for slot, table in sweep_tables(found.tables):
         parts += [f"## Sweep of {slot}", "", *_markdown_table(table), ""]
     parts += ["## Seconds a picture", "", *_markdown_table(speed_table(found.tables)), ""]
-    parts += ["## The paper's", "", PAPER_NOTE, "", *_markdown_table(paper_table()), ""]
-    parts += ["Seconds:", "", *_markdown_table(paper_speed_table()), ""]
+    parts += ["### The paper's seconds, quoted", "", *_markdown_table(paper_speed_table()), ""]
     return "\n".join(parts)
 
 

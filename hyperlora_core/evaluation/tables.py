@@ -53,10 +53,10 @@ COLUMNS = (
         "clip_i_edit",
         (EDITABLE,),
         "CLIP-I editability",
-        "ten prompts against the same prompt and seed without a person",
+        "the editable prompts against the same prompt and seed without a person",
     ),
-    Column("clip_t", (EDITABLE,), "CLIP-T", "ten prompts' pictures against their prompts", of_person=False),
-    Column("id_sim", (EDITABLE,), "ID Sim, edited", "faces on the ten prompts' pictures"),
+    Column("clip_t", (EDITABLE,), "CLIP-T", "the editable prompts' pictures against their prompts", of_person=False),
+    Column("id_sim", (EDITABLE,), "ID Sim, edited", "faces on the editable prompts' pictures"),
     Column("clip_t", (STYLE,), "CLIP-T, styles", "pictures in a style against their prompts", of_person=False),
     Column("face_found", GROUPS, "Face found", "part of all pictures on which a face is found", of_person=False),
 )
