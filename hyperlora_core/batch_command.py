@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .batch import MANIFEST, Batch, Options
 from .batch_jobs import Task, jobs_of, read_people, read_seeds, read_workflow
+from .comfy_client import SERVER
 from .errors import HyperLoRAError
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--server",
         action="append",
         metavar="URL",
-        help="a running ComfyUI; give it again for each (http://127.0.0.1:8188)",
+        help=f"a running ComfyUI; give it again for each ({SERVER})",
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="pictures and manifest.jsonl go here")
     command.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="give it again for each prompt")
@@ -45,7 +46,7 @@ def _run(options: argparse.Namespace) -> int:
             raise HyperLoRAError(f"there is no file of prompts {options.prompts}")
         prompts += filter(None, map(str.strip, options.prompts.read_text(encoding="utf-8-sig").splitlines()))
     jobs = jobs_of(read_people(options.people), prompts, read_seeds(options.seeds))
-    servers = options.server or ["http://127.0.0.1:8188"]
+    servers = options.server or [SERVER]
     workflow = read_workflow(options.workflow)
     batch = Batch(
         [Task(workflow, job) for job in jobs], Options(servers, options.out, options.retries, options.timeout)

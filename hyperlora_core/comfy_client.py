@@ -11,6 +11,9 @@ from .errors import HyperLoRAError, MissingPackageError
 
 Workflow = dict[str, dict[str, Any]]
 
+SERVER = "http://127.0.0.1:8188"
+"""Where ComfyUI is unless it was told otherwise."""
+
 _POLL = 0.4  # seconds between two looks at what became of a prompt
 
 
@@ -42,7 +45,7 @@ class ComfyClient:
     """One ComfyUI server.
 
     Args:
-        url: as ``http://127.0.0.1:8188``.
+        url: as ``SERVER``.
         timeout: seconds that one answer may take.
 
     Attributes:

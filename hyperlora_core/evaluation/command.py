@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ..comfy_client import SERVER
 from ..onnx_models import PROVIDERS
-
-SERVER = "http://127.0.0.1:8188"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

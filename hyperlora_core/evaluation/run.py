@@ -10,11 +10,10 @@ from typing import Any
 
 from .. import atomic
 from ..batch import Batch, Manifest, Options
-from ..comfy_client import ComfyClient
+from ..comfy_client import SERVER, ComfyClient
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from .clip_scores import ClipScorer
-from .command import SERVER
 from .face_scores import FaceJudge
 from .methods import BASELINE, Method, chosen, lacks_of, read_method, shipped
 from .plan import Plan, plan, read_persons, read_sweep
