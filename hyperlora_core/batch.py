@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from .errors import HyperLoRAError
 MANIFEST = "manifest.jsonl"
 _FREEING = 1.0  # seconds that a server takes to let go of its models; a prompt that comes before goes first
 _IDLE = 0.2  # seconds before a server that had nothing to draw is offered something again
+_SAID_EVERY = 60.0  # seconds between two words on a server that is waited for
 _REST = 2.0  # seconds before a server that does not answer is asked again
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,8 @@ class Manifest:
                 except (ValueError, KeyError, TypeError):
                     log.warning("left out a line of %s that cannot be read", manifest.path)
             if text and not text.endswith("\n"):
-                manifest.path.write_text(f"{text}\n", encoding="utf-8")
+                with manifest.path.open("a", encoding="utf-8") as opened:
+                    opened.write("\n")
         return manifest
 
     def add(self, entry: dict[str, Any]) -> None:
@@ -111,12 +114,13 @@ class Batch:
         for task in tasks:
             task.filled([photo.name for photo in task.job.photos])
         self.manifest = Manifest.open(options.out)
-        self.tasks = {task.key: task for task in tasks}
+        self.tasks: dict[str, Task] = {}
+        for task in tasks:  # the same may be asked for twice, as by a sweep that holds a method's own value
+            self.tasks.setdefault(task.key, task)
         self.left = [key for key in self.tasks if not self.manifest.is_done(key)]
         self._waiting: deque[tuple[str, int]] = deque()  # jobs, and how often each was tried
         self._queued: dict[str, list[str]] = {}  # server -> jobs that it had when the batch was killed
         self._open = len(self.left)
-        self._warm: set[tuple[str, str]] = set()  # servers and the methods that they drew with
         self._broke: str | None = None
         self._lock = threading.Lock()
 
@@ -162,33 +166,57 @@ class Batch:
             log.exception("the queue of %s broke off", client.url)
             with self._lock:
                 self._broke = f"{type(error).__name__}: {error}"
-                self._open = 0
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._open > 0 and self._broke is None
 
     def _take(self, client: ComfyClient, events: ComfyEvents) -> None:
-        queued = self._queued.get(client.url, [])
-        while self._open:
+        queued, warm = self._queued.get(client.url, []), set[str]()  # warm: methods that the server drew by
+        while self._goes_on:
             found = (queued.pop(), 0) if queued else self._next(client.url)
             if found is None:
                 time.sleep(_IDLE)
                 continue
             key, tries = found
             try:
-                self._end(self._drawn(client, events, key, tries))
+                self._end(self._drawn(client, events, key, tries, warm))
             except UnreachableError as error:
+                warm.clear()  # it may begin anew
+                again: list[tuple[str, int]] = []
+                if not client.alive():  # others may draw what it had
+                    again += [(left, 0) for left in queued]
+                    queued.clear()
                 if tries >= self.options.retries:
                     self._end(self._failed(key, client, str(error), tries))
-                    continue
-                log.warning("%s; %s is tried again", error, self.tasks[key].title)
-                self._warm = {method for method in self._warm if method[0] != client.url}  # it may begin anew
+                else:
+                    log.warning("%s; %s is tried again", error, self.tasks[key].title)
+                    again.append((key, tries + 1))
                 with self._lock:
-                    self._waiting.append((key, tries + 1))
-                while self._open and not client.alive():
-                    time.sleep(_REST)
+                    self._waiting.extend(again)
+                self._wait_for(client)
             except HyperLoRAError as error:
                 self._end(self._failed(key, client, str(error), tries))
             except Exception as error:
                 log.exception("%s failed", self.tasks[key].title)
                 self._end(self._failed(key, client, f"{type(error).__name__}: {error}", tries))
+
+    def _wait_for(self, client: ComfyClient) -> None:
+        """Until a server answers; every minute what waits for it alone is said."""
+        said = time.monotonic()
+        while self._goes_on and not client.alive():
+            time.sleep(_REST)
+            if time.monotonic() - said > _SAID_EVERY:
+                said = time.monotonic()
+                with self._lock:
+                    alone = sum(self.tasks[key].servers == {client.url} for key, _ in self._waiting)
+                log.warning(
+                    "ComfyUI at %s does not answer yet; %d of %d pictures that are left can be drawn there alone. "
+                    "Ctrl-C stops, and the same command goes on",
+                    client.url,
+                    alone,
+                    self._open,
+                )
 
     def _next(self, url: str) -> tuple[str, int] | None:
         """The first job that waits and that a server can draw."""
@@ -208,24 +236,24 @@ class Batch:
         what = ", ".join(entry.get("pictures", ())) or entry.get("error", "")
         log.info("[%d/%d] %s: %s", place, len(self.left), self.tasks[entry["job"]].title, what)
 
-    def _drawn(self, client: ComfyClient, events: ComfyEvents, key: str, tries: int) -> dict[str, Any]:
+    def _drawn(self, client: ComfyClient, events: ComfyEvents, key: str, tries: int, warm: set[str]) -> dict[str, Any]:
         """Draw a job, or take up what was queued before a kill; the manifest's line."""
         task, began = self.tasks[key], time.monotonic()
         before = self.manifest.last.get(key, {})
         ended = self._taken_up(client, before) if before.get("state") == "queued" else None
-        prompt_id = before.get("prompt_id", "") if ended else ""
+        prompt_id, host = before.get("prompt_id", "") if ended else "", client.host()
         timing: dict[str, Any] | None = None
         if ended is None:
             names = [client.upload(photo, _upload_name(photo)) for photo in task.job.photos]
-            workflow, peak, method = task.filled(names), _Peak(client), (client.url, task.labels.get("method", ""))
-            cold = method not in self._warm
+            workflow, peak, method = task.filled(names), _Peak(client), task.labels.get("method", "")
+            cold = method not in warm
             if cold and task.cold_start:
                 client.free()
                 time.sleep(_FREEING)
             prompt_id = client.queue(workflow)
             self.manifest.add({"job": key, "state": "queued", "server": client.url, "prompt_id": prompt_id})
             ended = client.wait(prompt_id, self.options.timeout, peak.look)
-            self._warm.add(method)
+            warm.add(method)
             timing = {"cold": cold, **_told(events.timing(prompt_id), workflow), "peak_memory": peak.bytes}
         pictures = ended.pictures()
         if not pictures:
@@ -243,8 +271,10 @@ class Batch:
             **task.described(),
             "hyperlora": __version__,
             "server": client.url,
+            "host": host,
             "prompt_id": prompt_id,
             "tries": tries + 1,
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - began, 2),
             "timing": timing,
         }

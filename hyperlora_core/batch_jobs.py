@@ -4,6 +4,7 @@ import csv
 import hashlib
 import itertools
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from .encoders import file_sha256
 from .errors import HyperLoRAError
 from .generation import TRIGGER_WORDS
 from .photos import SUFFIXES
+
+log = logging.getLogger(__name__)
 
 _SLOT = "images."  # an input that photos are connected with, one to a slot
 _SEEDS = ("seed", "noise_seed")
@@ -147,10 +150,14 @@ def read_people(source: Path) -> list[Job]:
         HyperLoRAError: there is nobody, or a photo is missing.
     """
     if source.is_dir():
-        people = [_of_folder(entry) for entry in sorted(source.iterdir()) if not entry.name.startswith(".")]
+        entries = [entry for entry in sorted(source.iterdir()) if not entry.name.startswith(".")]
+        people = [_of_folder(entry) for entry in entries]
         found = [person for person in people if person.photos]
         if not found:
             raise HyperLoRAError(f"{source} has no photo in it, nor a folder with photos ({', '.join(SUFFIXES)})")
+        bare = [entry.name for entry, person in zip(entries, people, strict=True) if not person.photos]
+        if bare:
+            log.warning("left out of %s, for no photo is there (%s): %s", source, ", ".join(SUFFIXES), ", ".join(bare))
         return found
     if source.suffix.lower() != ".csv" or not source.is_file():
         raise HyperLoRAError(f"{source} is no folder of photos and no .csv file")
@@ -305,17 +312,26 @@ def put_input(workflow: Workflow, place: str, value: Any) -> None:
     Raises:
         HyperLoRAError: there is no such input, or it takes another kind of value.
     """
+    for number, wanted in inputs_at(workflow, place):
+        workflow[number]["inputs"][wanted] = (
+            _like(value, workflow[number]["inputs"][wanted], place) if isinstance(value, str) else value
+        )
+
+
+def inputs_at(workflow: Workflow, place: str) -> list[tuple[str, str]]:
+    """The nodes' numbers and the input's name of ``"node.input"``.
+
+    Raises:
+        HyperLoRAError: there is none.
+    """
     name, _, wanted = place.rpartition(".")
     if "." in name and not named(workflow, name):  # an input's own name may have a dot: resampler.dim
         name, _, first = name.rpartition(".")
         wanted = f"{first}.{wanted}"
-    found = [number for number in named(workflow, name) if wanted in workflow[number]["inputs"]]
+    found = [(number, wanted) for number in named(workflow, name) if wanted in workflow[number]["inputs"]]
     if not found:
         raise HyperLoRAError(f"the workflow has no node {name!r} with an input {wanted!r}")
-    for number in found:
-        workflow[number]["inputs"][wanted] = (
-            _like(value, workflow[number]["inputs"][wanted], place) if isinstance(value, str) else value
-        )
+    return found
 
 
 def named(workflow: Workflow, name: str) -> list[str]:

@@ -82,6 +82,16 @@ class ComfyClient:
         """What the server says of its nodes, or of one."""
         return self._ask("GET", f"/object_info/{node_id}".rstrip("/")).json()
 
+    def host(self) -> dict[str, str]:
+        """What computes: versions of ComfyUI and PyTorch, and the first device's name."""
+        stats = self._ask("GET", "/system_stats").json()
+        system, devices = stats.get("system", {}), stats.get("devices") or [{}]
+        return {
+            "comfyui": str(system.get("comfyui_version", "")),
+            "pytorch": str(system.get("pytorch_version", "")),
+            "device": str(devices[0].get("name", "")),
+        }
+
     def memory(self) -> int | None:
         """Bytes of the first device's memory that are taken, by whomever; None where the server computes on a CPU."""
         devices = self._ask("GET", "/system_stats").json().get("devices") or [{}]
@@ -149,7 +159,7 @@ class ComfyClient:
         """Wait for a prompt's end.
 
         Raises:
-            RefusedError, UnreachableError: see ``ended``; or it did not end in time.
+            RefusedError, UnreachableError: see ``ended``; or it did not end in time, and was taken out of the queue.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -157,7 +167,13 @@ class ComfyClient:
             if found is not None:
                 return found
             sleep(_POLL)
+        self.drop(prompt_id)
         raise UnreachableError(f"the prompt did not end within {timeout:.0f} s on {self.url}")
+
+    def drop(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue, and interrupt it where it runs."""
+        self._ask("POST", "/queue", json={"delete": [prompt_id]})
+        self._ask("POST", "/interrupt", json={"prompt_id": prompt_id})
 
     def view(self, image: Mapping[str, str]) -> bytes:
         """The bytes of a picture that a prompt's outputs name."""

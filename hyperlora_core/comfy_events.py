@@ -134,7 +134,7 @@ class ComfyEvents:
         if data is None or not isinstance(prompt_id, str):
             return  # other packs send what they like
         with self._lock:
-            kind = event["type"]
+            kind = event.get("type")
             if kind == "execution_start":
                 self._prompts.setdefault(prompt_id, _Running()).began = now
             running = self._prompts.get(prompt_id)
@@ -142,7 +142,7 @@ class ComfyEvents:
                 return
             timing = running.timing
             if kind == "execution_cached":
-                timing.cached = tuple(data["nodes"])
+                timing.cached = tuple(data.get("nodes") or ())
             elif kind in ("executing", "execution_success", "execution_error", "execution_interrupted"):
                 if running.node is not None:
                     timing.nodes[running.node] = timing.nodes.get(running.node, 0.0) + now - running.since

@@ -4,6 +4,7 @@ open_clip is imported here alone. A tower is a folder as the hub has them for op
 beside ``open_clip_model.safetensors``. Shapes: N pictures or texts, D what the tower projects to.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -32,14 +33,21 @@ class ClipScorer:
 
     Attributes:
         encoder: which one it is, by its folder's name and its weights.
+        fingerprint: of its weights and its configuration.
         device: where it computes.
     """
 
     def __init__(
-        self, model: Any, transform: Callable[[Image.Image], Tensor], tokenizer: Any, encoder: Encoder, device: str
+        self,
+        model: Any,
+        transform: Callable[[Image.Image], Tensor],
+        tokenizer: Any,
+        encoder: Encoder,
+        fingerprint: str,
+        device: str,
     ) -> None:
         self._model, self._transform, self._tokenizer = model, transform, tokenizer
-        self.encoder, self.device = encoder, device
+        self.encoder, self.fingerprint, self.device = encoder, fingerprint, device
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> "ClipScorer":
@@ -74,7 +82,9 @@ class ClipScorer:
             raise HyperLoRAError(f"the CLIP of {folder} cannot be loaded ({reason})") from error
         encoder = Encoder(folder.resolve().name, file_sha256(folder / WEIGHTS))
         log.info("Loaded the CLIP %s, %s numbers a picture, from %s", encoder.name, width, folder)
-        return cls(model.requires_grad_(False).eval(), transform, tokenizer, encoder, device)
+        both = f"{encoder.sha256}{file_sha256(folder / CONFIG)}"
+        fingerprint = hashlib.sha256(both.encode()).hexdigest()
+        return cls(model.requires_grad_(False).eval(), transform, tokenizer, encoder, fingerprint, device)
 
     @torch.inference_mode()
     def pictures(self, pictures: Sequence[Image.Image]) -> np.ndarray:
@@ -89,15 +99,21 @@ class ClipScorer:
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings ``(N, D)`` of texts, float32, unit length; of a long one, of as much as the tower reads."""
         length = self._tokenizer.context_length
-        tokens = self._tokenizer(list(texts))
-        for text, row in zip(texts, tokens, strict=True):
-            if row[-1] != 0 and length:
+        for text in texts:
+            if self._length(text) > length:
                 log.warning("CLIP reads %d tokens of a prompt, and scores by no more of %r", length, text)
+        tokens = self._tokenizer(list(texts))
         found = [
             self._model.encode_text(tokens[start : start + _BATCH].to(self.device), normalize=True)
             for start in range(0, len(texts), _BATCH)
         ]
         return _numbers(found)
+
+    def _length(self, text: str) -> int:
+        """Tokens of a text, its ends included."""
+        if hasattr(self._tokenizer, "encode"):
+            return len(self._tokenizer.encode(text)) + 2
+        return len(self._tokenizer.tokenizer.encode(text))  # open_clip's wrapper of transformers' tokenizers
 
 
 def _numbers(found: Sequence[Tensor]) -> np.ndarray:

@@ -7,6 +7,11 @@ from .tables import COLUMNS, PAPER, PAPER_COLUMNS, PAPER_SECONDS, Column, Evalua
 
 Lines = list[list[str]]
 
+COMMON = ("checkpoint", "width", "height", "steps", "sampler", "scheduler", "negative", "cfg")
+"""Slots that the protocol fills for every method, and what each has of its own but should have a slot for."""
+
+OWN = ("weight", "base_weight", "start", "end", "lora", "model", "provider")
+
 
 def main_table(found: Tables) -> Lines:
     lines = [["Method", *(column.title for column in COLUMNS), "Pictures"]]
@@ -16,6 +21,21 @@ def main_table(found: Tables) -> Lines:
         )
         lines.append([summary.variant.method.title, *(_cell(summary.cells[column.key]) for column in COLUMNS), counts])
     return lines
+
+
+def drawn_table(found: Evaluation) -> Lines:
+    """What each method is drawn with: its own, where the protocol does not say it."""
+    lines = [["Method", *COMMON, *OWN, "photos"]]
+    for summary in found.tables.whole:
+        method = summary.variant.method
+        values = method.values_in(method.filled(found.plan.protocol.values()))
+        shown = [_value(values.get(slot)) for slot in (*COMMON, *OWN)]
+        lines.append([method.title, *shown, str(summary.variant.photos or "-")])
+    return lines
+
+
+def _value(value: object) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -84,7 +104,7 @@ def sweep_tables(found: Tables) -> list[tuple[str, Lines]]:
 def speed_table(found: Tables) -> Lines:
     lines = [["Method", "", *STAGES, "total", "Peak memory"]]
     for summary in found.whole:
-        for what, seconds in (("first", summary.cold), ("others", summary.warm)):
+        for what, seconds in (("first", summary.cold), ("others", summary.warm)):  # the others load nothing
             if seconds:
                 peak = f"{summary.peak_memory / 2**30:.1f} GB" if summary.peak_memory and what == "others" else "-"
                 stages = [f"{seconds[stage]:.2f}" if stage in seconds else "-" for stage in (*STAGES, "total")]
@@ -112,8 +132,8 @@ def sentence(found: Evaluation) -> str:
     protocol = found.plan.protocol
     model = protocol.checkpoint or "Each workflow's own base model"
     return (
-        f"{model}, {protocol.width} x {protocol.height}, {protocol.steps} steps of {protocol.sampler} "
-        f"{protocol.scheduler}; the same prompts and seeds for every method, each at its own CFG. "
+        f"{model}, {protocol.width} x {protocol.height}, {protocol.sampler} {protocol.scheduler}, steps: "
+        f"{protocol.steps}; the same prompts and seeds for every method, each at its own CFG, see below. "
         f"CLIP: {found.clip}. Faces: {found.judge}. Intervals hold the mean over people at {LEVEL:.0%}."
     )
 
@@ -134,13 +154,28 @@ def remarks(found: Evaluation) -> list[str]:
             for method in blind
             if not method.photos
         ]
-    untimed = sum(row.state == DONE and not (row.timing or {}).get("heard") for row in found.rows)
+    untimed = len({row.picture for row in found.rows if row.state == DONE and not (row.timing or {}).get("heard")})
     if untimed:
         told.append(
             f"{untimed} pictures were not timed: the server's events were not heard, or the run was killed there"
         )
-    if len(found.servers) > 1:
-        told.append(f"{len(found.servers)} servers drew: seconds of methods can be compared if the servers are alike")
+    if len(found.hosts) > 1:
+        told.append(f"{len(found.hosts)} servers drew: seconds of methods can be compared if the servers are alike")
+    for one in found.tables.whole:
+        method = one.variant.method
+        lacking = [slot for slot in COMMON if slot not in method.slots and not (slot == "cfg" and not method.identity)]
+        if lacking:
+            told.append(f"{method.title} has no slot for {', '.join(lacking)}: there it is drawn as its workflow says")
+    enough = {
+        one.variant.family: (len(one.variant.draws(found.plan.people)), one.variant.least)
+        for one in found.tables.summaries
+        if one.variant.least
+    }
+    told += [
+        f"{title_of(found.tables, family)} over photos is of {count} of {people} people, who have {least} photos"
+        for family, (count, least) in enough.items()
+        if count < people
+    ]
     lost = {one.variant.method.title: one.failed + one.missing for one in found.tables.summaries}
     for title, count in lost.items():
         if count:

@@ -4,6 +4,7 @@ A method is a JSON object: a ``workflow`` in the API format (or the name of its 
 ``slots``, which name the inputs that an evaluation fills in, as ``"Node's title.input"`` or a list of such.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -11,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..batch_jobs import named, put_input, read_workflow, takes_photos
+from ..batch_jobs import inputs_at, put_input, read_workflow, takes_photos
 from ..comfy_client import ComfyClient, Workflow
 from ..errors import HyperLoRAError
 
@@ -33,6 +34,7 @@ SLOTS = (
     "end",
     "lora",
     "model",
+    "provider",
 )
 """What a slot may be called. "photo" is filled with the person's photos, in the order of its inputs."""
 
@@ -157,6 +159,12 @@ class Method:
         """What ``from_json`` reads."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "name"}
 
+    @property
+    def file_name(self) -> str:
+        """Of what ``to_json`` gives, by its contents: the same method set otherwise has another."""
+        said = json.dumps(self.to_json(), sort_keys=True).encode()
+        return f"{self.name}-{hashlib.sha256(said).hexdigest()[:8]}.json"
+
     def filled(self, values: Mapping[str, Any], person: str = "person") -> Workflow:
         """The workflow with values in its slots; those that it has no slot for are left out.
 
@@ -209,26 +217,32 @@ class Method:
         return None if found is None else float(found)
 
     def values_in(self, workflow: Workflow) -> dict[str, Any]:
-        """What each slot holds in a workflow that was filled."""
+        """What each slot, and each other input that it sets, holds in a workflow that was filled."""
+        places = {name: name for name in self.settings if "." in name}
+        places |= {slot: some[0] for slot, some in self.slots.items()}
         found = {}
-        for slot, places in self.slots.items():
-            title, _, wanted = places[0].rpartition(".")
-            for number in named(workflow, title):
-                found[slot] = workflow[number]["inputs"][wanted]
+        for name, place in places.items():
+            number, wanted = inputs_at(workflow, place)[0]
+            found[name] = workflow[number]["inputs"][wanted]
         return found
+
+    @property
+    def of_each(self) -> bool:
+        """Whether it has files of each person's own."""
+        return any("{person}" in value for value in self.settings.values() if isinstance(value, str))
 
     def stage_of(self, kind: str) -> str:
         """Of a class of nodes."""
         own = next((stage for stage, kinds in self.stages.items() if kind in kinds), None)
         return own or _STAGE_OF.get(kind, "other")
 
-    def missing(self, info: Mapping[str, Any], values: Mapping[str, Any], people: Sequence[str] = ()) -> list[str]:
-        """What a server lacks to draw with it; of files named for people, it lacks them where it has nobody's.
+    def missing(self, info: Mapping[str, Any], values: Mapping[str, Any], person: str = "") -> list[str]:
+        """What a server lacks to draw with it.
 
         Args:
             info: the server's ``/object_info``.
             values: as ``filled`` takes them.
-            people: who are to be drawn.
+            person: who is drawn.
 
         Returns:
             Sentences; empty where it has all.
@@ -238,16 +252,11 @@ class Method:
         if absent:
             return [f"its nodes {', '.join(absent)} are not installed"]
         lacks = []
-        for node in self.filled(values, "{person}").values():
+        for node in self.filled(values, person).values():
             inputs = info[node["class_type"]].get("input", {})
             for name, value in node["inputs"].items():
                 choices = _choices({**inputs.get("required", {}), **inputs.get("optional", {})}.get(name))
                 if node["class_type"] == "LoadImage" or choices is None:
-                    continue
-                if "{person}" in str(value):
-                    named = [value.replace("{person}", person) for person in people]
-                    if people and not {*named} & {_slashes(choice) for choice in choices}:
-                        lacks.append(f"{node['class_type']} has nobody's {name}, as {named[0]!r}")
                     continue
                 if not isinstance(value, list) and _slashes(value) not in map(_slashes, choices):
                     lacks.append(f"{node['class_type']} has no {name} {value!r}")
@@ -291,10 +300,29 @@ def chosen(names: Sequence[str], own: Iterable[Method] = ()) -> list[Method]:
     return [every[name] for name in names or every]
 
 
-def lacks_of(
+@dataclass(frozen=True)
+class Where:
+    """On which servers a method can draw.
+
+    Attributes:
+        servers: person -> addresses of those that can draw them; of a person whom none can, those that can draw others,
+            which say why; "" where nobody is drawn. Empty where no server can draw anybody.
+        lacks: of other servers, address -> what it lacks.
+    """
+
+    servers: Mapping[str, frozenset[str]]
+    lacks: Mapping[str, str]
+
+    @property
+    def why(self) -> str:
+        """What the other servers lack, as a sentence."""
+        return ". ".join(f"on {url}, {lacks}" for url, lacks in self.lacks.items())
+
+
+def available(
     methods: Sequence[Method], clients: Sequence[ComfyClient], values: Mapping[str, Any], people: Sequence[str]
-) -> dict[str, dict[str, list[str]]]:
-    """What servers lack to draw with methods: a method's name -> server's address -> sentences, none where it has all.
+) -> dict[str, Where]:
+    """A method's name -> which servers can draw by it.
 
     Args:
         methods: to be looked for.
@@ -306,9 +334,24 @@ def lacks_of(
         UnreachableError: a server does not answer.
     """
     infos = {client.url: client.object_info() for client in clients}
-    return {
-        method.name: {url: method.missing(info, values, people) for url, info in infos.items()} for method in methods
-    }
+    found = {}
+    for method in methods:
+        lacks: dict[str, str] = {}
+        names = people if method.identity else [""]
+        able: dict[str, set[str]] = {name: set() for name in names}
+        for url, info in infos.items():
+            said: dict[str, list[str]] = {}
+            for name in names:
+                said[name] = said[names[0]] if said and not method.of_each else method.missing(info, values, name)
+                if not said[name]:
+                    able[name].add(url)
+            if all(said.values()):
+                lacks[url] = "; ".join(said[names[0]])
+        anybody = set(infos) - set(lacks)
+        found[method.name] = Where(
+            {name: frozenset(urls or anybody) for name, urls in able.items()} if anybody else {}, lacks
+        )
+    return found
 
 
 def _listed(places: Any) -> tuple[str, ...]:

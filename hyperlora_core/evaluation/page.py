@@ -14,6 +14,7 @@ from ..html_page import text, whole
 from ..photos import open_photo
 from .lines import (
     difference_table,
+    drawn_table,
     main_table,
     paper_speed_table,
     paper_table,
@@ -24,13 +25,20 @@ from .lines import (
     title_of,
 )
 from .plots import dots, frontier
-from .protocol import HEADSHOT
+from .protocol import EDITABLE, HEADSHOT
 from .scoring import DONE, FAILED, Row
-from .tables import COLUMNS, PAPER_NOTE, Evaluation, Tables
+from .tables import COLUMNS, PAPER_NOTE, SPEED_NOTE, Evaluation, Tables
 
-_PEOPLE_SHOWN, _WORST_SHOWN, _FAILURES_SHOWN = 8, 12, 40
+_PEOPLE_SHOWN, _WORST_SHOWN, _FAILURES_SHOWN = 8, 8, 40
 _THUMB = 144  # pixels of a side
 _QUALITY = 80
+
+_WORST = (
+    ("id_sim", HEADSHOT, "the headshots least like the person"),
+    ("clip_t", EDITABLE, "the pictures least like their prompts"),
+    ("clip_i_edit", EDITABLE, "the pictures that the person changed most"),
+)
+"""A metric, of which prompts, and how the strip is called."""
 
 _STYLE = """
 body { max-width: 1280px; } .wide { overflow-x: auto; overflow-wrap: normal; margin-bottom: 12px; }
@@ -55,9 +63,10 @@ def page(folder: Path, found: Evaluation) -> str:
         _table("Methods", main_table(found.tables), _about_columns()),
         _plots(found.tables),
         _paper(),
+        _table("What each is drawn with", drawn_table(found), ""),
         _differences(found.tables),
         _sweeps(found.tables),
-        _speed(found.tables),
+        _speed(found),
         _worst(folder / found.folder, found),
         _sheets(folder / found.folder, found),
         _failures(found),
@@ -135,14 +144,10 @@ def _sweeps(found: Tables) -> str:
     return "".join(parts)
 
 
-def _speed(found: Tables) -> str:
-    lines = speed_table(found)
-    note = (
-        "<p class=dim>Medians, by the server's own events: of the first picture of a method on a server, which lets go "
-        "of all models before, and of the others. A stage that came from ComfyUI's cache is left out of its median, - "
-        "where none ran; the total is the stages' sum: a new person and a new prompt. Face models that a pack keeps by "
-        "itself stay loaded. Memory is what was seen of the device's, - where the server computes on a CPU.</p>"
-    )
+def _speed(found: Evaluation) -> str:
+    lines = speed_table(found.tables)
+    where = "; ".join(f"{url}: {host}" for url, host in found.hosts.items())
+    note = f"<p class=dim>{text(SPEED_NOTE)} Drawn by {text(where)}.</p>"
     own = _table("Seconds a picture", lines, note) if lines[1:] else ""
     return own + _table("Seconds, the paper's", paper_speed_table(), f"<p class=dim>{text(PAPER_NOTE)}</p>")
 
@@ -155,26 +160,36 @@ def _worst(folder: Path, found: Evaluation) -> str:
     parts = []
     for summary in found.tables.whole:
         method = summary.variant.method
-        if not method.identity:
-            continue
-        rows = [row for row in found.rows if row.method == method.name and row.group == HEADSHOT and row.state == DONE]
-        rows.sort(key=lambda row: (row.scores.id_sim if row.scores.id_sim is not None else 1, row.person, row.seed))
-        if rows:
-            shown = "".join(_figure(folder, row, f"{row.person}, seed {row.seed}") for row in rows[:_WORST_SHOWN])
-            parts.append(f"<h3>{text(method.title)}</h3><div {_scrolls('strip', method.title)}>{shown}</div>")
-    return f"<h2>Worst cases first: the headshots least like the person</h2>{''.join(parts)}" if parts else ""
+        for metric, group, what in _WORST if method.identity else ():
+            rows = _worst_first(found.rows, method.name, metric, group)[:_WORST_SHOWN]
+            if rows:
+                title = f"{method.title}: {what}"
+                shown = "".join(_figure(folder, row, f"{row.person}: {row.prompt}, seed {row.seed}") for row in rows)
+                parts.append(f'<p class="dim">{text(title)}</p><div {_scrolls("strip", title)}>{shown}</div>')
+    return f"<h2>Worst cases first</h2>{''.join(parts)}" if parts else ""
+
+
+def _worst_first(rows: Sequence[Row], method: str, metric: str, group: str) -> list[Row]:
+    scored = [(getattr(row.scores, metric), row) for row in rows if (row.method, row.group) == (method, group)]
+    some = [(value, row.person, row.name, row.seed, row) for value, row in scored if value is not None]
+    return [row for *_, row in sorted(some, key=lambda one: one[:4])]
 
 
 def _sheets(folder: Path, found: Evaluation) -> str:
-    """A strip for each method and each of some people: a photo, then a picture of each prompt."""
+    """A strip for each method and each of some people, the least alike first: a photo, a picture of each prompt."""
     parts = []
-    for person in found.plan.people[:_PEOPLE_SHOWN]:
+    likeness: dict[str, list[float]] = {person.name: [] for person in found.plan.people}
+    for row in found.rows:
+        if row.scores.id_sim is not None:
+            likeness[row.person].append(row.scores.id_sim)
+    people = sorted(found.plan.people, key=lambda person: (_mean(likeness[person.name]), person.name))
+    for person in people[:_PEOPLE_SHOWN]:
         parts.append(f"<h3>{text(person.name)}</h3>")
         photo = _photo(person.photos[0], "The photo that is given")
         for summary in found.tables.whole:
             method = summary.variant.method
             rows = [row for row in found.rows if row.method == method.name and row.person == person.name]
-            if not method.identity and person is not found.plan.people[0]:
+            if not method.identity and person is not people[0]:
                 continue
             shown = "".join(_figure(folder, row, f"{row.prompt}, seed {row.seed}") for row in rows)
             given = photo if method.identity else ""
@@ -184,6 +199,10 @@ def _sheets(folder: Path, found: Evaluation) -> str:
     rest = len(found.plan.people) - _PEOPLE_SHOWN
     note = f"<p class=dim>And {rest} more people, whose pictures lie beside this page.</p>" if rest > 0 else ""
     return f"<h2>Contact sheets</h2>{''.join(parts)}{note}"
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers) if numbers else 1.0
 
 
 def _figure(folder: Path, row: Row, said: str) -> str:
@@ -234,7 +253,7 @@ def _failures(found: Evaluation) -> str:
 
 def _made_with(found: Evaluation) -> str:
     lines = [["What", "With"], ["hyperlora", __version__], ["CLIP", found.clip], ["Faces", found.judge]]
-    lines.append(["Servers", ", ".join(found.servers)])
+    lines += [["Server", f"{url}: {host}"] for url, host in found.hosts.items()]
     for name, value in asdict(found.plan.protocol).items():
         if name == "prompts":
             shown = "; ".join(f"{one['name']}: {one['text']}" for one in value)

@@ -3,13 +3,13 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..batch_jobs import Job, Task, read_people
 from ..errors import HyperLoRAError
-from .methods import BASELINE, Method
+from .methods import BASELINE, Method, Where
 from .protocol import HEADSHOT, Protocol
 
 SWEPT = ("weight", "base_weight", "cfg", "start", "end", "photos")
@@ -28,6 +28,9 @@ class Person:
     name: str
     photos: tuple[Path, ...]
     held_out: tuple[Path, ...] = ()
+
+
+NOBODY = Person("", ())
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Variant:
         photos: how many it is given.
         sweep: the slot that is swept; empty for the method as it is.
         value: of it.
+        baseline: the variant without a person that it is compared with; empty where there is none.
+        least: how many photos a person needs to be drawn.
     """
 
     method: Method
@@ -60,6 +65,12 @@ class Variant:
     photos: int
     sweep: str = ""
     value: float | None = None
+    baseline: str = ""
+    least: int = 0
+
+    def draws(self, people: Sequence[Person]) -> list[Person]:
+        """Which of them it draws; somebody without a name where it draws nobody."""
+        return [person for person in people if len(person.photos) >= self.least] if self.method.identity else [NOBODY]
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,11 @@ def read_persons(source: Path, given: int) -> tuple[Person, ...]:
         HyperLoRAError: there is nobody, or two of one name.
     """
     jobs = read_people(source)
+    if any(job.prompt is not None or job.seed is not None or job.inputs for job in jobs):
+        raise HyperLoRAError(
+            f"{source} has prompts, seeds or inputs of its own, but an evaluation draws the protocol's for everybody: "
+            "leave the columns person and photos, and put the rest into --protocol"
+        )
     names = [job.person for job in jobs]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -125,7 +141,7 @@ def plan(
     source: Path,
     methods: Sequence[Method],
     sweeps: Sequence[Sweep] = (),
-    servers: Mapping[str, frozenset[str]] | None = None,
+    where: Mapping[str, Where] | None = None,
 ) -> Plan:
     """Settle what is drawn.
 
@@ -134,7 +150,7 @@ def plan(
         source: of the people.
         methods: each as it is, and at each value of each sweep that it has the slot of.
         sweeps: slots that are varied.
-        servers: a method's name -> addresses of those that can draw by it; of one that is not named, all.
+        where: a method's name -> servers that can draw by it; of one that is not named, all.
 
     Raises:
         HyperLoRAError: the people, a method or a sweep cannot be used.
@@ -148,28 +164,36 @@ def plan(
     if idle:
         raise HyperLoRAError(f"none of the methods {', '.join(method.name for method in methods)} has {idle[0]!r}")
     people = read_persons(source, max([variant.photos for variant in variants] + [1]))
-    variants = [*_baselines(variants), *(variant for variant in variants if variant.family != BASELINE)]
-    able = servers or {}
+    empty = [variant.method.name for variant in variants if not variant.draws(people)]
+    if empty:
+        raise HyperLoRAError(f"{empty[0]}: nobody in {source} has as many photos as that sweep goes up to")
+    variants = _with_baselines(variants)
+    known, files = where or {}, {method.name: method.file_name for method in methods}
     tasks = [
         task
         for variant in variants
-        for task in _tasks(variant, protocol, people, able.get(variant.family, frozenset()))
+        for task in _tasks(variant, protocol, people, known.get(variant.family, Where({}, {})), files[variant.family])
     ]
     return Plan(protocol, people, tuple(variants), tuple(tasks))
 
 
-def _baselines(variants: Sequence[Variant]) -> list[Variant]:
-    """The method without a person at each CFG that is drawn with, for a person is to be all that differs."""
+def _with_baselines(variants: Sequence[Variant]) -> list[Variant]:
+    """With the method without a person at each CFG that is drawn with, for a person is to be all that differs.
+
+    A method that has no slot for its CFG is compared with what is drawn at the baseline's own.
+    """
     plain = next((variant.method for variant in variants if variant.method.name == BASELINE), None)
-    if plain is None:
-        return []
-    wanted = sorted({cfg for variant in variants if _is_edited(variant) and (cfg := variant.method.cfg) is not None})
-    if not wanted:
-        return [Variant(plain, BASELINE, 0)]
-    made = [
-        plain.with_settings(f"{BASELINE}@cfg={cfg:g}", f"{plain.title}, CFG {cfg:g}", {"cfg": cfg}) for cfg in wanted
-    ]
-    return [Variant(method, BASELINE, 0) for method in made]
+    drawing = [variant for variant in variants if variant.family != BASELINE]
+    if plain is None or plain.cfg is None:
+        return drawing
+    cfgs = {one.method.name: one.method.cfg or plain.cfg for one in drawing if _is_edited(one)}
+    whole = {cfgs[one.method.name] for one in drawing if one.method.name in cfgs and not one.sweep} or {plain.cfg}
+    baselines = {}
+    for cfg in sorted({*whole, *cfgs.values()}):
+        method = plain.with_settings(f"{BASELINE}@cfg={cfg:g}", f"{plain.title}, CFG {cfg:g}", {"cfg": cfg})
+        baselines[cfg] = Variant(method, BASELINE, 0, *(() if cfg in whole else ("cfg", cfg)))
+    names = {name: baselines[cfg].method.name for name, cfg in cfgs.items()}
+    return [*baselines.values(), *(replace(one, baseline=names.get(one.method.name, "")) for one in drawing)]
 
 
 def _is_edited(variant: Variant) -> bool:
@@ -188,6 +212,7 @@ def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
                 number,
                 "photos",
                 number,
+                least=max(numbers),
             )
             for number in numbers
         ]
@@ -201,12 +226,11 @@ def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
     return made
 
 
-def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person], servers: frozenset[str]) -> list[Task]:
+def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person], where: Where, drawn_by: str) -> list[Task]:
     method = variant.method
     prompts = [prompt for prompt in protocol.prompts if prompt.group == HEADSHOT or not method.fidelity_only]
-    drawn = people if method.identity else [Person("", ())]
     made = []
-    for person, prompt in itertools.product(drawn, prompts):
+    for person, prompt in itertools.product(variant.draws(people), prompts):
         for seed in protocol.headshots if prompt.group == HEADSHOT else protocol.seeds:
             text = method.prompt.replace("{prompt}", prompt.text).replace("{person}", person.name)
             values = {**protocol.values(), "seed": seed, "prompt": text}
@@ -215,6 +239,7 @@ def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person], serve
             labels: dict[str, Any] = {
                 "method": method.name,
                 "family": variant.family,
+                "drawn_by": drawn_by,
                 "sweep": {variant.sweep: variant.value} if variant.sweep else {},
                 "group": prompt.group,
                 "name": prompt.name,
@@ -225,6 +250,7 @@ def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person], serve
                 photos = tuple(photos[place % len(photos)] for place in range(len(places)))
             job = Job(person.name or method.name, photos)
             workflow = method.filled(values, person.name)
-            labels["settings"] = method.values_in(workflow) | dict(method.settings)
+            labels["settings"] = method.values_in(workflow)
+            servers = where.servers.get(person.name, frozenset())
             made.append(Task(workflow, job, labels, places, not variant.sweep, servers, single=True))
     return made

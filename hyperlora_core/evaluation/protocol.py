@@ -64,7 +64,7 @@ class Protocol:
         width, height: of the pictures.
     """
 
-    checkpoint: str = ""
+    checkpoint: str = "HelloWorldXL.safetensors"
     prompts: tuple[Prompt, ...] = PROMPTS
     headshots: tuple[int, ...] = (1, 2, 3, 4)
     seeds: tuple[int, ...] = (1,)

@@ -9,6 +9,7 @@ from typing import Any
 from .. import atomic
 from .lines import (
     difference_table,
+    drawn_table,
     main_table,
     paper_speed_table,
     paper_table,
@@ -20,7 +21,7 @@ from .lines import (
 )
 from .page import page
 from .scoring import METRICS, Row
-from .tables import COLUMNS, PAPER_NOTE, Evaluation, Tables
+from .tables import COLUMNS, PAPER_NOTE, SPEED_NOTE, Evaluation, Tables
 
 PAGE, MARKDOWN, ROWS, SUMMARY = "report.html", "report.md", "pictures.csv", "summary.csv"
 
@@ -82,6 +83,7 @@ def markdown(found: Evaluation) -> str:
     parts += ["## Methods", "", *_markdown_table(main_table(found.tables)), ""]
     parts += [f"- **{column.title}**: {column.about}" for column in COLUMNS] + [""]
     parts += ["### The paper's table, quoted", "", *_markdown_table(paper_table()), "", PAPER_NOTE, ""]
+    parts += ["## What each is drawn with", "", *_markdown_table(drawn_table(found)), ""]
     differences = difference_table(found.tables)
     if differences[1:]:
         parts += [
@@ -92,7 +94,8 @@ def markdown(found: Evaluation) -> str:
         ]
     for slot, table in sweep_tables(found.tables):
         parts += [f"## Sweep of {slot}", "", *_markdown_table(table), ""]
-    parts += ["## Seconds a picture", "", *_markdown_table(speed_table(found.tables)), ""]
+    parts += ["## Seconds a picture", "", *_markdown_table(speed_table(found.tables)), "", SPEED_NOTE, ""]
+    parts += [f"- {url}: {host}" for url, host in found.hosts.items()] + [""]
     parts += ["### The paper's seconds, quoted", "", *_markdown_table(paper_speed_table()), ""]
     return "\n".join(parts)
 

@@ -4,22 +4,23 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import atomic
 from ..batch import Batch, Manifest, Options
+from ..batch_jobs import Task
 from ..comfy_client import SERVER, ComfyClient
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from .clip_scores import ClipScorer
 from .face_scores import FaceJudge
-from .methods import BASELINE, Method, chosen, lacks_of, read_method, shipped
+from .methods import BASELINE, Method, Where, available, chosen, read_method, shipped
 from .plan import Plan, plan, read_persons, read_sweep
 from .protocol import Protocol
 from .report import write
-from .scoring import Describer, rows_of
+from .scoring import DONE, Describer, rows_of
 from .tables import Evaluation, default_reference, tables
 
 PROTOCOL, METHODS, PICTURES, FEATURES = "protocol.json", "methods", "pictures", "features"
@@ -45,32 +46,54 @@ def run(options: argparse.Namespace) -> int:
     if lacking:
         raise HyperLoRAError(f"hyperlora evaluate needs {' and '.join(lacking)}; hyperlora evaluate --help says more")
     protocol = _protocol(options)
-    servers: dict[str, frozenset[str]] = {}
-    if options.no_draw:
-        absent = _undrawn(options.out, plan(protocol, options.people, methods))
-    else:
-        clients = _answering([ComfyClient(url) for url in options.server or [SERVER]])
-        names = [person.name for person in read_persons(options.people, 1)]
-        servers, absent = _able(methods, clients, protocol, names)
+    where = {} if options.no_draw else _where(options, methods, protocol)
+    begun = _begun(options.out, plan(protocol, options.people, methods))
+    absent = {
+        method.name: where[method.name].why if where else "nothing was drawn by it, as it is set now"
+        for method in methods
+        if method.name not in begun and (options.no_draw or not where[method.name].servers)
+    }
     for name, why in absent.items():
         log.warning("%s is left out: %s", name, why)
     methods = [method for method in methods if method.name not in absent]
-    if not any(method.identity for method in methods):
+    drawing = [method.name for method in methods if method.identity]
+    if not drawing:
         raise HyperLoRAError("no method is left that draws a person")
     reference = options.against or default_reference(methods)
-    if reference not in [method.name for method in methods]:
-        raise HyperLoRAError(f"--against {reference}: it is not among the methods that are drawn")
-    wanted = plan(protocol, options.people, methods, [read_sweep(text) for text in options.sweep], servers)
+    if reference not in drawing:
+        raise HyperLoRAError(f"--against {reference}: one of {', '.join(drawing)} was expected")
+    wanted = plan(protocol, options.people, methods, [read_sweep(text) for text in options.sweep], where)
     describer = _describer(options)
-    describer.people(wanted)
+    gone = [name for name, one in where.items() if not one.servers and name in begun]
+    remarks = describer.people(wanted) + [f"{name} is not drawn any more: {where[name].why}" for name in gone]
     _keep(options.out, protocol)
-    urls = sorted(frozenset().union(*servers.values()))
-    batch = Batch(wanted.tasks, Options(urls, options.out / PICTURES, options.retries, options.timeout))
+    manifest = Manifest.open(options.out / PICTURES)
     if not options.no_draw:
         _keep_methods(options.out, methods)
-        log.info("%d pictures to draw, %d are there already", len(batch.left), len(batch.tasks) - len(batch.left))
+        tasks = [task for task in wanted.tasks if where[task.labels["family"]].servers]
+        manifest = _drawn(options, tasks).manifest
+    return _report(options, wanted, manifest, describer, reference, absent, remarks)
+
+
+def _where(options: argparse.Namespace, methods: Sequence[Method], protocol: Protocol) -> dict[str, Where]:
+    """Which servers can draw by which method; what a method is drawn without is said."""
+    clients = _answering([ComfyClient(url) for url in options.server or [SERVER]])
+    people = [person.name for person in read_persons(options.people, 1)]
+    found = available(methods, clients, protocol.values(), people)
+    for name, one in found.items():
+        if one.servers and one.lacks:
+            able = sorted(frozenset().union(*one.servers.values()))
+            log.info("%s is drawn by %s alone: %s", name, ", ".join(able), one.why)
+    return found
+
+
+def _drawn(options: argparse.Namespace, tasks: Sequence[Task]) -> Batch:
+    urls = sorted(frozenset().union(*(task.servers for task in tasks)))
+    batch = Batch(tasks, Options(urls, options.out / PICTURES, options.retries, options.timeout))
+    log.info("%d pictures to draw, %d are there already", len(batch.left), len(batch.tasks) - len(batch.left))
+    if batch.left:
         batch.run()
-    return _report(options, wanted, batch, describer, reference, absent)
+    return batch
 
 
 def _answering(clients: Sequence[ComfyClient]) -> list[ComfyClient]:
@@ -88,44 +111,28 @@ def _answering(clients: Sequence[ComfyClient]) -> list[ComfyClient]:
     return alive
 
 
-def _able(
-    methods: Sequence[Method], clients: Sequence[ComfyClient], protocol: Protocol, people: Sequence[str]
-) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
-    """A method's name -> servers that draw by it; and name -> why none does."""
-    able, absent = {}, {}
-    for name, servers in lacks_of(methods, clients, protocol.values(), people).items():
-        why = ". ".join(f"on {url}, {'; '.join(lacks)}" for url, lacks in servers.items() if lacks)
-        found = frozenset(url for url, lacks in servers.items() if not lacks)
-        if not found:
-            absent[name] = why
-            continue
-        able[name] = found
-        if why:
-            log.info("%s is drawn by %s alone: %s", name, ", ".join(sorted(found)), why)
-    return able, absent
-
-
-def _undrawn(out: Path, all_of_it: Plan) -> dict[str, str]:
-    """Methods by which nothing was ever begun: name -> why they are left out."""
+def _begun(out: Path, all_of_it: Plan) -> set[str]:
+    """Methods by which something was drawn or tried before."""
+    if not (out / PICTURES).is_dir():
+        return set()
     begun = Manifest.open(out / PICTURES).last
-    drawn = {task.labels["family"] for task in all_of_it.tasks if task.key in begun}
-    names = [variant.family for variant in all_of_it.variants if variant.family not in (*drawn, BASELINE)]
-    return dict.fromkeys(names, "nothing was drawn by it")
+    return {task.labels["family"] for task in all_of_it.tasks if task.key in begun}
 
 
 def _report(
     options: argparse.Namespace,
     wanted: Plan,
-    batch: Batch,
+    manifest: Manifest,
     describer: Describer,
     reference: str,
-    absent: dict[str, str],
+    absent: Mapping[str, str],
+    remarks: Sequence[str],
 ) -> int:
     def said(done: int, of: int) -> None:
         if done % _SAID_EVERY == 0 or done == of:
             log.info("scored %d of %d", done, of)
 
-    rows = rows_of(wanted, batch.manifest, describer, said)
+    rows = rows_of(wanted, manifest, describer, said)
     found = Evaluation(
         plan=wanted,
         rows=rows,
@@ -133,21 +140,32 @@ def _report(
         folder=PICTURES,
         clip=f"{describer.clip.encoder.name} ({describer.clip.encoder.sha256[:10]}), by open_clip",
         judge=f"{describer.judge.encoder.name} ({describer.judge.encoder.sha256[:10]})",
-        remarks=[describer.judge.remark],
-        servers=sorted({str(entry["server"]) for entry in batch.manifest.last.values() if "server" in entry}),
+        remarks=[describer.judge.remark, *remarks],
+        hosts=_hosts(wanted, manifest),
     )
     log.info("see %s", write(options.out, found))
     whole = all(one.failed + one.missing == 0 for one in found.tables.summaries)
     return 0 if whole else 1
 
 
+def _hosts(wanted: Plan, manifest: Manifest) -> dict[str, str]:
+    """Address -> what computed there, of the servers that drew something of a plan."""
+    found = {}
+    for task in wanted.tasks:
+        entry = manifest.last.get(task.key, {})
+        if entry.get("state") == DONE:
+            host = entry.get("host", {})
+            said = [host.get("device"), f"ComfyUI {host.get('comfyui')}", f"PyTorch {host.get('pytorch')}"]
+            found[str(entry["server"])] = ", ".join(filter(None, said))
+    return found
+
+
 def _methods(options: argparse.Namespace) -> list[Method]:
     """Those that are asked for, with their settings; the baseline is always among them."""
     own = [read_method(path) for path in options.method]
     names = [name.strip() for name in options.methods.split(",") if name.strip()]
-    if not names:
-        names = [*shipped(), *(method.name for method in own if method.name not in shipped())]
-    methods = chosen(list(dict.fromkeys([*names, BASELINE])), own)
+    names = [*(names or shipped()), *(method.name for method in own), BASELINE]
+    methods = chosen(list(dict.fromkeys(names)), own)
     known = {*shipped(), *(method.name for method in own)}
     settings: dict[str, dict[str, Any]] = {}
     for text in options.set:
@@ -156,6 +174,10 @@ def _methods(options: argparse.Namespace) -> list[Method]:
         slot = place.removeprefix(f"{name}.")
         if not equals or not name:
             raise HyperLoRAError(f"--set {text}: METHOD.SLOT=VALUE of one of the methods was expected")
+        if (name, slot) == (BASELINE, "cfg"):
+            raise HyperLoRAError(f"--set {text}: {BASELINE} is drawn at each method's CFG")
+        if name not in [method.name for method in methods]:
+            log.warning("--set %s: %s is not among --methods", text, name)
         settings.setdefault(name, {})[slot] = value
     made = []
     for method in methods:
@@ -201,9 +223,7 @@ def _keep_methods(out: Path, methods: Sequence[Method]) -> None:
     folder = out / METHODS
     folder.mkdir(parents=True, exist_ok=True)
     for method in methods:
-        atomic.write_text(
-            folder / f"{method.name}.json", json.dumps(method.to_json(), indent=1, ensure_ascii=False) + "\n"
-        )
+        atomic.write_text(folder / method.file_name, json.dumps(method.to_json(), indent=1, ensure_ascii=False) + "\n")
 
 
 def _describer(options: argparse.Namespace) -> Describer:

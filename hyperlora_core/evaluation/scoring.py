@@ -113,7 +113,7 @@ class Describer:
     def __init__(self, clip: ClipScorer, judge: FaceJudge, folder: Path | None = None) -> None:
         self.clip, self.judge, self._folder = clip, judge, folder
         finder = hashlib.sha256(repr(judge.analyzer.cache_key).encode()).hexdigest()
-        self._models = f"{clip.encoder.sha256[:12]}-{judge.encoder.sha256[:12]}-{finder[:12]}"
+        self._models = f"{clip.fingerprint[:12]}-{judge.encoder.sha256[:12]}-{finder[:12]}"
         self._kept: dict[str, Features] = {}
         self._texts: dict[str, np.ndarray] = {}
 
@@ -129,8 +129,11 @@ class Describer:
         """Of an RGB picture."""
         return self._described(digest(picture), lambda: picture)
 
-    def people(self, plan: Plan) -> None:
+    def people(self, plan: Plan) -> list[str]:
         """Look at the people's photos, before anything is drawn of them.
+
+        Returns:
+            What is to be said of them, as sentences.
 
         Raises:
             HyperLoRAError: one cannot be read, or has no face.
@@ -141,6 +144,15 @@ class Describer:
             raise HyperLoRAError(
                 f"no face was found on {', '.join(faceless)}: take such photos out, or give better ones"
             )
+        crowded = [str(path) for path in paths if self.file(path).faces > 1]
+        for path in crowded:
+            log.warning("%s shows several faces", path)
+        if not crowded:
+            return []
+        return [
+            f"several faces are on {', '.join(crowded)}: the largest is judged, and methods may draw another; photos "
+            "of one person alone are fair to all"
+        ]
 
     def text(self, text: str) -> np.ndarray:
         """CLIP's embedding of a prompt."""
@@ -225,23 +237,22 @@ def rows_of(
         for name, person in people.items()
     }
     drawn_of = {variant.method.name: variant.method.identity for variant in plan.variants}
-    cfg = {variant.method.name: variant.method.cfg for variant in plan.variants}
-    baseline: dict[tuple[str, int, float | None], Features] = {}
+    compared = {variant.method.name: variant.baseline for variant in plan.variants}
+    baseline: dict[tuple[str, str, int], Features] = {}
     found: list[Row] = []
     ordered = sorted(plan.tasks, key=lambda task: task.labels["family"] != BASELINE)
     for number, task in enumerate(ordered, start=1):
         labels = task.labels
         entry = manifest.last.get(task.key, {})
         state, features, error, file = _outcome(manifest, task.key, entry, describer)
-        place = (labels["name"], labels["seed"], cfg[labels["method"]])
         if labels["family"] == BASELINE and features is not None:
-            baseline[place] = features
+            baseline[labels["method"], labels["name"], labels["seed"]] = features
         text = describer.text(labels["prompt"])
         for name in [task.job.person] if drawn_of[labels["method"]] else people:
             scores = Scores()
             if features is not None:
                 given, others = photos[name]
-                without = baseline.get(place) if labels["family"] != BASELINE else None
+                without = baseline.get((compared[labels["method"]], labels["name"], labels["seed"]))
                 scores = score(features, given[: plan.protocol.photos], others, without, text)
             found.append(
                 Row(

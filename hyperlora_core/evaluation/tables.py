@@ -81,6 +81,15 @@ PAPER_NOTE = (
     "Unsplash-50, CurricularFace. Not measured here, and not to be compared number by number with another CLIP, face "
     "embedder, set of people or prompts."
 )
+SPEED_NOTE = (
+    "Medians, by the server's own events: of the first picture of a method on a server, which lets go of all models "
+    "before, and of the others, whose loading again after another method is left out. A stage that came from "
+    "ComfyUI's cache is left out of its median, - where none ran; the total is the sum of the stages shown. Stages "
+    "are nodes: where one node finds the face, encodes and applies, as the rivals' do, all of it is apply; moving "
+    "models to the device and patching their weights is sample, in which Arc2Face's node also loads and decodes. Face "
+    "models that a pack keeps by itself stay loaded. Memory is what was seen of the device's, - where the server "
+    "computes on a CPU."
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ class Tables:
         found: dict[str, dict[str, list[Summary]]] = {}
         for summary in self.summaries:
             variant = summary.variant
-            if variant.sweep:
+            if variant.sweep and variant.method.identity:
                 found.setdefault(variant.sweep, {}).setdefault(variant.family, []).append(summary)
         for families in found.values():
             for some in families.values():
@@ -150,7 +159,7 @@ class Evaluation:
         folder: below the report's, that the rows' pictures lie in.
         clip, judge: which models scored.
         remarks: what is to be known of it all.
-        servers: where it was drawn.
+        hosts: where it was drawn: servers' addresses -> what computes there.
     """
 
     plan: Plan
@@ -160,7 +169,7 @@ class Evaluation:
     clip: str
     judge: str
     remarks: Sequence[str]
-    servers: Sequence[str]
+    hosts: Mapping[str, str]
 
 
 def tables(plan: Plan, rows: Sequence[Row], reference: str, unavailable: Mapping[str, str]) -> Tables:
@@ -210,11 +219,13 @@ def _differences(
 ) -> dict[str, dict[str, tuple[Difference, float]]]:
     """Of each method and column to the reference, on the pictures that both have; p corrected for all methods."""
     found: dict[str, dict[str, tuple[Difference, float]]] = {variant.method.name: {} for variant in variants}
+    baseline = next((one.baseline for one in variants if one.method.name == reference), "")
     for column in COLUMNS:
         others = [
             variant.method.name
             for variant in variants
-            if variant.method.name != reference and (variant.method.identity or not column.of_person)
+            if (variant.method.identity and variant.method.name != reference)
+            or (variant.method.name == baseline and not column.of_person)
         ]
         compared = [name for name in others if name in measured and reference in measured]
         tests = {}
@@ -251,7 +262,7 @@ def _summary(
         sum(row.state == FAILED for row in once),
         sum(row.state not in (DONE, FAILED) for row in once),
         _seconds(variant.method, [timing for timing in timings if timing["cold"]]),
-        _seconds(variant.method, [timing for timing in timings if not timing["cold"]]),
+        _seconds(variant.method, [timing for timing in timings if not timing["cold"]], without=("load",)),
         max(peaks, default=None),
     )
 
@@ -262,8 +273,11 @@ def _estimate(cells: Cells, variant: Variant) -> Estimate | None:
     return found if found is None or variant.method.identity else replace(found, low=None, high=None)
 
 
-def _seconds(method: Method, timings: Sequence[Mapping]) -> dict[str, float]:
-    """Stage -> the median of the pictures for which it ran, and their sum; one that came from a cache is absent."""
+def _seconds(method: Method, timings: Sequence[Mapping], without: Container[str] = ()) -> dict[str, float]:
+    """Stage -> the median of the pictures for which it ran, and their sum; one that came from a cache is absent.
+
+    Without stages of which a picture now and then tells nothing: a model is loaded again after another method.
+    """
     found: dict[str, list[float]] = {}
     for timing in timings:
         stages: dict[str, float] = {}
@@ -272,7 +286,7 @@ def _seconds(method: Method, timings: Sequence[Mapping]) -> dict[str, float]:
             stages[stage] = stages.get(stage, 0.0) + seconds
         for stage, seconds in stages.items():
             found.setdefault(stage, []).append(seconds)
-    medians = {stage: statistics.median(found[stage]) for stage in STAGES if stage in found}
+    medians = {stage: statistics.median(found[stage]) for stage in STAGES if stage in found and stage not in without}
     return medians | ({"total": sum(medians.values())} if medians else {})
 
 

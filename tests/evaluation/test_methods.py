@@ -6,7 +6,16 @@ import json
 import pytest
 
 from hyperlora_core import HyperLoRAError
-from hyperlora_core.evaluation.methods import BASELINE, STAGES, Method, chosen, read_method, shipped
+from hyperlora_core.evaluation.methods import (
+    BASELINE,
+    STAGES,
+    Method,
+    Where,
+    available,
+    chosen,
+    read_method,
+    shipped,
+)
 
 OURS = ("hyperlora-id", "hyperlora-full", "none", "trained-lora")
 RIVALS = ("arc2face", "instantid", "ipadapter-faceid-portrait", "photomaker", "pulid")
@@ -92,13 +101,45 @@ def test_what_a_server_lacks_is_named():
     trained = shipped()["trained-lora"]
     info |= {node["class_type"]: {} for node in trained.workflow.values()}
     info["LoraLoaderModelOnly"] = {"input": {"required": {"lora_name": [["other.safetensors"]]}}}
-    assert trained.missing(info, {}, ["other", "anna"]) == []  # who lacks theirs is a failure of that person's
-    assert trained.missing(info, {}, ["anna"]) == ["LoraLoaderModelOnly has nobody's lora_name, as 'anna.safetensors'"]
+    assert trained.missing(info, {}, "other") == []
+    assert trained.missing(info, {}, "anna") == ["LoraLoaderModelOnly has no lora_name 'anna.safetensors'"]
     info["ControlNetLoader"] = {
         "input": {"required": {"control_net_name": [["instantid\\diffusion_pytorch_model.safetensors"]]}}
     }
     info |= {node["class_type"]: {} for node in method.workflow.values() if node["class_type"] not in info}
     assert method.missing(info, {"checkpoint": "a.safetensors"}) == []  # a server on Windows
+
+
+class Server:
+    """What it has, as ComfyClient tells it."""
+
+    def __init__(self, url, methods, loras=()):
+        self.url = url
+        self._info = {node["class_type"]: {} for method in methods for node in method.workflow.values()}
+        self._info["LoraLoaderModelOnly"] = {"input": {"required": {"lora_name": [list(loras)]}}}
+
+    def object_info(self):
+        return self._info
+
+
+def test_each_server_draws_what_and_whom_it_can():
+    trained, instantid, none = (shipped()[name] for name in ("trained-lora", "instantid", "none"))
+    people = ["anna", "ben", "cleo"]
+    one = Server("one", [trained, none], ["anna.safetensors"])
+    two = Server("two", [trained, instantid, none], ["ben.safetensors"])
+    three = Server("three", [none])
+    del three._info["LoraLoaderModelOnly"]
+    found = available([trained, instantid, none], [one, two, three], {}, people)
+    assert found["none"] == Where({"": frozenset({"one", "two", "three"})}, {})
+    assert found["instantid"].servers == dict.fromkeys(people, frozenset({"two"}))
+    assert (
+        found["instantid"].lacks.keys() == {"one", "three"} and "on one, its nodes ApplyInst" in found["instantid"].why
+    )
+    own = found["trained-lora"].servers
+    assert (own["anna"], own["ben"]) == (frozenset({"one"}), frozenset({"two"}))
+    assert own["cleo"] == frozenset({"one", "two"})  # nobody has hers: those who have others' say so
+    absent = available([trained], [Server("one", [trained], ["zoe.safetensors"])], {}, people)["trained-lora"]
+    assert absent.servers == {} and "no lora_name 'anna.safetensors'" in absent.why
 
 
 def test_a_users_own_is_read_with_its_workflow_beside_it(tmp_path):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from hyperlora_core import HyperLoRAError
-from hyperlora_core.evaluation.methods import Method, chosen
+from hyperlora_core.evaluation.methods import Method, Where, chosen
 from hyperlora_core.evaluation.plan import Sweep, plan, read_persons, read_sweep
 from hyperlora_core.evaluation.protocol import EDITABLE, HEADSHOT, PROMPTS, STYLE, Prompt, Protocol
 
@@ -102,6 +102,61 @@ def test_inputs_beyond_a_persons_photos_get_the_same_again(people):
         assert shown == ["x", "y"]
 
 
+def test_a_sweep_through_a_methods_own_value_asks_for_the_same(people):
+    found = plan(Protocol(), people, chosen(("hyperlora-id",)), [Sweep("weight", (0.4, 0.8))])
+    own, same, other = (
+        [task.key for task in drawn(found, f"hyperlora-id{name}")] for name in ("", "@weight=0.8", "@weight=0.4")
+    )
+    assert own == same and not set(own) & set(other)
+    order = [task.labels["method"] for task in found.tasks]
+    assert order.index("hyperlora-id") < order.index("hyperlora-id@weight=0.8")  # whose cold start counts
+
+
+def test_a_curve_over_photos_is_of_who_has_enough(people):
+    found = plan(Protocol(), people, chosen(("hyperlora-id", "none")), [Sweep("photos", (1, 3))])
+    by_method = {
+        name: {task.job.person for task in drawn(found, name)}
+        for name in ("hyperlora-id", "hyperlora-id@photos=1", "hyperlora-id@photos=3")
+    }
+    assert by_method == {
+        "hyperlora-id": {"barack", "joe", "eileen"},
+        "hyperlora-id@photos=1": {"barack"},
+        "hyperlora-id@photos=3": {"barack"},
+    }
+    with pytest.raises(HyperLoRAError, match=r"nobody in .* has as many photos"):
+        plan(Protocol(), people, chosen(("hyperlora-id",)), [Sweep("photos", (1, 9))])
+
+
+def test_a_baseline_is_drawn_at_every_cfg_and_each_variant_knows_its_own(people):
+    value = {"workflow": chosen(("none",))[0].workflow, "photos": False}
+    value["slots"] = {"seed": "Sampler.seed", "prompt": "Prompt.text"}  # none for its CFG
+    methods = [*chosen(("hyperlora-id", "instantid", "arc2face", "none")), Method.from_json("mine", value)]
+    found = plan(Protocol(), people, methods, [Sweep("cfg", (3.0, 5.0))])
+    of = {one.method.name: one for one in found.variants}
+    assert {name: one.sweep for name, one in of.items() if one.family == "none"} == {
+        "none@cfg=3": "cfg",
+        "none@cfg=4.5": "",
+        "none@cfg=5": "",
+    }
+    assert of["hyperlora-id"].baseline == of["mine"].baseline == of["instantid@cfg=5"].baseline == "none@cfg=5"
+    assert of["instantid"].baseline == "none@cfg=4.5" and of["hyperlora-id@cfg=3"].baseline == "none@cfg=3"
+    assert of["arc2face"].baseline == of["none@cfg=5"].baseline == ""
+
+
+def test_a_table_with_prompts_of_its_own_is_refused(photos, tmp_path):
+    (tmp_path / "people.csv").write_text(f"person,photos,seed\njoe,{photos['biden']},4\n")
+    with pytest.raises(HyperLoRAError, match="has prompts, seeds or inputs of its own"):
+        read_persons(tmp_path / "people.csv", 1)
+
+
+def test_who_has_no_photo_is_named(people, tmp_path, caplog):
+    shutil.copytree(people, tmp_path / "people")
+    (tmp_path / "people" / "anna").mkdir()
+    (tmp_path / "people" / "anna" / "anna.heic").write_bytes(b"x")
+    assert [person.name for person in read_persons(tmp_path / "people", 1)] == ["barack", "eileen", "joe"]
+    assert "for no photo is there" in caplog.text and ": anna" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["hyperlora-id", "hyperlora-full", "instantid", "ipadapter-faceid-portrait", "pulid"])
 def test_start_and_end_are_swept(people, name):
     found = plan(Protocol(), people, chosen((name,)), [Sweep("start", (0.2,)), Sweep("end", (0.7,))])
@@ -113,7 +168,10 @@ def test_start_and_end_are_swept(people, name):
 
 
 def test_tasks_are_for_the_servers_that_have_their_method(people):
-    able = {"instantid": frozenset({"a"}), "none": frozenset({"a", "b"})}
+    able = {
+        "instantid": Where(dict.fromkeys(("barack", "eileen", "joe"), frozenset({"a"})), {}),
+        "none": Where({"": frozenset({"a", "b"})}, {}),
+    }
     found = plan(Protocol(), people, chosen(("instantid", "none", "pulid")), [Sweep("weight", (0.5,))], able)
     by_method = {task.labels["method"]: task.servers for task in found.tasks}
     assert by_method["instantid"] == by_method["instantid@weight=0.5"] == {"a"} and by_method["pulid"] == set()
@@ -176,7 +234,7 @@ def test_a_protocol_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "protocol.json"
     path.write_text(json.dumps(protocol.to_json()))
     assert Protocol.read(path) == protocol and protocol.values()["checkpoint"] == "a.safetensors"
-    assert "checkpoint" not in Protocol().values()
+    assert Protocol().checkpoint.startswith("HelloWorldXL") and "checkpoint" not in Protocol(checkpoint="").values()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The report says what was measured: as a page in a real browser, as Markdown, as CSV."""
 
 import csv
+import html
 import io
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hyperlora_core.evaluation.lines import drawn_table, remarks, speed_table
 from hyperlora_core.evaluation.methods import chosen
 from hyperlora_core.evaluation.plan import Person, Plan, Sweep, plan
 from hyperlora_core.evaluation.protocol import Protocol
@@ -40,7 +42,7 @@ def found(photos, tmp_path_factory) -> Evaluation:
     rows = []
     for task in drawn.tasks:
         labels = task.labels
-        names = [task.job.person] if labels["method"] != "none" else [person.name for person in drawn.people]
+        names = [task.job.person] if labels["family"] != "none" else [person.name for person in drawn.people]
         for name in names:
             mean = (
                 0.5
@@ -53,7 +55,7 @@ def found(photos, tmp_path_factory) -> Evaluation:
                 "cold": labels["seed"] == 1,
                 "heard": True,
                 "seconds": 2.5,
-                "nodes": {"KSampler": 2.0},
+                "nodes": {"KSampler": 2.0, "CheckpointLoaderSimple": 3.0},
                 "peak_memory": 2**33,
             }
             asked = [labels[key] for key in ("group", "name", "prompt", "seed")]
@@ -68,7 +70,7 @@ def found(photos, tmp_path_factory) -> Evaluation:
         clip="ViT-L-14 (0123456789), by open_clip",
         judge="CurricularFace_Backbone.pth (0123456789)",
         remarks=["ID Sim is by CurricularFace_Backbone.pth (0123456789)"],
-        servers=["http://127.0.0.1:8188"],
+        hosts={"http://127.0.0.1:8188": "cuda:0 Some GPU, ComfyUI 0.30.0, PyTorch 2.14.1"},
     )
 
 
@@ -91,6 +93,54 @@ def test_it_fits_and_asks_for_nothing(page_file, width):
         "Quoted",
     ):
         assert text in seen.text, text
+
+
+def test_each_is_compared_with_the_baseline_at_the_references_cfg_alone(found):
+    names = [one.variant.method.name for one in found.tables.whole]
+    assert [name for name in names if name.startswith("none")] == ["none@cfg=4.5", "none@cfg=5"]
+    against = {one.variant.method.name: one.against for one in found.tables.whole}
+    assert against["none@cfg=4.5"] == {} and set(against["none@cfg=5"]) >= {"clip_t_editable", "clip_t_style"}
+    assert not any("id_sim" in key for key in against["none@cfg=5"])
+    more = plan(
+        found.plan.protocol, found.plan.people[0].photos[0].parents[1], chosen(METHODS), [Sweep("cfg", (2.0, 7.0))]
+    )
+    again = tables(more, found.rows, "hyperlora-id", {})
+    assert [one.variant.method.name for one in again.whole] == names  # a sweep adds nothing to the main table
+    assert set(again.frontiers()["cfg"]) == {"hyperlora-id", "hyperlora-full", "instantid"}
+    full = next(one for one in again.whole if one.variant.family == "hyperlora-full")
+    assert full.against == against["hyperlora-full"]
+
+
+def test_what_each_is_drawn_with_is_told(found, page_file):
+    lines = drawn_table(found)
+    of = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines}
+    assert (of["InstantID"]["cfg"], of["InstantID"]["weight"], of["HyperLoRA Full"]["base_weight"]) == (
+        "4.5",
+        "0.8",
+        "0.4",
+    )
+    assert of["HyperLoRA ID"]["checkpoint"] == "HelloWorldXL.safetensors" and of["No identity, CFG 5"]["photos"] == "-"
+    text = (page_file.parent / MARKDOWN).read_text()
+    assert "What each is drawn with" in text and "cuda:0 Some GPU" in text and "HelloWorldXL.safetensors, 1024" in text
+
+
+def test_the_worst_stand_first(found, page_file):
+    rows = [row for row in found.rows if row.method == "hyperlora-id" and row.group == "headshot"]
+    worst = min(rows, key=lambda row: row.scores.id_sim)
+    page = (page_file.parent / PAGE).read_text()
+    strip = page[page.index("HyperLoRA ID: the headshots least like the person") :]
+    caption = strip[strip.index("<figcaption>") :]
+    assert caption.startswith(f"<figcaption>{html.escape(worst.person)}: {worst.prompt}, seed {worst.seed}<br>")
+    assert "the pictures least like their prompts" in page and "the pictures that the person changed most" in page
+
+
+def test_seconds_are_of_stages_cold_and_warm(found):
+    (line,) = [line for line in speed_table(found.tables) if line[:2] == ["HyperLoRA ID", "others"]]
+    first = next(line for line in speed_table(found.tables) if line[:2] == ["HyperLoRA ID", "first"])
+    heading = speed_table(found.tables)[0]
+    assert dict(zip(heading, first, strict=True))["load"] == "3.00" and first[heading.index("total")] == "5.00"
+    assert dict(zip(heading, line, strict=True))["load"] == "-" and line[heading.index("total")] == "2.00"
+    assert line[-1] == "8.0 GB"
 
 
 def test_a_difference_is_told_and_none_is_not(found):
@@ -120,8 +170,6 @@ def test_markdown_and_csv_say_the_same(found, page_file):
 
 
 def test_few_people_and_none_held_out_are_said(found):
-    from hyperlora_core.evaluation.lines import remarks
-
     few = Plan(
         found.plan.protocol,
         tuple(Person(person.name, person.photos) for person in found.plan.people[:3]),

@@ -1,5 +1,6 @@
 """What is measured of pictures is what numpy says of their embeddings; nothing drawn or not drawn is dropped."""
 
+import json
 import random
 import shutil
 from dataclasses import replace
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from hyperlora_core.batch import Manifest
+from hyperlora_core.evaluation.clip_scores import CONFIG, ClipScorer
 from hyperlora_core.evaluation.methods import chosen
 from hyperlora_core.evaluation.plan import plan
 from hyperlora_core.evaluation.protocol import EDITABLE, HEADSHOT, Prompt, Protocol
@@ -66,6 +68,25 @@ def test_nothing_is_computed_twice(clip, judge, pictures, photos, tmp_path, monk
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"broken")
     assert np.array_equal(Describer(clip, judge, tmp_path).file(photos["obama"]).face, first.face)
+
+
+def test_a_tower_that_is_set_otherwise_is_another(clip, judge, pictures, photos, tmp_path, clip_path):
+    first = Describer(clip, judge, tmp_path / "features").file(photos["obama"])
+    other = shutil.copytree(clip_path, tmp_path / clip_path.name)
+    config = json.loads((other / CONFIG).read_text())
+    config["model_cfg"]["quick_gelu"] = False
+    (other / CONFIG).write_text(json.dumps(config))
+    again = Describer(ClipScorer.load(other), judge, tmp_path / "features").file(photos["obama"])
+    assert not np.allclose(first.clip, again.clip, atol=1e-4)
+
+
+def test_photos_of_several_people_are_told_of(describer, photos, tmp_path, caplog):
+    (tmp_path / "crowd").mkdir()
+    shutil.copy(photos["group"], tmp_path / "crowd")
+    shutil.copy(photos["biden"], tmp_path)
+    found = plan(PROTOCOL, tmp_path, chosen(("hyperlora-id",)))
+    (said,) = describer.people(found)
+    assert "several faces are on" in said and "group" in said and "biden" not in said and "shows several" in caplog.text
 
 
 @pytest.fixture(scope="module")

@@ -158,6 +158,7 @@ def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, 
     assert f"{18 - before} pictures to draw, {before} are there already" in said
     queued = [entry["prompt_id"] for entry in ends(out, "queued")]
     assert len(queued) == len(set(queued)) and len({entry["job"] for entry in ends(out)}) == len(ends(out)) == 16
+    assert len(queued) == 16  # what was queued before the kill was taken up, and not queued again
     assert {entry["person"] for entry in ends(out, "failed")} == {"joe"}
     assert all("lora_name" in entry["error"] for entry in ends(out, "failed"))
 
@@ -178,8 +179,9 @@ def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, 
         }
         assert described["joe"]["prompt"] == PROTOCOL["prompts"][1]["text"]
         assert [len(described[person]["photos"]) for person in ("barack", "joe")] == [2, 1]
-        kept = read_method(out / "methods" / f"{method}.json")
-        assert kept.name == method and described["joe"]["photos"][0]["sha256"]
+        kept = read_method(out / "methods" / described["joe"]["drawn_by"])
+        assert kept.name.startswith(method) and described["joe"]["photos"][0]["sha256"]
+        assert described["joe"]["host"]["comfyui"] and described["joe"]["host"]["pytorch"]
         fixed = {"hyperlora-full": {"model": HYPER_LORA}, "drawn-over": {}}[method]
         assert described["joe"]["settings"].items() >= {"steps": 1, "seed": 1, **fixed}.items()
     timings = [entry["timing"] for entry in ends(out) if entry["timing"] and entry["timing"]["heard"]]
