@@ -64,10 +64,10 @@ lint: $(ENV)/.ready
 	$(PY) -m mypy
 
 test: lint browser
-	@$(PY) -m pytest -m "not slow"
+	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: lint browser
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadgroup
 
 bench: $(ENV)/.ready
 	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) $(if $(PROMPTS),--prompts $(PROMPTS))

@@ -23,7 +23,7 @@ SAID = re.compile(r'\bsay\(\s*"([\w.]+)",\s*"((?:[^"\\]|\\.)*)"')
 _TABLE = re.compile(r"const STAGES = \{(.*?)\};", re.DOTALL)
 _ROW = re.compile(r'(\w+): "((?:[^"\\]|\\.)*)"')
 _LISTS = {
-    *("model", "clip_vision", "face_model", "identity_name", "slider_name", "sampler_name", "scheduler"),
+    *("model", "clip_vision", "face_model", "id_model", "identity_name", "slider_name", "sampler_name", "scheduler"),
     *("face_analyzer", "image_encoder", "image_processor"),
 }
 

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import itertools
 import json
-import logging
+import mimetypes
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +17,6 @@ from .encoders import file_sha256
 from .errors import HyperLoRAError
 from .generation import TRIGGER_WORDS
 from .photos import SUFFIXES
-
-log = logging.getLogger(__name__)
 
 _SLOT = "images."  # an input that photos are connected with, one to a slot
 _SEEDS = ("seed", "noise_seed")
@@ -147,7 +145,7 @@ def read_people(source: Path) -> list[Job]:
             ``seed`` and any ``node.input``, of which each may be absent.
 
     Raises:
-        HyperLoRAError: there is nobody, or a photo is missing.
+        HyperLoRAError: there is nobody, somebody has no photo, or a photo is missing.
     """
     if source.is_dir():
         entries = [entry for entry in sorted(source.iterdir()) if not entry.name.startswith(".")]
@@ -155,9 +153,12 @@ def read_people(source: Path) -> list[Job]:
         found = [person for person in people if person.photos]
         if not found:
             raise HyperLoRAError(f"{source} has no photo in it, nor a folder with photos ({', '.join(SUFFIXES)})")
-        bare = [entry.name for entry, person in zip(entries, people, strict=True) if not person.photos]
+        bare = [entry for entry, person in zip(entries, people, strict=True) if not person.photos and _is_meant(entry)]
         if bare:
-            log.warning("left out of %s, for no photo is there (%s): %s", source, ", ".join(SUFFIXES), ", ".join(bare))
+            raise HyperLoRAError(
+                f"{', '.join(map(str, bare))}: no photo that can be read is there ({', '.join(SUFFIXES)}); add one, or "
+                "take that out of the folder of people"
+            )
         return found
     if source.suffix.lower() != ".csv" or not source.is_file():
         raise HyperLoRAError(f"{source} is no folder of photos and no .csv file")
@@ -222,6 +223,11 @@ def fill(workflow: Workflow, job: Job, photos: Sequence[str]) -> Workflow:
     for place, value in job.inputs.items():
         put_input(filled, place, value)
     return filled
+
+
+def _is_meant(entry: Path) -> bool:
+    """Whether it looks like a person: a folder, or a picture of another format."""
+    return entry.is_dir() or str(mimetypes.guess_type(entry.name, strict=False)[0]).startswith("image/")
 
 
 def _of_folder(entry: Path) -> Job:

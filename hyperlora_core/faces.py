@@ -112,7 +112,7 @@ class FaceAnalyzer:
             MissingPackageError: insightface or onnxruntime is missing, or the provider is.
         """
         with cls._lock:
-            key = (Path(path).resolve(), provider, threads)
+            key = (Path(path).resolve(), onnx_models.known_as(provider), threads)
             stamp = onnx_models.stamp(key[0])
             if key not in cls._loaded or cls._loaded[key][0] != stamp:
                 cls._loaded[key] = (stamp, cls(onnx_models.load(key[0], provider, threads), key[0]))

@@ -86,8 +86,6 @@ def load(path: Path, provider: str = "auto", threads: int | None = None) -> Face
         HyperLoRAError: the folder lacks a model, or one is broken or of another kind.
         MissingPackageError: a package is missing, or the provider is.
     """
-    if provider not in PROVIDERS:
-        raise HyperLoRAError(f"the provider {provider!r} is unknown: one of {', '.join(PROVIDERS)} was expected")
     folder, models_found = _model_files(path)
     names = _provider_names(provider)
     models: dict[str, Any] = {}
@@ -193,7 +191,20 @@ def _load_model(file: Path, providers: list[str], threads: int | None) -> Any:
         ) from error
 
 
+def known_as(provider: str) -> str:
+    """A provider's name, for what is loaded once: "auto" is "CPU" where onnxruntime offers nothing else.
+
+    Raises:
+        HyperLoRAError: there is none of that name.
+        MissingPackageError: a package is missing, or the provider is.
+    """
+    names = _provider_names(provider)
+    return "CPU" if names == [_EXECUTION_PROVIDERS["CPU"]] else provider
+
+
 def _provider_names(provider: str) -> list[str]:
+    if provider not in PROVIDERS:
+        raise HyperLoRAError(f"the provider {provider!r} is unknown: one of {', '.join(PROVIDERS)} was expected")
     try:
         import onnxruntime
     except ImportError as error:

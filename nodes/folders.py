@@ -18,7 +18,7 @@ _OTHERS = ("clip_vit/", "clip_processor/", f"{IDENTITIES}/", f"{SLIDERS}/")
 
 def register_folders() -> None:
     """Tell ComfyUI of the model folders that it does not know by itself."""
-    for key in ("hyper_lora", "insightface", "open_clip"):
+    for key in ("hyper_lora", "insightface", "open_clip", "face_embedders"):
         folder_paths.add_model_folder_path(key, os.path.join(folder_paths.models_dir, key))
 
 
@@ -112,6 +112,16 @@ def face_folders() -> dict[str, Path]:
 def open_clip_folders() -> dict[str, Path]:
     """Name -> folder of each model of open_clip under ``models/open_clip``."""
     return _folders_holding("open_clip", "open_clip_config.json")
+
+
+def face_embedders() -> dict[str, Path]:
+    """Name -> file of each model under ``models/face_embedders``, that judges faces and nothing else."""
+    found = {}
+    for root, files in _searched_files("face_embedders"):
+        for file in files:
+            if file.lower().endswith((*_MODEL_ENDINGS, ".onnx")):
+                found.setdefault(_slashes(file), Path(root, file))
+    return found
 
 
 def face_folder(name: str) -> Path | None:

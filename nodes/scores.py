@@ -12,7 +12,7 @@ from ..hyperlora_core.evaluation.scoring import Describer, Features, Scores, mea
 from ..hyperlora_core.files import Stamp, stamp
 from ..hyperlora_core.photos import to_photos
 from .faces import photos_of
-from .folders import face_folder, open_clip_folders, searched
+from .folders import face_embedders, face_folder, open_clip_folders, searched
 from .models import AUTO, FACE_MODEL, face_analyzer, face_model_input
 from .progress import Remarks, photo_progress, stage
 from .sockets import CATEGORY
@@ -62,8 +62,16 @@ class HyperLoRAScore(io.ComfyNode):
                     "open_clip_config.json. auto takes the first. It computes on the CPU.",
                 ),
                 face_model_input(
-                    "What judges faces. auto takes antelopev2, by which the released HyperLoRA reads faces too: that "
-                    "flatters. Another face model is a fairer judge."
+                    "What finds faces, and judges them too where id_model is auto. auto takes antelopev2, by which the "
+                    "released HyperLoRA reads faces: that flatters."
+                ),
+                io.Combo.Input(
+                    "id_model",
+                    options=[AUTO, *sorted(face_embedders())],
+                    default=AUTO,
+                    optional=True,
+                    tooltip="A fairer judge of faces: a file under models/face_embedders by which no identity method "
+                    "was trained, as CurricularFace's backbone. auto takes face_model's own.",
                 ),
                 _photos_input(
                     "photos", "photo", "The photos that the person was encoded from.", "A photo that was encoded."
@@ -96,10 +104,14 @@ class HyperLoRAScore(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, clip: str | None = None, face_model: str | None = None, **_: object) -> object:
+    def fingerprint_inputs(
+        cls, clip: str | None = None, face_model: str | None = None, id_model: str | None = None, **_: object
+    ) -> object:
         faces = face_folder(FACE_MODEL if face_model in (None, AUTO) else face_model)
         weights = [folder / WEIGHTS for folder in open_clip_folders().values()]
-        return clip, stamp(weights), stamp(sorted(faces.iterdir()) if faces and faces.is_dir() else [])
+        own = face_embedders().get(id_model or AUTO)
+        files = [*sorted(faces.iterdir() if faces and faces.is_dir() else []), *([own] if own else [])]
+        return clip, stamp(weights), stamp(files)
 
     @classmethod
     def execute(
@@ -108,6 +120,7 @@ class HyperLoRAScore(io.ComfyNode):
         prompt: str = "",
         clip: str = AUTO,
         face_model: str = AUTO,
+        id_model: str = AUTO,
         photos: dict | None = None,
         held_out: dict | None = None,
         without=None,
@@ -122,8 +135,12 @@ class HyperLoRAScore(io.ComfyNode):
         if not (given or others or plain or prompt.strip()):
             raise HyperLoRAError("there is nothing to score by: connect photos or pictures without, or give the prompt")
         path = _folder(clip)
-        describer = Describer(_clip(path, stamp([path / WEIGHTS])), FaceJudge.load(face_analyzer(face_model), None))
-        references, held = ([_with_face(describer, photo) for photo in some] for some in (given, others))
+        judge = FaceJudge.load(face_analyzer(face_model), _embedder(id_model))
+        describer = Describer(_clip(path, stamp([path / WEIGHTS])), judge)
+        references, held = (
+            [_with_face(describer, photo, f"{what} {number}") for number, photo in enumerate(some, start=1)]
+            for what, some in (("photo", given), ("held-out photo", others))
+        )
         text = describer.text(prompt.strip()) if prompt.strip() else None
         stage("judge")
         progress = photo_progress(len(pictures))
@@ -147,10 +164,10 @@ class HyperLoRAScore(io.ComfyNode):
         return io.NodeOutput(report, *lists, ui=remarks.ui({"text": [report]}))
 
 
-def _with_face(describer: Describer, photo) -> Features:
+def _with_face(describer: Describer, photo, name: str) -> Features:
     found = describer.picture(photo)
     if found.face is None:
-        raise HyperLoRAError("no face was found on a photo of the person: connect one that shows the face")
+        raise HyperLoRAError(f"no face was found on {name} of the person: connect one that shows the face")
     return found
 
 
@@ -173,6 +190,18 @@ def _folder(choice: str) -> Path:
             "models among the editor's commands"
         )
     return found
+
+
+def _embedder(choice: str) -> Path | None:
+    if choice == AUTO:
+        return None
+    found = face_embedders()
+    if choice not in found:
+        raise HyperLoRAError(
+            f"the face embedder {choice!r} is not in {searched('face_embedders')}. Found there: "
+            f"{', '.join(found) or 'nothing'}"
+        )
+    return found[choice]
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,6 @@ def people(photos, tmp_path):
         shutil.copy(photos[name], folder / "barack")
     shutil.copy(photos["biden"], folder / f"joe{photos['biden'].suffix}")
     (folder / "notes.txt").write_text("not a person")
-    (folder / "empty").mkdir()
     return folder
 
 
@@ -31,6 +30,15 @@ def test_a_folder_of_people(people):
     assert len(drawn) == 2 * 2 * 3
     assert {job.prompt for job in drawn} == {"fcsks fxhks fhyks, in a garden", "fcsks fxhks fhyks, at sea"}
     assert {job.seed for job in drawn} == {1, 4, 5}
+
+
+@pytest.mark.parametrize("name", ["anna/anna.heic", "anna.heic"])
+def test_who_has_no_photo_that_can_be_read_is_named(people, name):
+    read_people(people)
+    (people / name).parent.mkdir(exist_ok=True)
+    (people / name).write_bytes(b"x")
+    with pytest.raises(HyperLoRAError, match=r"anna.*: no photo that can be read is there \(\.jpg"):
+        read_people(people)
 
 
 def test_a_table_says_more_and_goes_before(people):
@@ -110,8 +118,10 @@ def test_what_is_no_input_is_said(people, tmp_path):
     for path, message in ((tmp_path / "list.json", "is no workflow"), (tmp_path / "none.json", "cannot be read")):
         with pytest.raises(HyperLoRAError, match=message):
             read_workflow(path)
+    empty = people / "empty"
+    empty.mkdir()
     with pytest.raises(HyperLoRAError, match="has no photo in it"):
-        read_people(people / "empty")
+        read_people(empty)
     with pytest.raises(HyperLoRAError, match="is no folder of photos"):
         read_people(tmp_path / "list.json")
     table = tmp_path / "table.csv"

@@ -149,14 +149,6 @@ def test_a_table_with_prompts_of_its_own_is_refused(photos, tmp_path):
         read_persons(tmp_path / "people.csv", 1)
 
 
-def test_who_has_no_photo_is_named(people, tmp_path, caplog):
-    shutil.copytree(people, tmp_path / "people")
-    (tmp_path / "people" / "anna").mkdir()
-    (tmp_path / "people" / "anna" / "anna.heic").write_bytes(b"x")
-    assert [person.name for person in read_persons(tmp_path / "people", 1)] == ["barack", "eileen", "joe"]
-    assert "for no photo is there" in caplog.text and ": anna" in caplog.text
-
-
 @pytest.mark.parametrize("name", ["hyperlora-id", "hyperlora-full", "instantid", "ipadapter-faceid-portrait", "pulid"])
 def test_start_and_end_are_swept(people, name):
     found = plan(Protocol(), people, chosen((name,)), [Sweep("start", (0.2,)), Sweep("end", (0.7,))])

@@ -125,8 +125,8 @@ NODES = {
         "images IMAGE, best FLOAT, scores FLOAT, report STRING",
     ),
     "HyperLoRAScore": (
-        "images IMAGE, prompt STRING , clip COMBO auto, face_model COMBO auto, photos COMFY_AUTOGROW_V3, "
-        "held_out COMFY_AUTOGROW_V3, without IMAGE",
+        "images IMAGE, prompt STRING , clip COMBO auto, face_model COMBO auto, id_model COMBO auto, "
+        "photos COMFY_AUTOGROW_V3, held_out COMFY_AUTOGROW_V3, without IMAGE",
         "report STRING, id_sim FLOAT, clip_i FLOAT, clip_t FLOAT",
     ),
     "HyperLoRASampleUntilAlike": (

@@ -190,6 +190,18 @@ def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, 
     page = (out / "report.html").read_text()
     assert "HyperLoRA Full" in page and "was left out" in page and "Trained LoRA: 2 pictures failed" in page
 
+    lora = server.base / "models" / "loras" / "barack.safetensors"
+    away = lora.rename(lora.with_name("away.safetensors"))
+    try:
+        code, said = run(*command)
+    finally:
+        away.rename(lora)
+    assert code == 1 and "0 pictures to draw" in said, said
+    page = (out / "report.html").read_text()
+    assert "Trained-lora is not drawn any more: on http" in page and "no lora_name" in page
+    with (out / "pictures.csv").open() as opened:
+        assert list(csv.DictReader(opened)) == rows  # what was drawn before stays in the report
+
 
 def test_what_cannot_be_evaluated_is_said_at_once(server, asked, photos, tmp_path, caplog, capsys):
     out = str(tmp_path / "out")

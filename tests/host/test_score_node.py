@@ -1,11 +1,13 @@
 """The node that scores, over the real server: its numbers are the evaluation's."""
 
 import pytest
+import torch
+from PIL import Image
 
 from demo.server import ExecutionError
 from hyperlora_core import open_photo
 from hyperlora_core.evaluation.clip_scores import ClipScorer
-from hyperlora_core.evaluation.face_scores import FaceJudge
+from hyperlora_core.evaluation.face_scores import FaceJudge, IRNetwork
 from hyperlora_core.evaluation.scoring import Describer, score
 from hyperlora_core.faces import FaceAnalyzer
 from tests.evaluation.towers import clip_folder
@@ -19,7 +21,7 @@ def tower(server):
 
 
 def run(server, photos, scored, without=None, **more):
-    """Score photos, by a workflow of LoadImage and the node; what it shows."""
+    """Score photos, by a workflow of LoadImage and the node; what it shows, and what its outputs hold."""
     nodes, given = {}, dict(more)
 
     def load(name):
@@ -29,19 +31,30 @@ def run(server, photos, scored, without=None, **more):
 
     for slot in [slot for slot in given if slot.startswith(("photos.", "held_out."))]:
         given[slot] = load(given[slot])
-    given["images"] = load(scored)
+
+    def batch(names):
+        loaded = [load(name) for name in names]
+        number = str(len(nodes) + 10)
+        inputs = {f"images.image{place}": link for place, link in enumerate(loaded)}
+        nodes[number] = {"class_type": "BatchImagesNode", "inputs": inputs}
+        return [number, 0]
+
+    given["images"] = batch([scored] if isinstance(scored, str) else scored)
     if without:
-        given["without"] = load(without)
+        given["without"] = batch([without] if isinstance(without, str) else without)
     nodes["1"] = {
         "class_type": "HyperLoRAScore",
         "inputs": {"prompt": "", "clip": "auto", "face_model": "auto", **given},
     }
-    return server.run(nodes).outputs["1"]["text"][0]
+    for slot in (1, 2, 3):
+        nodes[f"shown {slot}"] = {"class_type": "PreviewAny", "inputs": {"source": ["1", slot]}}
+    outputs = server.run(nodes).outputs
+    return outputs["1"]["text"][0], [[float(text) for text in outputs[f"shown {slot}"]["text"]] for slot in (1, 2, 3)]
 
 
 def test_its_numbers_are_the_evaluations(server, photos, face_pack, tower):
     given = {"photos.photo0": "obama", "photos.photo1": "obama3", "held_out.other0": "biden", "prompt": PROMPT}
-    report = run(server, photos, "obama2", "astronaut", **given)
+    report, lists = run(server, photos, "obama2", "astronaut", **given)
     analyzer = FaceAnalyzer.load(face_pack)
     describer = Describer(ClipScorer.load(tower), FaceJudge.load(analyzer, None))
     seen = {name: describer.picture(open_photo(path)) for name, path in photos.items() if name != "group"}
@@ -55,6 +68,38 @@ def test_its_numbers_are_the_evaluations(server, photos, face_pack, tower):
     titles = ("ID Sim", "held out", "copy-paste", "CLIP-I", "editability", "CLIP-T")
     assert told == pytest.approx({t: getattr(expected, n) for n, t in zip(names, titles, strict=True)}, abs=0.01)
     assert told["ID Sim"] > 0.5 and "CLIP: tower (" in report and "ID Sim is by" in report
+    shown = [told[title] for title in ("ID Sim", "CLIP-I", "CLIP-T")]
+    assert [len(numbers) for numbers in lists] == [1, 1, 1]
+    assert [numbers[0] for numbers in lists] == pytest.approx(shown, abs=0.001)
+
+
+def test_a_batch_is_scored_picture_by_picture(server, photos, tower):
+    blank = server.base / "nobody.png"
+    Image.new("RGB", (400, 500), "gray").save(blank)
+    given = {"photos.photo0": "obama"}
+    report, (id_sim, clip_i, clip_t) = run(server, {**photos, "nobody": blank}, ["obama2", "biden", "nobody"], **given)
+    assert id_sim[0] > 0.5 > id_sim[1] > id_sim[2] == 0 and len(set(clip_i)) == 3 and clip_t == [-1, -1, -1]
+    lines = report.splitlines()
+    assert [line.partition(":")[0] for line in lines[:4]] == ["picture 1", "picture 2", "picture 3", "mean"]
+    assert float(lines[3].split("ID Sim ")[1].partition(",")[0]) == pytest.approx(sum(id_sim) / 3, abs=0.001)
+    with pytest.raises(ExecutionError, match="2 pictures and 1 without the person"):
+        run(server, photos, ["obama2", "biden"], "astronaut", **given)
+
+
+def test_another_judge_of_faces(server, photos, tower, face_pack):
+    """A network that was trained with nothing at all, by its file's name."""
+    torch.manual_seed(0)
+    folder = server.base / "models" / "face_embedders"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(IRNetwork((3, 4, 14, 3), affine=True).state_dict(), folder / "random_ir50.pth")
+    given = {"photos.photo0": "obama"}
+    own, _ = run(server, photos, "obama2", **given)
+    report, (id_sim, _, _) = run(server, photos, "obama2", id_model="random_ir50.pth", **given)
+    judge = FaceJudge.load(FaceAnalyzer.load(face_pack), folder / "random_ir50.pth")
+    seen = [open_photo(photos[name]) for name in ("obama", "obama2")]
+    one, other = (judge.embedding(picture, judge.faces(picture)[0]) for picture in seen)
+    assert id_sim[0] == pytest.approx(float(one @ other), abs=0.001) and own != report
+    assert "ID Sim is by random_ir50.pth" in report and "flatters" in own and "flatters" not in report
 
 
 def test_what_cannot_be_scored_is_said(server, photos, tower):
@@ -64,9 +109,7 @@ def test_what_cannot_be_scored_is_said(server, photos, tower):
     ):
         with pytest.raises(Exception, match=message):
             run(server, photos, "obama", **more)
-    with pytest.raises(ExecutionError, match="no face was found on a photo of the person"):
-        from PIL import Image
-
+    with pytest.raises(ExecutionError, match="no face was found on held-out photo 1 of the person"):
         blank = server.base / "blank.png"
         Image.new("RGB", (80, 80), "gray").save(blank)
-        run(server, {**photos, "blank": blank}, "obama", **{"photos.photo0": "blank"})
+        run(server, {**photos, "blank": blank}, "obama", **{"photos.photo0": "obama", "held_out.other0": "blank"})
