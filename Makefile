@@ -63,11 +63,13 @@ lint: $(ENV)/.ready
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Two processes of one thread each: more threads than cores wait for one another most of the time.
+PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup
 test: lint browser
-	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-all: lint browser
-	@$(PY) -m pytest -n 2 --dist loadgroup
+	@$(PYTEST)
 
 bench: $(ENV)/.ready
 	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) $(if $(PROMPTS),--prompts $(PROMPTS))

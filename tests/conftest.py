@@ -16,14 +16,14 @@ from demo import photos as photos_source
 from demo.server import ComfyServer
 
 GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
-SHARED = ("browser", "host")  # folders whose tests share a ComfyUI, for memory holds no more than one of each
+SHARED = ("browser", "host")  # folders whose tests share ComfyUI's servers: memory does not hold those of two processes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in one process, of the two that `make test` has: a folder that shares a server, or else a file."""
+    """What runs in one process, of the two that `make test` has: all that needs a server, or else a file."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED else item.path.name))
+        item.add_marker(pytest.mark.xdist_group("server" if folder in SHARED else item.path.name))
 
 
 @pytest.fixture(scope="session")

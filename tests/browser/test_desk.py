@@ -253,7 +253,7 @@ def test_nodes_say_at_what_they_are_and_carry_the_score(either_page, server):
         """() => {
             window.badgesSeen = [];
             setInterval(() => window.app.rootGraph.nodes.forEach((node) =>
-                Object.values(node.hyperloraBadges ?? {}).forEach((text) => window.badgesSeen.push(text))), 20);
+                Object.values(node.hyperloraBadges ?? {}).forEach((text) => window.badgesSeen.push(text))), 4);
         }"""
     )
     assert page.queue()["type"] == "execution_success"
