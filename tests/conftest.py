@@ -19,6 +19,7 @@ GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
 SHARED = ("browser", "host")  # folders whose tests share ComfyUI's servers: memory does not hold those of two processes
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs in one process, of the two that `make test` has: all that needs a server, or else a file."""
     for item in items:
