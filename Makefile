@@ -64,7 +64,7 @@ lint: $(ENV)/.ready
 	$(PY) -m mypy
 
 # Two processes of one thread each: more threads than cores wait for one another most of the time.
-PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup
+PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 test: lint browser
 	@$(PYTEST) -m "not slow"
 
