@@ -36,7 +36,9 @@ def test_there_is_a_file_for_each():
     assert sorted(path.stem for path in FOLDER.glob("*.json")) == sorted(BLUEPRINTS)
 
 
-@pytest.mark.parametrize("name", BLUEPRINTS)
+@pytest.mark.parametrize(
+    "name", [name if not place else pytest.param(name, marks=pytest.mark.slow) for place, name in enumerate(BLUEPRINTS)]
+)
 def test_a_blueprint_is_found_and_runs(either_page, server, name, tmp_path):
     page = either_page
     given = requests.get(f"{server.url}/global_subgraphs", timeout=30).json().values()

@@ -96,6 +96,7 @@ def test_picks_survive_saving_copying_undo_and_a_reload(either_page, server, pho
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_another_photo_under_a_pick_is_said_on_the_node_and_by_the_run(page, server, photos):
     with_group(page, server, photos)
     page.page.locator(f"{PICKER} .hyperlora-face").first.click()
@@ -107,6 +108,7 @@ def test_another_photo_under_a_pick_is_said_on_the_node_and_by_the_run(page, ser
     page.page.get_by_role("alert").filter(has_text="a face was picked on another photo").first.wait_for(timeout=10_000)
 
 
+@pytest.mark.slow
 def test_photos_that_come_from_no_file_are_picked_on_after_a_run(either_page, server, photos):
     page = either_page
     with_group(page, server, photos)

@@ -68,7 +68,7 @@ def test_a_bypassed_node_lets_the_model_through(page):
         assert prompt[sampler]["inputs"]["model"] == [checkpoint, 0]
 
 
-@pytest.mark.parametrize("either_page", ["canvas", "vue"], indirect=True)
+@pytest.mark.parametrize("either_page", [pytest.param("canvas", marks=pytest.mark.slow), "vue"], indirect=True)
 def test_a_template_runs_and_shows_what_it_did(either_page, server, tmp_path):
     page = either_page
     requests.post(f"{server.url}/free", json={"free_memory": True}, timeout=30)  # nothing comes from ComfyUI's cache

@@ -111,6 +111,7 @@ def test_somebody_else_is_dropped_and_it_is_said(person, picture, server):
     assert difference(picture(workflow), picture(alone)) <= 1
 
 
+@pytest.mark.slow
 def test_a_blend_goes_from_one_person_to_the_other(person, picture):
     ends = [picture(person(name)) for name in ("obama", "biden")]
     for method in ("linear", "spherical"):

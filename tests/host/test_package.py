@@ -47,6 +47,7 @@ def test_the_registry_is_told_what_it_asks_for():
         assert (PACK / name).read_text().startswith("<svg ")
 
 
+@pytest.mark.slow
 def test_the_published_files_alone_are_a_whole_pack(published, models, tmp_path):
     pack = tmp_path / "custom_nodes" / PACK_NAME
     for name in published:

@@ -116,6 +116,7 @@ def test_other_sites_and_odd_bodies_are_refused(server, uploaded):
     assert "were not found" in refused(server, uploaded["obama"], face_model="nobodys")
 
 
+@pytest.mark.slow
 def test_it_answers_while_the_queue_runs(server, small, uploaded):
     workflow = small("portrait_simple", KSampler={"steps": 30})
     running = threading.Event()

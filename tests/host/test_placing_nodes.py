@@ -137,7 +137,9 @@ def test_run_time_takes_our_loras_alone(small, server):
     assert "this LoRA was not made by HyperLoRA" in failure(server, workflow).message
 
 
-@pytest.mark.parametrize("name", ["portrait_controlnet_lora", "keypoints_controlnet"])
+@pytest.mark.parametrize(
+    "name", ["portrait_controlnet_lora", pytest.param("keypoints_controlnet", marks=pytest.mark.slow)]
+)
 def test_run_time_goes_with_a_real_controlnet_and_another_lora(small, picture, name):
     kind = "HyperLoRAPortrait" if name == "portrait_controlnet_lora" else "HyperLoRAApply"
     weight = {"HyperLoRAPortrait": {"id_weight": 6.0}, "HyperLoRAGenerate": {"id_weight": 6.0}}

@@ -68,6 +68,7 @@ def test_several_photos_of_unequal_sizes(small, picture, uploaded, portrait, ser
     assert difference(one, portrait) > 1
 
 
+@pytest.mark.slow
 def test_a_persons_loras_are_nearer_to_each_other_than_to_anothers(small, server, uploaded):
     """From one photo, from another, from three together; as saved over the API."""
     changes = {}

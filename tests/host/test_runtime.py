@@ -520,7 +520,8 @@ def regional(door, comfy, base, people, area: str = "default") -> tuple:
     return (ours, marked), (base, hooked)
 
 
-@pytest.mark.parametrize("area", ["default", pytest.param("mask bounds", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("area", ["default", "mask bounds"])
 def test_prompts_draw_what_comfyuis_hooks_draw_in_less_time(comfy, base, people, door, area):
     ours, hooks = regional(door, comfy, base, people, area)
     start = noise(7)

@@ -51,6 +51,7 @@ def test_the_provider_is_taken_where_a_node_says_auto(server, choose, photos):
     assert "The setting HyperLoRA.Faces.Provider cannot be used (a horse): auto is" in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_new_nodes_have_the_chosen_policy(server, choose):
     def default(node: str) -> str:
         return server.object_info(node)[node]["input"]["required"]["on_no_face"][1]["default"]
