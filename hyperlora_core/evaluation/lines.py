@@ -25,11 +25,12 @@ def main_table(found: Tables) -> Lines:
 
 def drawn_table(found: Evaluation) -> Lines:
     """What each method is drawn with: its own, where the protocol does not say it."""
-    lines = [["Method", *COMMON, *OWN, "photos"]]
+    slots = [slot for slot in (*COMMON, *OWN) if slot != "negative"]  # it is long, and the same for all
+    lines = [["Method", *slots, "photos"]]
     for summary in found.tables.whole:
         method = summary.variant.method
         values = method.values_in(method.filled(found.plan.protocol.values()))
-        shown = [_value(values.get(slot)) for slot in (*COMMON, *OWN)]
+        shown = [_value(values.get(slot)) for slot in slots]
         lines.append([method.title, *shown, str(summary.variant.photos or "-")])
     return lines
 
