@@ -215,7 +215,7 @@ def _keep(out: Path, protocol: Protocol) -> None:
             )
         return
     out.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, json.dumps(protocol.to_json(), indent=1, ensure_ascii=False) + "\n")
+    _write(path, protocol.to_json())
 
 
 def _keep_methods(out: Path, methods: Sequence[Method]) -> None:
@@ -223,7 +223,11 @@ def _keep_methods(out: Path, methods: Sequence[Method]) -> None:
     folder = out / METHODS
     folder.mkdir(parents=True, exist_ok=True)
     for method in methods:
-        atomic.write_text(folder / method.file_name, json.dumps(method.to_json(), indent=1, ensure_ascii=False) + "\n")
+        _write(folder / method.file_name, method.to_json())
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    atomic.write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _describer(options: argparse.Namespace) -> Describer:

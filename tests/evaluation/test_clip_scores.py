@@ -9,12 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchmetrics.functional.multimodal import clip_score
-from transformers import CLIPImageProcessorPil
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.evaluation.clip_scores import CONFIG, WEIGHTS, ClipScorer
 from hyperlora_core.evaluation.scoring import Features, score
-from tests.evaluation.towers import MEAN, STD, VISION, as_transformers, clip_folder, for_torchmetrics
+from tests.evaluation.towers import as_transformers, clip_folder, for_torchmetrics, preparing
 
 TEXTS = ["a man in a white shirt", "wolf ears, in the snow", "", "painting " * 9]
 
@@ -34,12 +33,8 @@ def unit(features):
 
 def test_pictures_and_texts_are_as_transformers_has_them(clip_path, clip, noises):
     model = as_transformers(clip_path)
-    side = VISION["image_size"]
-    processor = CLIPImageProcessorPil(
-        size={"shortest_edge": side}, crop_size={"height": side, "width": side}, image_mean=MEAN, image_std=STD
-    )
     with torch.no_grad():
-        theirs = unit(model.get_image_features(**processor(images=noises, return_tensors="pt")))
+        theirs = unit(model.get_image_features(**preparing()(images=noises, return_tensors="pt")))
         tokens = clip._tokenizer(TEXTS)
         texts = unit(model.get_text_features(input_ids=tokens, attention_mask=torch.ones_like(tokens)))
     ours = clip.pictures(noises)

@@ -54,11 +54,15 @@ def for_torchmetrics(folder: Path, words: Path) -> tuple[Tensors, CLIPProcessor]
         folder: of the tower.
         words: a folder of CLIP's vocabulary.
     """
+    return Tensors(as_transformers(folder)), CLIPProcessor(preparing(), CLIPTokenizer.from_pretrained(words))
+
+
+def preparing() -> CLIPImageProcessorPil:
+    """What transformers prepares pictures with for the tower."""
     side = VISION["image_size"]
-    pictures = CLIPImageProcessorPil(
+    return CLIPImageProcessorPil(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}, image_mean=MEAN, image_std=STD
     )
-    return Tensors(as_transformers(folder)), CLIPProcessor(pictures, CLIPTokenizer.from_pretrained(words))
 
 
 def as_transformers(folder: Path) -> CLIPModel:
