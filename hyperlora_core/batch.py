@@ -120,6 +120,7 @@ class Batch:
         self.left = [key for key in self.tasks if not self.manifest.is_done(key)]
         self._waiting: deque[tuple[str, int]] = deque()  # jobs, and how often each was tried
         self._queued: dict[str, list[str]] = {}  # server -> jobs that it had when the batch was killed
+        self._hosts: dict[str, dict[str, str]] = {}  # server -> what computes there, until it goes away
         self._open = len(self.left)
         self._broke: str | None = None
         self._lock = threading.Lock()
@@ -172,7 +173,7 @@ class Batch:
         return self._open > 0 and self._broke is None
 
     def _take(self, client: ComfyClient, events: ComfyEvents) -> None:
-        queued, warm = self._queued.get(client.url, []), set[str]()  # warm: methods that the server drew by
+        queued, begun = self._queued.get(client.url, []), set[str]()  # begun: methods that the server was given
         while self._goes_on:
             found = (queued.pop(), 0) if queued else self._next(client.url)
             if found is None:
@@ -180,26 +181,28 @@ class Batch:
                 continue
             key, tries = found
             try:
-                self._end(self._drawn(client, events, key, tries, warm))
+                self._end(self._drawn(client, events, key, tries, begun))
             except UnreachableError as error:
-                warm.clear()  # it may begin anew
+                begun.clear()  # it may begin anew, and as another one
+                host = self._hosts.pop(client.url, {})
                 again: list[tuple[str, int]] = []
                 if not client.alive():  # others may draw what it had
                     again += [(left, 0) for left in queued]
                     queued.clear()
                 if tries >= self.options.retries:
-                    self._end(self._failed(key, client, str(error), tries))
+                    self._end(self._failed(key, client, str(error), tries, host))
                 else:
                     log.warning("%s; %s is tried again", error, self.tasks[key].title)
                     again.append((key, tries + 1))
                 with self._lock:
                     self._waiting.extend(again)
                 self._wait_for(client)
-            except HyperLoRAError as error:
-                self._end(self._failed(key, client, str(error), tries))
             except Exception as error:
-                log.exception("%s failed", self.tasks[key].title)
-                self._end(self._failed(key, client, f"{type(error).__name__}: {error}", tries))
+                said = str(error)
+                if not isinstance(error, HyperLoRAError):
+                    log.exception("%s failed", self.tasks[key].title)
+                    said = f"{type(error).__name__}: {error}"
+                self._end(self._failed(key, client, said, tries, self._hosts.get(client.url, {})))
 
     def _wait_for(self, client: ComfyClient) -> None:
         """Until a server answers; every minute what waits for it alone is said."""
@@ -236,24 +239,26 @@ class Batch:
         what = ", ".join(entry.get("pictures", ())) or entry.get("error", "")
         log.info("[%d/%d] %s: %s", place, len(self.left), self.tasks[entry["job"]].title, what)
 
-    def _drawn(self, client: ComfyClient, events: ComfyEvents, key: str, tries: int, warm: set[str]) -> dict[str, Any]:
+    def _drawn(self, client: ComfyClient, events: ComfyEvents, key: str, tries: int, begun: set[str]) -> dict[str, Any]:
         """Draw a job, or take up what was queued before a kill; the manifest's line."""
         task, began = self.tasks[key], time.monotonic()
         before = self.manifest.last.get(key, {})
         ended = self._taken_up(client, before) if before.get("state") == "queued" else None
-        prompt_id, host = before.get("prompt_id", "") if ended else "", client.host()
+        prompt_id = before.get("prompt_id", "") if ended else ""
+        if client.url not in self._hosts:
+            self._hosts[client.url] = client.host()
         timing: dict[str, Any] | None = None
         if ended is None:
             names = [client.upload(photo, _upload_name(photo)) for photo in task.job.photos]
             workflow, peak, method = task.filled(names), _Peak(client), task.labels.get("method", "")
-            cold = method not in warm
+            cold = method not in begun
+            begun.add(method)  # though it may fail: who always fails is not to cost all others their models
             if cold and task.cold_start:
                 client.free()
                 time.sleep(_FREEING)
             prompt_id = client.queue(workflow)
             self.manifest.add({"job": key, "state": "queued", "server": client.url, "prompt_id": prompt_id})
             ended = client.wait(prompt_id, self.options.timeout, peak.look)
-            warm.add(method)
             timing = {"cold": cold, **_told(events.timing(prompt_id), workflow), "peak_memory": peak.bytes}
         pictures = ended.pictures()
         if not pictures:
@@ -268,13 +273,8 @@ class Batch:
             "job": key,
             "state": "done",
             "pictures": [str(file.relative_to(self.options.out)) for file in files],
-            **task.described(),
-            "hyperlora": __version__,
-            "server": client.url,
-            "host": host,
+            **self._where(key, client, tries, self._hosts[client.url]),
             "prompt_id": prompt_id,
-            "tries": tries + 1,
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - began, 2),
             "timing": timing,
         }
@@ -297,15 +297,18 @@ class Batch:
             part.write_bytes(picture)
         return path
 
-    def _failed(self, key: str, client: ComfyClient, error: str, tries: int) -> dict[str, Any]:
+    def _failed(self, key: str, client: ComfyClient, error: str, tries: int, host: Mapping[str, str]) -> dict[str, Any]:
+        return {"job": key, "state": "failed", "error": error, **self._where(key, client, tries, host)}
+
+    def _where(self, key: str, client: ComfyClient, tries: int, host: Mapping[str, str]) -> dict[str, Any]:
+        """What was asked for, of whom, and when."""
         return {
-            "job": key,
-            "state": "failed",
-            "error": error,
             **self.tasks[key].described(),
             "hyperlora": __version__,
             "server": client.url,
+            "host": host,
             "tries": tries + 1,
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
 

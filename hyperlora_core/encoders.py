@@ -145,7 +145,7 @@ def file_sha256(path: Path) -> str:
     return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4096)
 def _file_sha256(path: Path, size: int, modified: int) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -1,7 +1,10 @@
 """What a report says, as sentences and as tables of text: the first line of a table is its heading."""
 
+from dataclasses import asdict
+
+from .. import __version__
 from .methods import STAGES
-from .scoring import DONE
+from .scoring import DONE, FAILED
 from .statistics import LEVEL, Estimate, least_people
 from .tables import COLUMNS, PAPER, PAPER_COLUMNS, PAPER_SECONDS, Column, Evaluation, Tables
 
@@ -25,11 +28,16 @@ def main_table(found: Tables) -> Lines:
 
 def drawn_table(found: Evaluation) -> Lines:
     """What each method is drawn with: its own, where the protocol does not say it."""
-    slots = [slot for slot in (*COMMON, *OWN) if slot != "negative"]  # it is long, and the same for all
+    methods = [one.variant.method for one in found.tables.whole]
+    said = {each.name: each.values_in(each.filled(found.plan.protocol.values())) for each in methods}
+    negatives = {values["negative"] for values in said.values() if "negative" in values}
+    slots = [
+        slot for slot in (*COMMON, *OWN) if slot != "negative" or len(negatives) > 1
+    ]  # it is long, where it is one
     lines = [["Method", *slots, "photos"]]
     for summary in found.tables.whole:
         method = summary.variant.method
-        values = method.values_in(method.filled(found.plan.protocol.values()))
+        values = said[method.name]
         shown = [_value(values.get(slot)) for slot in slots]
         lines.append([method.title, *shown, str(summary.variant.photos or "-")])
     return lines
@@ -125,6 +133,31 @@ def paper_speed_table() -> Lines:
     ]
 
 
+def failure_table(found: Evaluation) -> Lines:
+    draws = {one.method.name: one.method.identity for one in found.plan.variants}
+    return [["Method", "Person", "Prompt", "Seed", "Why"]] + [
+        [row.method, row.person if draws[row.method] else "-", row.name, str(row.seed), row.error]
+        for row in found.pictures
+        if row.state == FAILED
+    ]
+
+
+def made_table(found: Evaluation) -> Lines:
+    lines = [["What", "With"], ["hyperlora", __version__], ["CLIP", found.clip], ["Faces", found.judge]]
+    lines += [["Server", f"{url}: {host}"] for url, host in found.hosts.items()]
+    for name, value in asdict(found.plan.protocol).items():
+        if name == "prompts":
+            shown = "; ".join(f"{one['name']}: {one['text']}" for one in value)
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        lines.append([name, shown])
+    for summary in found.tables.whole:
+        method = summary.variant.method
+        own = ", ".join(f"{key} {value}" for key, value in method.settings.items())
+        lines.append([method.title, " ".join(filter(None, [method.about, method.source, own]))])
+    return lines
+
+
 def title_of(found: Tables, name: str) -> str:
     return next((one.variant.method.title for one in found.summaries if one.variant.method.name == name), name)
 
@@ -146,9 +179,14 @@ def remarks(found: Evaluation) -> list[str]:
     least = least_people(sum(one.variant.method.identity for one in found.tables.whole) - 1)
     if people < least:
         told.append(f"of {people} people no difference between methods can be told from chance: {least} are the least")
-    if not any(person.held_out for person in found.plan.people):
+    held = sum(bool(person.held_out) for person in found.plan.people)
+    if not held:
         told.append("no person has a photo that was held out: whether a method copies the photo cannot be told")
-    if any(person.held_out for person in found.plan.people):
+    if 0 < held < people:
+        told.append(
+            f"{held} of {people} people have photos that are held out: what is compared with those is of them alone"
+        )
+    if held:
         blind = [one.variant.method for one in found.tables.whole if one.variant.method.identity]
         told += [
             f"{method.title} is given no photo here: if it was trained on photos that are held out, they flatter it"

@@ -39,8 +39,13 @@ SLOTS = (
 """What a slot may be called. "photo" is filled with the person's photos, in the order of its inputs."""
 
 NEEDED = ("seed",)
+VARIED = ("seed", "photo", "prompt")
+"""Slots that an evaluation alone fills."""
+
 BASELINE = "none"
 """The method without a person, that editability is measured against."""
+
+_MODEL_FILES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 
 STAGES = ("load", "encode", "apply", "text", "sample", "decode", "other")
 _STAGE_OF = {
@@ -149,10 +154,13 @@ class Method:
             raise wrong('it needs a slot "photo", as "Load Image.image"; or say "photos": false, if it is given none')
         if "{prompt}" not in made.prompt:
             raise wrong("its prompt holds no {prompt}")
-        for places in slots.values():
-            for place in places:
-                put_input(made._copy(), place, None)
-        made.filled({})
+        for slot, places in slots.items():
+            for number, wanted in (at for place in places for at in inputs_at(workflow, place)):
+                if isinstance(workflow[number]["inputs"][wanted], list):
+                    raise wrong(
+                        f"the input {wanted!r} of its slot {slot!r} is a link: name the node that has the value"
+                    )
+        made._checked()
         return made
 
     def to_json(self) -> dict[str, Any]:
@@ -201,14 +209,21 @@ class Method:
         """
         own = dict(settings)
         prompt = own.pop("prompt", self.prompt)
-        varied = [slot for slot in ("seed", "photo") if slot in own]
-        if varied:
-            raise HyperLoRAError(f"the method {name}: its {varied[0]} is the evaluation's to set")
         if "{prompt}" not in str(prompt):
             raise HyperLoRAError(f"the method {name}: its prompt holds no {{prompt}}")
         made = replace(self, name=name, title=title, prompt=prompt, settings={**self.settings, **own})
-        made.filled({})
+        made._checked()
         return made
+
+    def _checked(self) -> None:
+        """Its settings are its own to make, and fit."""
+        varied = {at for slot in VARIED for place in self.slots.get(slot, ()) for at in inputs_at(self.workflow, place)}
+        for setting in self.settings:
+            if not self.takes(setting):
+                raise HyperLoRAError(f"the method {self.name} has no slot {setting!r}: {', '.join(self.slots)}")
+            if setting in VARIED or ("." in setting and varied & {*inputs_at(self.workflow, setting)}):
+                raise HyperLoRAError(f"the method {self.name}: its {setting} is the evaluation's to set")
+        self.filled({})
 
     @property
     def cfg(self) -> float | None:
@@ -236,6 +251,12 @@ class Method:
         own = next((stage for stage, kinds in self.stages.items() if kind in kinds), None)
         return own or _STAGE_OF.get(kind, "other")
 
+    @property
+    def files(self) -> list[str]:
+        """The files of models that its workflow names."""
+        values = [value for node in self.filled({}).values() for value in node["inputs"].values()]
+        return sorted({value for value in values if isinstance(value, str) and value.endswith(_MODEL_FILES)})
+
     def missing(self, info: Mapping[str, Any], values: Mapping[str, Any], person: str = "") -> list[str]:
         """What a server lacks to draw with it.
 
@@ -250,7 +271,7 @@ class Method:
         kinds = sorted({node["class_type"] for node in self.workflow.values()})
         absent = [kind for kind in kinds if kind not in info]
         if absent:
-            return [f"its nodes {', '.join(absent)} are not installed"]
+            return [f"its nodes {', '.join(absent)} are not installed" + (f" ({self.source})" if self.source else "")]
         lacks = []
         for node in self.filled(values, person).values():
             inputs = info[node["class_type"]].get("input", {})
@@ -291,9 +312,15 @@ def chosen(names: Sequence[str], own: Iterable[Method] = ()) -> list[Method]:
     """Methods by their names, a user's own beside those that ship; all of them where no name is given.
 
     Raises:
-        HyperLoRAError: there is none of a name.
+        HyperLoRAError: there is none of a name, or there are two.
     """
-    every = shipped() | {method.name: method for method in own}
+    every = shipped()
+    for method in own:
+        if method.name in every:
+            raise HyperLoRAError(
+                f"there are two methods {method.name!r}: a method is named for its file, so rename that"
+            )
+        every[method.name] = method
     unknown = [name for name in names if name not in every]
     if unknown:
         raise HyperLoRAError(f"there is no method {unknown[0]!r}: one of {', '.join(every)} was expected")

@@ -2,19 +2,20 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from PIL import Image
 
-from .. import __version__
 from ..errors import HyperLoRAError
 from ..html_page import text, whole
 from ..photos import open_photo
 from .lines import (
     difference_table,
     drawn_table,
+    failure_table,
+    made_table,
     main_table,
     paper_speed_table,
     paper_table,
@@ -26,7 +27,7 @@ from .lines import (
 )
 from .plots import dots, frontier
 from .protocol import EDITABLE, HEADSHOT
-from .scoring import DONE, FAILED, Row
+from .scoring import DONE, FAILED, MISSING, Row
 from .tables import COLUMNS, PAPER_NOTE, SPEED_NOTE, Evaluation, Tables
 
 _PEOPLE_SHOWN, _WORST_SHOWN, _FAILURES_SHOWN = 8, 8, 40
@@ -70,21 +71,19 @@ def page(folder: Path, found: Evaluation) -> str:
         _worst(folder / found.folder, found),
         _sheets(folder / found.folder, found),
         _failures(found),
-        _made_with(found),
+        _table("Made with", made_table(found), ""),
     )
     return whole(f"Identity methods: {len(found.tables.whole)} compared", "".join(parts), _STYLE)
 
 
 def _head(found: Evaluation) -> str:
-    summaries = found.tables.summaries
-    drawn, failed = sum(one.drawn for one in summaries), sum(one.failed for one in summaries)
-    missing = sum(one.missing for one in summaries)
+    states = Counter(row.state for row in found.pictures)
     cards = [
         (f"{len(found.tables.whole)}", "methods"),
         (f"{len(found.plan.people)}", "people"),
-        (f"{drawn:,}", "pictures"),
-        (f"{failed:,}", "failed"),
-        (f"{missing:,}", "not drawn yet"),
+        (f"{states[DONE]:,}", "pictures"),
+        (f"{states[FAILED]:,}", "failed"),
+        (f"{states[MISSING]:,}", "not drawn yet"),
     ]
     shown = "".join(f'<div class="card"><b>{text(number)}</b>{text(what)}</div>' for number, what in cards)
     return (
@@ -185,14 +184,14 @@ def _sheets(folder: Path, found: Evaluation) -> str:
     people = sorted(found.plan.people, key=lambda person: (_mean(likeness[person.name]), person.name))
     for person in people[:_PEOPLE_SHOWN]:
         parts.append(f"<h3>{text(person.name)}</h3>")
-        photo = _photo(person.photos[0], "The photo that is given")
         for summary in found.tables.whole:
             method = summary.variant.method
             rows = [row for row in found.rows if row.method == method.name and row.person == person.name]
             if not method.identity and person is not people[0]:
                 continue
             shown = "".join(_figure(folder, row, f"{row.prompt}, seed {row.seed}") for row in rows)
-            given = photo if method.identity else ""
+            said = "The photo that is given" if method.photos else "A photo of the person"
+            given = _photo(person.photos[0], said) if method.identity else ""
             parts.append(
                 f'<p class="dim">{text(method.title)}</p><div {_scrolls("strip", method.title)}>{given}{shown}</div>'
             )
@@ -237,34 +236,12 @@ def _thumb(path: Path) -> str:
 
 
 def _failures(found: Evaluation) -> str:
-    drawn_of = {one.variant.method.name: one.variant.method.identity for one in found.tables.summaries}
-    failed = {
-        (row.method, row.person if drawn_of[row.method] else "-", row.name, str(row.seed)): row.error
-        for row in found.rows
-        if row.state == FAILED
-    }
-    if not failed:
+    lines = failure_table(found)
+    if not lines[1:]:
         return ""
-    lines = [["Method", "Person", "Prompt", "Seed", "Why"]]
-    lines += [[*place, error] for place, error in list(failed.items())[:_FAILURES_SHOWN]]
-    rest = len(failed) - _FAILURES_SHOWN
-    return _table("Failures", lines, f"<p class=dim>And {rest} more, in pictures.csv.</p>" if rest > 0 else "")
-
-
-def _made_with(found: Evaluation) -> str:
-    lines = [["What", "With"], ["hyperlora", __version__], ["CLIP", found.clip], ["Faces", found.judge]]
-    lines += [["Server", f"{url}: {host}"] for url, host in found.hosts.items()]
-    for name, value in asdict(found.plan.protocol).items():
-        if name == "prompts":
-            shown = "; ".join(f"{one['name']}: {one['text']}" for one in value)
-        else:
-            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        lines.append([name, shown])
-    for summary in found.tables.whole:
-        method = summary.variant.method
-        own = ", ".join(f"{key} {value}" for key, value in method.settings.items())
-        lines.append([method.title, " ".join(filter(None, [method.about, method.source, own]))])
-    return _table("Made with", lines, "")
+    rest = len(lines) - 1 - _FAILURES_SHOWN
+    note = f"<p class=dim>And {rest} more, in pictures.csv.</p>" if rest > 0 else ""
+    return _table("Failures", lines[: _FAILURES_SHOWN + 1], note)
 
 
 def _table(title: str, lines: Sequence[Sequence[str]], note: str) -> str:

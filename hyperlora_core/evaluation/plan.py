@@ -21,8 +21,8 @@ class Person:
 
     Attributes:
         name: of the folder, or of the photo.
-        photos: that a method may be given.
-        held_out: that none is ever given.
+        photos: of them; in a plan, those that a method may be given.
+        held_out: that none is ever given, as a plan settles it.
     """
 
     name: str
@@ -107,15 +107,16 @@ def read_sweep(text: str) -> Sweep:
         raise HyperLoRAError(f"{slot!r} cannot be swept: one of {', '.join(SWEPT)} can")
     if slot == "photos" and any(value != int(value) or value < 1 for value in found):
         raise HyperLoRAError(f"the sweep {text!r}: photos are whole numbers from 1")
+    if slot in ("start", "end") and not all(0 <= value <= 1 and value != (slot == "start") for value in found):
+        raise HyperLoRAError(f"the sweep {text!r}: start is from 0 to below 1, end from above 0 to 1")
     return Sweep(slot, found)
 
 
-def read_persons(source: Path, given: int) -> tuple[Person, ...]:
+def read_persons(source: Path) -> tuple[Person, ...]:
     """The people of a folder, in Unsplash-50's layout (a photo each), or with a folder of photos each; or of a table.
 
     Args:
         source: see ``read_people``.
-        given: how many photos a method is given at most; those after them are held out.
 
     Raises:
         HyperLoRAError: there is nobody, or two of one name.
@@ -133,12 +134,12 @@ def read_persons(source: Path, given: int) -> tuple[Person, ...]:
     bare = [job.person for job in jobs if not job.photos]
     if bare:
         raise HyperLoRAError(f"{source} has no photo of {bare[0]!r}")
-    return tuple(Person(job.person, job.photos[:given], job.photos[given:]) for job in jobs)
+    return tuple(Person(job.person, job.photos) for job in jobs)
 
 
 def plan(
     protocol: Protocol,
-    source: Path,
+    everybody: Sequence[Person],
     methods: Sequence[Method],
     sweeps: Sequence[Sweep] = (),
     where: Mapping[str, Where] | None = None,
@@ -147,15 +148,17 @@ def plan(
 
     Args:
         protocol: the same for all.
-        source: of the people.
+        everybody: with all their photos. Those after as many as the protocol gives to a method, or a sweep if that
+            gives more, are held out, whichever methods there are.
         methods: each as it is, and at each value of each sweep that it has the slot of.
         sweeps: slots that are varied.
         where: a method's name -> servers that can draw by it; of one that is not named, all.
 
     Raises:
-        HyperLoRAError: the people, a method or a sweep cannot be used.
+        HyperLoRAError: a method or a sweep cannot be used.
     """
     variants = []
+    sweeps = _merged(sweeps)
     for method in methods:
         variants.append(Variant(method, method.name, method.photos_of(protocol.photos)))
         for sweep in sweeps:
@@ -163,10 +166,11 @@ def plan(
     idle = [sweep.slot for sweep in sweeps if not any(variant.sweep == sweep.slot for variant in variants)]
     if idle:
         raise HyperLoRAError(f"none of the methods {', '.join(method.name for method in methods)} has {idle[0]!r}")
-    people = read_persons(source, max([variant.photos for variant in variants] + [1]))
+    given = max(protocol.photos, *(variant.photos for variant in variants))
+    people = tuple(Person(person.name, person.photos[:given], person.photos[given:]) for person in everybody)
     empty = [variant.method.name for variant in variants if not variant.draws(people)]
     if empty:
-        raise HyperLoRAError(f"{empty[0]}: nobody in {source} has as many photos as that sweep goes up to")
+        raise HyperLoRAError(f"{empty[0]}: nobody has as many photos as that sweep goes up to")
     variants = _with_baselines(variants)
     known, files = where or {}, {method.name: method.file_name for method in methods}
     tasks = [
@@ -175,6 +179,14 @@ def plan(
         for task in _tasks(variant, protocol, people, known.get(variant.family, Where({}, {})), files[variant.family])
     ]
     return Plan(protocol, people, tuple(variants), tuple(tasks))
+
+
+def _merged(sweeps: Sequence[Sweep]) -> list[Sweep]:
+    """One for each slot, whatever was given in pieces."""
+    values: dict[str, dict[float, None]] = {}
+    for sweep in sweeps:
+        values.setdefault(sweep.slot, {}).update(dict.fromkeys(sweep.values))
+    return [Sweep(slot, tuple(some)) for slot, some in values.items()]
 
 
 def _with_baselines(variants: Sequence[Variant]) -> list[Variant]:
@@ -186,7 +198,9 @@ def _with_baselines(variants: Sequence[Variant]) -> list[Variant]:
     drawing = [variant for variant in variants if variant.family != BASELINE]
     if plain is None or plain.cfg is None:
         return drawing
-    cfgs = {one.method.name: one.method.cfg or plain.cfg for one in drawing if _is_edited(one)}
+    cfgs = {
+        one.method.name: plain.cfg if one.method.cfg is None else one.method.cfg for one in drawing if _is_edited(one)
+    }
     whole = {cfgs[one.method.name] for one in drawing if one.method.name in cfgs and not one.sweep} or {plain.cfg}
     baselines = {}
     for cfg in sorted({*whole, *cfgs.values()}):
@@ -201,6 +215,8 @@ def _is_edited(variant: Variant) -> bool:
 
 
 def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
+    if method.fidelity_only or not method.identity:  # there is no editability that likeness could be traded for
+        return []
     if sweep.slot == "photos":
         numbers = [int(value) for value in sweep.values if 0 < value == method.photos_of(int(value))]
         if len(method.slots.get("photo", ())) == 1:  # there is nothing to vary
@@ -216,7 +232,7 @@ def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
             )
             for number in numbers
         ]
-    if sweep.slot not in method.slots or not method.identity:
+    if sweep.slot not in method.slots:
         return []
     made = []
     for value in sweep.values:

@@ -106,9 +106,14 @@ class Protocol:
             given = dict(value)
             if "prompts" in given:
                 given["prompts"] = tuple(Prompt(**prompt) for prompt in given["prompts"])
+                texts = [text for prompt in given["prompts"] for text in asdict(prompt).values()]
+                if not all(isinstance(text, str) for text in texts):
+                    raise TypeError("a prompt's name, text and group are texts")
             for name in ("headshots", "seeds"):
                 if name in given:
-                    given[name] = tuple(int(seed) for seed in given[name])
+                    if not isinstance(given[name], (list, tuple)) or any(type(seed) is not int for seed in given[name]):
+                        raise TypeError(f"{name} is {given[name]!r}, where whole numbers in a list were expected")
+                    given[name] = tuple(given[name])
             for name, default in known.items():
                 if name in given and isinstance(default, (int, str)) and type(given[name]) is not type(default):
                     raise TypeError(f"{name} is {given[name]!r}")

@@ -10,6 +10,8 @@ from .. import atomic
 from .lines import (
     difference_table,
     drawn_table,
+    failure_table,
+    made_table,
     main_table,
     paper_speed_table,
     paper_table,
@@ -95,8 +97,11 @@ def markdown(found: Evaluation) -> str:
     for slot, table in sweep_tables(found.tables):
         parts += [f"## Sweep of {slot}", "", *_markdown_table(table), ""]
     parts += ["## Seconds a picture", "", *_markdown_table(speed_table(found.tables)), "", SPEED_NOTE, ""]
-    parts += [f"- {url}: {host}" for url, host in found.hosts.items()] + [""]
     parts += ["### The paper's seconds, quoted", "", *_markdown_table(paper_speed_table()), ""]
+    failures = failure_table(found)
+    if failures[1:]:
+        parts += ["## Failures", "", *_markdown_table(failures), ""]
+    parts += ["## Made with", "", *_markdown_table(made_table(found)), ""]
     return "\n".join(parts)
 
 

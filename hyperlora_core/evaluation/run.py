@@ -17,7 +17,7 @@ from ..faces import FaceAnalyzer
 from .clip_scores import ClipScorer
 from .face_scores import FaceJudge
 from .methods import BASELINE, Method, Where, available, chosen, read_method, shipped
-from .plan import Plan, plan, read_persons, read_sweep
+from .plan import Person, Plan, plan, read_persons, read_sweep
 from .protocol import Protocol
 from .report import write
 from .scoring import DONE, Describer, rows_of
@@ -39,15 +39,18 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         for method in methods:
             kinds = sorted({node["class_type"] for node in method.workflow.values()})
-            sys.stdout.write(f"{method.name}: {method.title}. {method.about}\n    nodes: {', '.join(kinds)}\n")
+            said = {"nodes": ", ".join(kinds), "files": ", ".join(method.files), "from": method.source}
+            lines = "".join(f"    {name}: {value}\n" for name, value in said.items() if value)
+            sys.stdout.write(f"{method.name}: {method.title}. {method.about}\n{lines}")
         return 0
     needed = {"PEOPLE": options.people, "--out": options.out, "--clip": options.clip, "--faces": options.faces}
     lacking = [name for name, value in needed.items() if value is None]
     if lacking:
         raise HyperLoRAError(f"hyperlora evaluate needs {' and '.join(lacking)}; hyperlora evaluate --help says more")
-    protocol = _protocol(options)
-    where = {} if options.no_draw else _where(options, methods, protocol)
-    begun = _begun(options.out, plan(protocol, options.people, methods))
+    protocol, people = _protocol(options), read_persons(options.people)
+    _compare(options.out, protocol)
+    where = {} if options.no_draw else _where(options, methods, protocol, people)
+    begun = _begun(options.out, plan(protocol, people, methods))
     absent = {
         method.name: where[method.name].why if where else "nothing was drawn by it, as it is set now"
         for method in methods
@@ -62,11 +65,11 @@ def run(options: argparse.Namespace) -> int:
     reference = options.against or default_reference(methods)
     if reference not in drawing:
         raise HyperLoRAError(f"--against {reference}: one of {', '.join(drawing)} was expected")
-    wanted = plan(protocol, options.people, methods, [read_sweep(text) for text in options.sweep], where)
+    wanted = plan(protocol, people, methods, [read_sweep(text) for text in options.sweep], where)
     describer = _describer(options)
     gone = [name for name, one in where.items() if not one.servers and name in begun]
     remarks = describer.people(wanted) + [f"{name} is not drawn any more: {where[name].why}" for name in gone]
-    _keep(options.out, protocol)
+    _write(options.out / PROTOCOL, protocol.to_json())
     manifest = Manifest.open(options.out / PICTURES)
     if not options.no_draw:
         _keep_methods(options.out, methods)
@@ -75,11 +78,12 @@ def run(options: argparse.Namespace) -> int:
     return _report(options, wanted, manifest, describer, reference, absent, remarks)
 
 
-def _where(options: argparse.Namespace, methods: Sequence[Method], protocol: Protocol) -> dict[str, Where]:
+def _where(
+    options: argparse.Namespace, methods: Sequence[Method], protocol: Protocol, people: Sequence[Person]
+) -> dict[str, Where]:
     """Which servers can draw by which method; what a method is drawn without is said."""
     clients = _answering([ComfyClient(url) for url in options.server or [SERVER]])
-    people = [person.name for person in read_persons(options.people, 1)]
-    found = available(methods, clients, protocol.values(), people)
+    found = available(methods, clients, protocol.values(), [person.name for person in people])
     for name, one in found.items():
         if one.servers and one.lacks:
             able = sorted(frozenset().union(*one.servers.values()))
@@ -181,11 +185,7 @@ def _methods(options: argparse.Namespace) -> list[Method]:
         settings.setdefault(name, {})[slot] = value
     made = []
     for method in methods:
-        given = settings.get(method.name, {})
-        strange = [slot for slot in given if not method.takes(slot)]
-        if strange:
-            raise HyperLoRAError(f"the method {method.name} has no slot {strange[0]!r}: {', '.join(method.slots)}")
-        made.append(method.with_settings(method.name, method.title, given))
+        made.append(method.with_settings(method.name, method.title, settings.get(method.name, {})))
     return made
 
 
@@ -199,23 +199,23 @@ def _protocol(options: argparse.Namespace) -> Protocol:
     return Protocol.from_json(value | {name: value for name, value in given.items() if value is not None})
 
 
-def _keep(out: Path, protocol: Protocol) -> None:
-    """Note the protocol; pictures of another one in the folder are another evaluation's.
+def _compare(out: Path, protocol: Protocol) -> None:
+    """Pictures of another protocol in the folder are another evaluation's.
 
     Raises:
         HyperLoRAError: the folder was begun with another.
     """
     path = out / PROTOCOL
-    if path.is_file():
-        before = Protocol.read(path)
-        differ = [name for name, value in before.to_json().items() if protocol.to_json()[name] != value]
-        if differ:
-            raise HyperLoRAError(
-                f"{out} was begun with {differ[0]} {before.to_json()[differ[0]]!r}: give the same, or another --out"
-            )
+    if not path.is_file():
         return
-    out.mkdir(parents=True, exist_ok=True)
-    _write(path, protocol.to_json())
+    before, now = Protocol.read(path), protocol.to_json()
+    for name, value in before.to_json().items():
+        if name != "prompts" and value != now[name]:
+            raise HyperLoRAError(f"{out} was begun with {name} {value!r}: give the same, or another --out")
+    changed = {*before.prompts} ^ {*protocol.prompts}
+    if changed or before.prompts != protocol.prompts:
+        which = f", as {min(prompt.name for prompt in changed)!r}" if changed else ""
+        raise HyperLoRAError(f"{out} was begun with other prompts{which}: give the same, or another --out")
 
 
 def _keep_methods(out: Path, methods: Sequence[Method]) -> None:

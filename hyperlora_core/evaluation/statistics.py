@@ -40,10 +40,6 @@ class Estimate:
     people: int
     pictures: int
 
-    def to_json(self) -> dict[str, float | int | None]:
-        """As a JSON object."""
-        return dict(vars(self))
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -81,10 +77,6 @@ class Difference:
             return ""
         enough = f"; about {self.needed} people would tell one of this size" if self.needed else ""
         return f"not told from chance by {self.people} people{enough}"
-
-    def to_json(self) -> dict[str, float | int | str | None]:
-        """As a JSON object."""
-        return {**vars(self), "warning": self.warning}
 
 
 def least_people(tests: int = 1) -> int:

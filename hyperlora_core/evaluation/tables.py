@@ -171,6 +171,23 @@ class Evaluation:
     remarks: Sequence[str]
     hosts: Mapping[str, str]
 
+    @property
+    def pictures(self) -> list[Row]:
+        """One row for each picture: where people or variants share it, the first's."""
+        draws = {variant.method.name: variant.method.identity for variant in self.plan.variants}
+
+        def place(method: str, person: str, name: str, seed: int) -> tuple[str, str, str, int]:
+            return method, person if draws[method] else "", name, seed
+
+        keys = {
+            place(task.labels["method"], task.job.person, task.labels["name"], task.labels["seed"]): task.key
+            for task in self.plan.tasks
+        }
+        found: dict[str, Row] = {}
+        for row in self.rows:
+            found.setdefault(keys[place(row.method, row.person, row.name, row.seed)], row)
+        return list(found.values())
+
 
 def tables(plan: Plan, rows: Sequence[Row], reference: str, unavailable: Mapping[str, str]) -> Tables:
     """Sum up what was measured.
@@ -227,12 +244,13 @@ def _differences(
             if (variant.method.identity and variant.method.name != reference)
             or (variant.method.name == baseline and not column.of_person)
         ]
-        compared = [name for name in others if name in measured and reference in measured]
+        theirs = measured[reference][column.key] if reference in measured else {}
+        shared = {name: measured[name][column.key].keys() & theirs.keys() for name in others if name in measured}
+        compared = {name: both for name, both in shared.items() if both}
         tests = {}
-        for name in compared:
-            ours, theirs = measured[name][column.key], measured[reference][column.key]
-            both = ours.keys() & theirs.keys()
-            difference = compare(_by_person(ours, both), _by_person(theirs, both), len(compared))
+        for name, both in compared.items():
+            ours = _by_person(measured[name][column.key], both)
+            difference = compare(ours, _by_person(theirs, both), len(compared))
             if difference is not None:
                 tests[name] = difference
         corrected = adjusted({name: difference.p for name, difference in tests.items()})

@@ -20,6 +20,7 @@ class ComfyStub:
         url: of it.
         down: whether it answers nothing.
         seconds: that a prompt takes.
+        saves: whether a prompt saves a picture.
         sockets_break: whether it closes the socket of events in the middle of each prompt.
         known: prompts of another process that it still has.
         queued: workflows that it was given.
@@ -30,6 +31,7 @@ class ComfyStub:
     def __init__(self) -> None:
         self.url = ""
         self.down = self.sockets_break = False
+        self.saves = True
         self.seconds = 0.0
         self.known: list[str] = []
         self.queued: list[dict[str, Any]] = []
@@ -130,7 +132,7 @@ class ComfyStub:
             await self._sockets[asked["client_id"]].close()
         else:
             await self._say(asked["client_id"], number, [("odd", None), ("execution_success", None)])
-        pictures = [{"filename": f"{number}.png", "subfolder": "", "type": "output"}]
+        pictures = [{"filename": f"{number}.png", "subfolder": "", "type": "output"}] if self.saves else []
         self._ready[number] = time.monotonic() + self.seconds
         self._done[number] = {"outputs": {nodes[-1]: {"images": pictures}}, "status": {"messages": []}}
         return web.json_response({"prompt_id": number})

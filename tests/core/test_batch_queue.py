@@ -84,6 +84,16 @@ def test_a_picture_has_its_provenance(tmp_path):
     assert entry["timing"]["heard"] and entry["timing"]["nodes"].keys() == {"KSampler"}
 
 
+def test_a_method_that_always_fails_costs_the_others_their_models_once(tmp_path):
+    with ComfyStub() as server:
+        server.saves = False
+        failed = run([task(number, cold_start=True) for number in range(3)], [server], tmp_path)
+        assert [path for path, _ in server.told] == ["/free"]
+    assert len(failed) == 3
+    for entry in failed:
+        assert "saved no picture" in entry["error"] and entry["host"]["comfyui"] and entry["ended"].startswith("20")
+
+
 def test_the_most_memory_that_was_seen_is_told(tmp_path):
     with ComfyStub() as server:
         server.seconds = 0.8

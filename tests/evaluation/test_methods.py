@@ -59,7 +59,7 @@ def test_what_is_filled_in_is_all_that_changes(name):
                 if node["_meta"]["title"] == title:
                     node["inputs"][wanted] = value
     if name == "trained-lora":
-        (node,) = [node for node in expected.values() if node["class_type"] == "LoraLoaderModelOnly"]
+        (node,) = [node for node in expected.values() if node["class_type"] == "LoraLoader"]
         node["inputs"]["lora_name"] = "somebody.safetensors"  # its own setting goes before
     assert filled == expected and method.workflow == shipped()[name].workflow
 
@@ -97,12 +97,14 @@ def test_what_a_server_lacks_is_named():
     ]
     assert "CheckpointLoaderSimple has no ckpt_name 'c'" in method.missing(info, {"checkpoint": "c"})
     del info["ApplyInstantID"], info["InstantIDModelLoader"]
-    assert method.missing(info, {}) == ["its nodes ApplyInstantID, InstantIDModelLoader are not installed"]
+    assert method.missing(info, {}) == [
+        "its nodes ApplyInstantID, InstantIDModelLoader are not installed (https://github.com/cubiq/ComfyUI_InstantID)"
+    ]
     trained = shipped()["trained-lora"]
     info |= {node["class_type"]: {} for node in trained.workflow.values()}
-    info["LoraLoaderModelOnly"] = {"input": {"required": {"lora_name": [["other.safetensors"]]}}}
+    info["LoraLoader"] = {"input": {"required": {"lora_name": [["other.safetensors"]]}}}
     assert trained.missing(info, {}, "other") == []
-    assert trained.missing(info, {}, "anna") == ["LoraLoaderModelOnly has no lora_name 'anna.safetensors'"]
+    assert trained.missing(info, {}, "anna") == ["LoraLoader has no lora_name 'anna.safetensors'"]
     info["ControlNetLoader"] = {
         "input": {"required": {"control_net_name": [["instantid\\diffusion_pytorch_model.safetensors"]]}}
     }
@@ -116,7 +118,7 @@ class Server:
     def __init__(self, url, methods, loras=()):
         self.url = url
         self._info = {node["class_type"]: {} for method in methods for node in method.workflow.values()}
-        self._info["LoraLoaderModelOnly"] = {"input": {"required": {"lora_name": [list(loras)]}}}
+        self._info["LoraLoader"] = {"input": {"required": {"lora_name": [list(loras)]}}}
 
     def object_info(self):
         return self._info
@@ -128,7 +130,7 @@ def test_each_server_draws_what_and_whom_it_can():
     one = Server("one", [trained, none], ["anna.safetensors"])
     two = Server("two", [trained, instantid, none], ["ben.safetensors"])
     three = Server("three", [none])
-    del three._info["LoraLoaderModelOnly"]
+    del three._info["LoraLoader"]
     found = available([trained, instantid, none], [one, two, three], {}, people)
     assert found["none"] == Where({"": frozenset({"one", "two", "three"})}, {})
     assert found["instantid"].servers == dict.fromkeys(people, frozenset({"two"}))
@@ -152,6 +154,10 @@ def test_a_users_own_is_read_with_its_workflow_beside_it(tmp_path):
     assert [each.name for each in chosen([], [method])][-1] == "mine"
     with pytest.raises(HyperLoRAError, match="there is no method 'your'"):
         chosen(["your"], [method])
+    for taken in ("none", "instantid"):
+        (tmp_path / f"{taken}.json").write_text(json.dumps(value))
+        with pytest.raises(HyperLoRAError, match=f"there are two methods '{taken}'"):
+            chosen([], [read_method(tmp_path / f"{taken}.json")])
 
 
 @pytest.mark.parametrize(
@@ -170,6 +176,12 @@ def test_a_users_own_is_read_with_its_workflow_beside_it(tmp_path):
         ({"slots": ["seed"]}, "its slots are a JSON object"),
         ({"slots": {"seed": 5, "prompt": "Prompt.text"}}, "no node '' with an input '5'"),
         ({"prompt": 5}, "its prompt is text"),
+        ({"settings": {"weight": 0.5}}, "has no slot 'weight': seed, "),
+        ({"settings": {"seed": 1}}, "its seed is the evaluation's to set"),
+        ({"settings": {"Sampler.seed": 1}}, "its Sampler.seed is the evaluation's to set"),
+        ({"settings": {"prompt": "x"}}, "its prompt is the evaluation's to set"),
+        ({"settings": {"Nobody.x": 1}}, "no node 'Nobody' with an input 'x'"),
+        ({"slots": {"seed": "Sampler.seed", "prompt": "Prompt.text", "cfg": "Sampler.model"}}, "'cfg' is a link"),
         ({"photos": True}, 'needs a slot "photo", as "Load Image.image"; or say "photos": false'),
     ],
 )

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hyperlora_core.evaluation.lines import drawn_table, remarks, speed_table
+from hyperlora_core.evaluation.lines import drawn_table, failure_table, remarks, speed_table
 from hyperlora_core.evaluation.methods import chosen
-from hyperlora_core.evaluation.plan import Person, Plan, Sweep, plan
+from hyperlora_core.evaluation.plan import Person, Plan, Sweep, plan, read_persons
 from hyperlora_core.evaluation.protocol import Protocol
 from hyperlora_core.evaluation.report import MARKDOWN, PAGE, ROWS, SUMMARY, write
 from hyperlora_core.evaluation.scoring import DONE, FAILED, Row, Scores
@@ -32,7 +32,7 @@ def found(photos, tmp_path_factory) -> Evaluation:
             Image.open(photos[name]).convert("RGB").resize((160, 200)).save(
                 folder / f"<b>person {number}" / f"{name}.jpg"
             )
-    drawn = plan(Protocol(), folder, chosen(METHODS), [Sweep("weight", (0.4, 0.8))])
+    drawn = plan(Protocol(), read_persons(folder), chosen(METHODS), [Sweep("weight", (0.4, 0.8))])
     numbers = np.random.default_rng(0)
     pictures = folder.parent / "evaluation" / "pictures"
     pictures.mkdir(parents=True)
@@ -102,7 +102,10 @@ def test_each_is_compared_with_the_baseline_at_the_references_cfg_alone(found):
     assert against["none@cfg=4.5"] == {} and set(against["none@cfg=5"]) >= {"clip_t_editable", "clip_t_style"}
     assert not any("id_sim" in key for key in against["none@cfg=5"])
     more = plan(
-        found.plan.protocol, found.plan.people[0].photos[0].parents[1], chosen(METHODS), [Sweep("cfg", (2.0, 7.0))]
+        found.plan.protocol,
+        [Person(each.name, (*each.photos, *each.held_out)) for each in found.plan.people],
+        chosen(METHODS),
+        [Sweep("cfg", (2.0, 7.0))],
     )
     again = tables(more, found.rows, "hyperlora-id", {})
     assert [one.variant.method.name for one in again.whole] == names  # a sweep adds nothing to the main table
@@ -169,6 +172,37 @@ def test_markdown_and_csv_say_the_same(found, page_file):
     assert (folder / PAGE).stat().st_size < 20e6
 
 
+def test_a_picture_that_variants_share_is_counted_once(found, page_file):
+    pictures = found.pictures
+    assert len(pictures) == len({task.key for task in found.plan.tasks}) < len(found.plan.tasks)
+    page = (page_file.parent / PAGE).read_text()
+    assert f"<b>{len(pictures) - 1:,}</b>pictures" in page and "<b>1</b>failed" in page
+    (failed,) = failure_table(found)[1:]
+    assert (failed[0], failed[-1]) == ("instantid", "<script>alert(1)</script>")
+    text = (page_file.parent / MARKDOWN).read_text()
+    assert "## Failures" in text and "| instantid | <b>person 0 |" in text and "wolf ears: portrait photo" in text
+
+
+def test_a_column_is_corrected_for_those_that_have_it(found):
+    """InstantID here has no edited pictures, as Arc2Face: there is one test fewer of them."""
+    rows = [row for row in found.rows if row.method != "instantid" or row.group == "headshot"]
+    again = {one.variant.method.name: one.against for one in tables(found.plan, rows, "hyperlora-id", {}).whole}
+    full = again["hyperlora-full"]
+    assert (full["id_sim_headshot"][0].tests, full["id_sim_editable"][0].tests) == (2, 1)
+    assert full["id_sim_editable"][1] == full["id_sim_editable"][0].p and "id_sim_editable" not in again["instantid"]
+
+
+def test_a_negative_prompt_is_told_where_it_is_not_the_same(found):
+    assert "negative" not in drawn_table(found)[0]
+    first = next(one for one in found.tables.summaries if one.variant.method.name == "instantid")
+    other = replace(
+        first, variant=replace(first.variant, method=first.variant.method.with_settings("x", "X", {"negative": ""}))
+    )
+    lines = drawn_table(replace(found, tables=replace(found.tables, summaries=(*found.tables.summaries, other))))
+    place = lines[0].index("negative")
+    assert lines[-1][place] == "" and lines[1][place] == Protocol().negative
+
+
 def test_few_people_and_none_held_out_are_said(found):
     few = Plan(
         found.plan.protocol,
@@ -177,4 +211,6 @@ def test_few_people_and_none_held_out_are_said(found):
     )
     told = " ".join(remarks(replace(found, plan=few)))
     assert "of 3 people no difference between methods can be told from chance: 7 are the least" in told
+    half = replace(few, people=(*few.people[:2], found.plan.people[2]))
+    assert "1 of 3 people have photos that are held out" in " ".join(remarks(replace(found, plan=half)))
     assert "no person has a photo that was held out" in told and "1 pictures failed or are missing" in told

@@ -11,7 +11,7 @@ import pytest
 from hyperlora_core.batch import Manifest
 from hyperlora_core.evaluation.clip_scores import CONFIG, ClipScorer
 from hyperlora_core.evaluation.methods import chosen
-from hyperlora_core.evaluation.plan import plan
+from hyperlora_core.evaluation.plan import plan, read_persons
 from hyperlora_core.evaluation.protocol import EDITABLE, HEADSHOT, Prompt, Protocol
 from hyperlora_core.evaluation.scoring import DONE, FAILED, MISSING, Describer, Features, Scores, rows_of, score
 from hyperlora_core.evaluation.tables import COLUMNS, tables
@@ -84,7 +84,7 @@ def test_photos_of_several_people_are_told_of(describer, photos, tmp_path, caplo
     (tmp_path / "crowd").mkdir()
     shutil.copy(photos["group"], tmp_path / "crowd")
     shutil.copy(photos["biden"], tmp_path)
-    found = plan(PROTOCOL, tmp_path, chosen(("hyperlora-id",)))
+    found = plan(PROTOCOL, read_persons(tmp_path), chosen(("hyperlora-id",)))
     (said,) = describer.people(found)
     assert "several faces are on" in said and "group" in said and "biden" not in said and "shows several" in caplog.text
 
@@ -107,7 +107,7 @@ def describer(clip, judge, tmp_path_factory):
 @pytest.fixture
 def drawn(people, pictures, tmp_path):
     """A plan, and a folder in which real photos stand for what it drew."""
-    found = plan(PROTOCOL, people, chosen(("hyperlora-id", "trained-lora", "none")))
+    found = plan(PROTOCOL, read_persons(people), chosen(("hyperlora-id", "trained-lora", "none")))
     manifest = Manifest.open(tmp_path / "pictures")
     stand = {"barack": ("obama3", "obama2"), "joe": ("biden", "obama"), "none": ("astronaut", "astronaut")}
     for number, task in enumerate(found.tasks):

@@ -17,7 +17,11 @@ from demo import sdxl
 from demo.models import CLIP_VISION, HYPER_LORA
 from demo.server import ComfyServer
 from hyperlora_core.cli import main
-from hyperlora_core.evaluation.methods import BASELINE, chosen, read_method
+from hyperlora_core.comfy_client import ComfyClient
+from hyperlora_core.evaluation.methods import BASELINE, chosen, read_method, shipped
+from hyperlora_core.evaluation.plan import plan, read_persons, read_sweep
+from hyperlora_core.evaluation.protocol import Protocol
+from tests.evaluation.nodes import misfits, rivals
 from tests.evaluation.towers import clip_folder
 
 PROTOCOL = {
@@ -112,6 +116,34 @@ def entries(out: Path) -> list[dict]:
 
 def ends(out: Path, state: str = "done") -> list[dict]:
     return [entry for entry in entries(out) if entry["state"] == state]
+
+
+def test_every_node_takes_what_it_is_given(server, asked):
+    """ComfyUI's own and ours as the server tells them, the rivals' as their sources do."""
+    info = rivals() | ComfyClient(server.url).object_info()
+    sweeps = [
+        read_sweep(text) for text in ("weight=0,1.5", "base_weight=1", "cfg=1", "start=0.2", "end=0.5", "photos=1,3")
+    ]
+    methods = [
+        method.with_settings(name, method.title, {"model": HYPER_LORA} if "model" in method.slots else {})
+        for name, method in shipped().items()
+    ]
+    found = plan(Protocol(photos=2), read_persons(Path(asked[1])), methods, sweeps)
+    assert {task.labels["family"] for task in found.tasks} == set(shipped())
+    for task in found.tasks:
+        filled = task.filled([photo.name for photo in task.job.photos])
+        assert misfits(filled, info) == [], task.labels["method"]
+    spoiled = shipped()["instantid"].filled({"weight": 9, "sampler": "dpm"})
+    (apply,) = [node["inputs"] for node in spoiled.values() if node["class_type"] == "ApplyInstantID"]
+    apply["ip_weight"], apply["model"] = 1, ["9", 0]
+    del apply["start_at"]
+    assert misfits(spoiled, info) == [
+        "ApplyInstantID lacks start_at",
+        "ApplyInstantID.weight is 9",
+        "ApplyInstantID.model is linked with output 0 of EmptyLatentImage",
+        "ApplyInstantID has no ip_weight",
+        "KSampler.sampler_name is 'dpm'",
+    ]
 
 
 def test_a_small_evaluation(server, asked, tmp_path, caplog):
@@ -234,6 +266,25 @@ def test_what_cannot_be_evaluated_is_said_at_once(server, asked, photos, tmp_pat
     assert main(["evaluate", "--list"]) == 0
     listed = capsys.readouterr().out
     assert all(rival in listed for rival in RIVALS)
+
+
+@pytest.mark.slow
+def test_every_slot_is_swept_as_pictures_and_as_curves(server, asked, tmp_path, caplog):
+    """More of the Base-LoRA, further photos, another CFG and an earlier end each draw something else."""
+    out, sweeps = tmp_path / "out", {"base_weight": (0.0, 0.9), "photos": (1, 3), "cfg": (2,), "end": (0.5,)}
+    line = [*asked, "--out", str(out), "--server", server.url, "--methods", "hyperlora-full", "--photos", "1"]
+    line += [f"--sweep={slot}={','.join(map(str, values))}" for slot, values in sweeps.items()]
+    assert main(line) == 0, caplog.text
+    drawn = {}
+    for entry in ends(out):
+        if entry["name"] == "hat" and entry["person"] == "barack":
+            drawn[entry["method"]] = (out / "pictures" / entry["pictures"][0]).read_bytes()
+    names = {f"hyperlora-full@{slot}={value:g}" for slot, values in sweeps.items() for value in values}
+    assert drawn.keys() == ({"hyperlora-full"} | names) - {"hyperlora-full@photos=1"}  # which is as it is
+    assert len({*drawn.values()}) == len(drawn)
+    assert {entry["person"] for entry in ends(out) if "photos=3" in entry["method"]} == {"barack"}
+    page = (out / "report.html").read_text()
+    assert all(f"Sweep of {slot}" in page for slot in sweeps) and "over photos is of 1 of 2 people" in page
 
 
 @pytest.mark.slow
