@@ -12,15 +12,18 @@ take any sample, and what a run draws does not depend on how many processes draw
 https://github.com/webdataset/webdataset
 """
 
+import hashlib
 import io
 import json
+import math
 import os
 import tarfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -34,7 +37,7 @@ INFO = "dataset.json"
 FORMAT = "1"
 PICTURES = (".jpg", ".png", ".webp")
 
-_OPEN_SHARDS = 64  # whose headers and file are kept
+_OPEN_SHARDS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,10 +201,10 @@ def read_shard(path: Path) -> Iterator[Sample]:
     Raises:
         HyperLoRAError: it is broken.
     """
-    tar = _Tar(path)
-    with tar.file:
-        for within in range(len(tar.members)):
-            yield tar.sample(within)
+    spans = _spans(path)
+    with _reading(path) as file:
+        for within in range(len(spans)):
+            yield _sample(path, file, spans, within)
 
 
 class Shards:
@@ -240,8 +243,17 @@ class Shards:
             self._ends.append(end)
         if not end:
             raise HyperLoRAError(f"the training set {folder} holds no sample")
-        self._opened: OrderedDict[int, _Tar] = OrderedDict()
+        self._spans: dict[int, np.ndarray] = {}
+        self._opened: OrderedDict[int, BinaryIO] = OrderedDict()
         self._process = os.getpid()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells the set from another: its description, its shards' notes and their sizes."""
+        digest = hashlib.sha256((self.folder / INFO).read_bytes())
+        for tar in self._shards:
+            digest.update(f"{tar.name} {tar.stat().st_size} ".encode() + tar.with_suffix(".json").read_bytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -258,7 +270,8 @@ class Shards:
             raise IndexError(place)
         shard = int(np.searchsorted(self._ends, place, side="right"))
         within = place - (self._ends[shard - 1] if shard else 0)
-        return self._open(shard).sample(within)
+        file = self._open(shard)
+        return _sample(self._shards[shard], file, self._spans[shard], within)
 
     def photos_of(self, place: int) -> Sequence[int]:
         """The places of all photos of the person on a sample; the sample's own alone where nobody knows who it is."""
@@ -270,13 +283,16 @@ class Shards:
         """How many people are known by name."""
         return len(self._photos)
 
-    def _open(self, shard: int) -> "_Tar":
+    def _open(self, shard: int) -> BinaryIO:
         if self._process != os.getpid():  # a forked worker's files would share their places with its parent's
             self._opened, self._process = OrderedDict(), os.getpid()
+        path = self._shards[shard]
+        if shard not in self._spans:
+            self._spans[shard] = _spans(path)  # kept: two numbers a sample, for a walk through all headers of a file
         if shard not in self._opened:
             if len(self._opened) >= _OPEN_SHARDS:
-                self._opened.popitem(last=False)[1].file.close()
-            self._opened[shard] = _Tar(self._shards[shard])
+                self._opened.popitem(last=False)[1].close()
+            self._opened[shard] = _reading(path)
         self._opened.move_to_end(shard)
         return self._opened[shard]
 
@@ -285,33 +301,35 @@ class Shards:
         return self.__dict__ | {"_opened": OrderedDict()}
 
 
-class _Tar:
-    """Where the samples of a shard lie, in the order of its file."""
+def _spans(path: Path) -> np.ndarray:
+    """Where the samples of a shard begin and end in its file, in its order, ``(samples, 2)``."""
+    found: dict[str, list[int]] = {}
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                end = member.offset_data + math.ceil(member.size / tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                found.setdefault(member.name.partition(".")[0], [member.offset, end])[1] = end
+    except (OSError, tarfile.TarError) as error:
+        raise HyperLoRAError(f"the shard {path} cannot be read ({error})") from error
+    return np.array(list(found.values()), np.int64).reshape(-1, 2)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.members: list[list[tuple[str, int, int]]] = []
-        keys: dict[str, int] = {}
-        try:
-            with tarfile.open(path) as tar:
-                for member in tar:
-                    key, dot, suffix = member.name.partition(".")
-                    if key not in keys:
-                        keys[key] = len(self.members)
-                        self.members.append([])
-                    self.members[keys[key]].append((dot + suffix, member.offset_data, member.size))
-            self.file = path.open("rb")
-        except (OSError, tarfile.TarError) as error:
-            raise HyperLoRAError(f"the shard {path} cannot be read ({error})") from error
 
-    def sample(self, within: int) -> Sample:
-        try:
-            found = {}
-            for suffix, start, size in self.members[within]:
-                self.file.seek(start)
-                found[suffix] = self.file.read(size)
-            return Sample.of_members(found)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
-            raise HyperLoRAError(
-                f"sample {within} of {self.path} cannot be read ({error}): run hyperlora prepare again"
-            ) from error
+def _reading(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise HyperLoRAError(f"the shard {path} cannot be read ({error})") from error
+
+
+def _sample(path: Path, file: BinaryIO, spans: np.ndarray, within: int) -> Sample:
+    try:
+        start, end = spans[within].tolist()
+        file.seek(start)
+        with tarfile.open(fileobj=io.BytesIO(file.read(end - start))) as tar:
+            read = {member.name.partition("."): tar.extractfile(member) for member in tar}
+            found = {dot + suffix: value.read() for (_, dot, suffix), value in read.items() if value is not None}
+        return Sample.of_members(found)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration, tarfile.TarError) as error:
+        raise HyperLoRAError(
+            f"sample {within} of {path} cannot be read ({error}): run hyperlora prepare again"
+        ) from error

@@ -106,7 +106,7 @@ class BaseModel:
         Returns:
             ``(B, C, h, w)`` float32, scaled as the UNet takes them.
         """
-        with self._in_full():
+        with in_full(self.device):
             likely = self.pipeline.vae.encode(pictures.to(self.device, torch.float32)).latent_dist
         return (likely.mean + likely.std * noise.to(likely.mean)) * self.pipeline.vae.config.scaling_factor
 
@@ -118,13 +118,8 @@ class BaseModel:
     def pictures(self, latents: Tensor) -> Tensor:
         """Latents as pictures, ``(B, 3, H, W)`` float32, about -1..1; gradients flow back."""
         vae = self.pipeline.vae
-        with self._in_full():
+        with in_full(self.device):
             return vae.decode(latents.to(torch.float32) / vae.config.scaling_factor).sample
-
-    def _in_full(self) -> AbstractContextManager[Any]:
-        """Within this context the VAE computes in float32, whatever surrounds it."""
-        kind = self.device.type
-        return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
     def other_unet(self, path: str) -> nn.Module:
         """Another UNet for this model, frozen: one that draws in a few steps.
@@ -198,3 +193,9 @@ class BaseModel:
                 output_type="latent",
             ).images
         return self.pipeline.image_processor.postprocess(self.pictures(latents), output_type="pil")
+
+
+def in_full(device: torch.device) -> AbstractContextManager[Any]:
+    """Within this context a device computes in float32, whatever autocast surrounds it."""
+    kind = device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

@@ -14,6 +14,8 @@ from .config import TrainConfig
 from .fresh import fresh
 from .stages import stage
 
+_BASE_SHAPE = ("base_resampler", "base_rank")
+
 log = logging.getLogger(__name__)
 
 
@@ -42,11 +44,9 @@ def network_for(config: TrainConfig, attentions: Sequence[AttentionModule]) -> H
     if "base_bases" in stage(config.stage).trains and not network.config.has_base:
         network = _with_base(network, config)
         log.info("%s has no Base parts: fresh ones are added", config.start)
-    trained = stage(config.stage)
-    if trained.learns == "id" and network.config.has_base and not _has_numbers(network.base_bases):
-        log.warning("the Base bases of %s are zero: the ID-LoRA learns what stage 1 is there to take up", config.start)
     known, shape = network.config, config.shape.config(attentions)
-    if (known.id_resampler, known.id_rank, known.id_tokens) != (shape.id_resampler, shape.id_rank, shape.id_tokens):
+    settled = ["id_resampler", "id_rank", "id_tokens", "id_embed_dim", *_BASE_SHAPE * known.has_base]
+    if any(getattr(known, name) != getattr(shape, name) for name in settled):
         log.warning("%s settles the shape: what shape.* says otherwise is not read", config.start)
     _check_bases(network, config)
     return network.float()
@@ -54,12 +54,18 @@ def network_for(config: TrainConfig, attentions: Sequence[AttentionModule]) -> H
 
 def _check_bases(network: HyperLoRA, config: TrainConfig) -> None:
     """Refuse a run in which no gradient can flow: through ID bases that are zero, and frozen."""
-    trained = stage(config.stage)
+    trained, whose = stage(config.stage), config.start or "a fresh HyperLoRA"
+    if trained.learns == "id" and network.config.has_base and not _has_numbers(network.base_bases):
+        log.warning(
+            "the Base bases of %s are zero: the ID-LoRA learns what stage 1 is there to take up; give --start what the "
+            "stage base made",
+            whose,
+        )
     if trained.learns != "id" or "id_bases" in {*trained.trains, *config.also_train}:
         return
     if not _has_numbers(network.id_bases):
         raise HyperLoRAError(
-            f"the ID bases of {config.start or 'a fresh HyperLoRA'} are zero, and the stage {config.stage} leaves them "
+            f"the ID bases of {whose} are zero, and the stage {config.stage} leaves them "
             "so: nothing could be learned. Give --start what the stage id_clip made"
         )
 

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,11 @@ from ..clip import ClipVision
 from ..data.shards import Shards
 from ..doors.base_model import BaseModel
 from ..doors.diffusers import attention_modules
-from ..encoders import Encoder, Encoders, check_clip, check_face
+from ..encoders import Encoder, Encoders, check_clip, check_face, file_sha256
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..network.hyperlora import HyperLoRA
-from . import stages
+from . import stages, states
 from .begin import network_for
 from .config import RECIPES, TrainConfig, on_24_gb
 from .export import export
@@ -29,7 +30,6 @@ from .identity_loss import IdentityLoss
 from .loop import Run, accelerator_for
 from .plan import plan
 from .portraits import PortraitTask
-from .states import CONFIG
 
 CHECKPOINT = "hyperlora"
 """Where in a run's folder its HyperLoRA lies, in the released layout."""
@@ -54,7 +54,7 @@ class Train:
         out: folder of the run: its states, log, pictures, and the HyperLoRA that comes of it.
         cpu: compute on the CPU though there is a GPU.
         plan: print parameters, memory and time, and train nothing.
-        gpus: for the plan: how many.
+        gpus: for the plan: how many; 16, or 1 of 24 GB, where none is said.
         samples_per_second: for the plan: how many all of them together take.
     """
 
@@ -62,12 +62,12 @@ class Train:
     out: Path = Path("hyperlora-run")
     cpu: bool = False
     plan: bool = False
-    gpus: int = 16
+    gpus: int | None = None
     samples_per_second: float | None = None
 
 
 _PAPER = {name: Train(recipe) for name, recipe in RECIPES.items()}
-_SMALL = {f"{name}-24gb": Train(on_24_gb(recipe), gpus=1) for name, recipe in RECIPES.items()}
+_SMALL = {f"{name}-24gb": Train(on_24_gb(recipe)) for name, recipe in RECIPES.items()}
 _SAID = {
     "base": "stage 1: the Base-LoRA, of all that is not the person",
     "id_clip": "stage 2: the ID-LoRA, led by CLIP",
@@ -96,10 +96,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args=words,
             prog="hyperlora train",
         )
-        named = next(word for word in words if word in _PAPER | _SMALL).removesuffix("-24gb")
+        recipe = next(word for word in words if word in _PAPER | _SMALL)
+        named = recipe.removesuffix("-24gb")
         if given.config.stage != named:
             raise HyperLoRAError(f"the recipe {named} has the stage {named}: for another, name its recipe")
-        return _plan(given) if given.plan else train(given.config, given.out, given.cpu)
+        if given.plan:
+            return _plan(given, (16 if recipe == named else 1) if given.gpus is None else given.gpus)
+        if given.gpus is not None or given.samples_per_second is not None:
+            raise HyperLoRAError(
+                "--gpus and --samples-per-second are for --plan: to train on several GPUs, start this command with "
+                "accelerate launch --num_processes"
+            )
+        return train(given.config, given.out, given.cpu)
     except HyperLoRAError as error:
         log.error("hyperlora train: %s", error)
         return 1
@@ -135,6 +143,8 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     if not accelerator.is_main_process:
         logging.getLogger().setLevel(logging.ERROR)
     shards = Shards(config.data)
+    begun = _begun(config, shards)
+    states.compare(out, begun)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
     network = network_for(config, attention_modules(base.unet))
     clip = None
@@ -153,7 +163,7 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
         log.info("%s", line)
     task = PortraitTask(base, clip, shards, network.config, config, loras.makes)
     more = _identity_loss(config, base, network, loras, shards.info.face_encoder)
-    run = Run(config, task, loras, out, accelerator, more)
+    run = Run(config, task, loras, out, accelerator, more, begun)
     log.info(
         "%d samples, %d people known by name; step %d of %d",
         len(shards),
@@ -166,17 +176,21 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     if config.sample_every and not grids:
         log.warning("No grids of pictures are drawn: under FSDP no process has the whole network")
 
+    exported = None
+
     def on_step(at: Run[GeneratedLoRAs], loss: float) -> None:
+        nonlocal exported
         step = at.progress.step
         log.info("step %d of %d: loss %.5f", step, config.steps, loss)
         if grids and step % config.sample_every == 0 and accelerator.is_main_process:
             log.info("drew %s", save_grid(at, task, out / "grids"))
         if step % config.save_every == 0:
             _export(at, out, encoders)
+            exported = step
 
     try:
         ended = run.train(on_step)
-        if ended and config.steps % config.save_every:
+        if ended and exported != config.steps:  # a run may have been killed between its last state and this
             _export(run, out, encoders)
     finally:
         run.close()
@@ -185,6 +199,17 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
         return 0
     log.info("Stopped at step %d of %d; the same command goes on from there", run.progress.step, config.steps)
     return STOPPED
+
+
+def _begun(config: TrainConfig, shards: Shards) -> dict[str, str]:
+    """What a training begins with, see ``states.compare``; the base model is known by its name alone."""
+    begun = {"--data": shards.fingerprint}
+    for flag, name in (("--clip", config.clip), ("--start", config.start)):
+        path = Path(name)
+        files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
+        if name and all(file.is_file() for file in files):
+            begun[flag] = sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+    return begun
 
 
 def _identity_loss(
@@ -207,12 +232,12 @@ def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:
     """Write what a run has come to, the average of its weights where one is kept, and what it was told."""
     weights = run.loras.without_gate(run.weights())
     if run.accelerator.is_main_process:
-        notes = {CONFIG: run.config.to_json()}
+        notes = {states.CONFIG: run.config.to_json()}
         export(run.loras.network.config, weights, out / CHECKPOINT, encoders, notes=notes)
 
 
-def _plan(given: Train) -> int:
-    for line in plan(given.config, given.gpus, given.samples_per_second):
+def _plan(given: Train, gpus: int) -> int:
+    for line in plan(given.config, gpus, given.samples_per_second):
         sys.stdout.write(line + "\n")
     return 0
 

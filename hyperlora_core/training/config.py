@@ -120,6 +120,8 @@ class IdentityConfig:
             raise HyperLoRAError(
                 f"identity.grad_steps is {self.grad_steps}: from 1 to identity.steps, {self.steps}, was expected"
             )
+        if not self.weight and (self.faces or self.unet):
+            raise HyperLoRAError("identity.faces and identity.unet are the identity loss's: give --identity.weight too")
         if self.weight and not self.faces:
             raise HyperLoRAError("the identity loss needs face models: name their folder with --identity.faces")
 
@@ -145,7 +147,6 @@ class RunConfig:
         mixed_precision: "no", "fp16" or "bf16", of the UNet and the encoders; what trains stays in float32.
         seed: of everything that is drawn.
         save_every: optimizer steps between two checkpoints.
-        workers: processes that read ahead, beside each that trains.
 
     Raises:
         HyperLoRAError: a value cannot be.
@@ -166,14 +167,11 @@ class RunConfig:
     mixed_precision: str = "bf16"
     seed: int = 0
     save_every: int = 1000
-    workers: int = 2
 
     def __post_init__(self) -> None:
         for name in ("steps", "samples_per_step", "batch", "resolution", "save_every"):
             if getattr(self, name) < 1:
                 raise HyperLoRAError(f"{name} is {getattr(self, name)}: a number of 1 or more was expected")
-        if self.workers < 0:
-            raise HyperLoRAError(f"workers is {self.workers}: 0 or more was expected")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise HyperLoRAError(f"mixed_precision is {self.mixed_precision!r}: one of no, fp16, bf16 was expected")
         if self.compile and self.gradient_checkpointing:
@@ -237,6 +235,7 @@ class TrainConfig(RunConfig):
         other_photo: the reference is another photo of the person than the target, where there is one.
         identity: the identity loss.
         sample_every: optimizer steps between two grids of pictures; 0 draws none.
+        workers: processes that read ahead, beside each that trains.
 
     Raises:
         HyperLoRAError: a value cannot be.
@@ -253,10 +252,18 @@ class TrainConfig(RunConfig):
     other_photo: bool = False
     identity: IdentityConfig = field(default_factory=IdentityConfig)
     sample_every: int = 1000
+    workers: int = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
         trained = stage(self.stage)
+        if self.workers < 0:
+            raise HyperLoRAError(f"workers is {self.workers}: 0 or more was expected")
+        if trained.learns == "base" and (self.references > 1 or self.other_photo):
+            raise HyperLoRAError(
+                f"the stage {self.stage} reads the target's own photo alone: references and other_photo are for the "
+                "stages of the ID-LoRA"
+            )
         if self.references < 1:
             raise HyperLoRAError(f"references is {self.references}: a number of 1 or more was expected")
         if self.sample_every < 0:

@@ -114,7 +114,7 @@ def read_photos(folder: Path, analyzer: FaceAnalyzer) -> list[OwnPhoto]:
             log.warning("left out %s: %s", path.name, error)
             continue
         text = path.with_suffix(".txt")
-        caption = text.read_text(encoding="utf-8-sig").strip() if text.is_file() else ""
+        caption = text.read_text(encoding="utf-8-sig", errors="replace").strip() if text.is_file() else ""
         found.append(OwnPhoto(photo, tuple(float(edge) for edge in face.box), caption))
     if not found:
         raise HyperLoRAError(

@@ -12,18 +12,16 @@ from typing import Annotated
 import torch
 import tyro
 
-from .. import atomic
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..generation import generate
 from ..identity_file import load_identity
 from ..lora import LoRA
 from ..network.hyperlora import HyperLoRA
+from . import states
 from .command import DTYPES, STOPPED, log_to_stderr
 from .finetune import FinetuneConfig, OwnLoRA, OwnPhoto, PhotoTask, check_fits, read_photos
 from .loop import Run, accelerator_for
-
-_BEGUN = "begun.json"  # what a run began with, beside what it was told
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +86,11 @@ def finetune(given: Finetune) -> int:
     accelerator = accelerator_for(config, folder, given.cpu)
     photos = read_photos(Path(config.images), FaceAnalyzer.load(given.faces))
     learner = OwnLoRA(_start(given))
-    begun = _compare(folder, given, photos)
+    begun = _begun(given, photos)
+    states.compare(folder, begun)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
     check_fits(base.unet, learner)
-    run = Run(config, PhotoTask(base, photos, config), learner, folder, accelerator)
-    if accelerator.is_main_process:
-        atomic.write_text(folder / _BEGUN, json.dumps(begun, indent=1) + "\n")
+    run = Run(config, PhotoTask(base, photos, config), learner, folder, accelerator, begun=begun)
     log.info("%d photos; step %d of %d", len(photos), run.progress.step, config.steps)
     try:
         ended = run.train(lambda at, loss: log.info("step %d of %d: loss %.5f", at.progress.step, config.steps, loss))
@@ -134,8 +131,8 @@ def _check(given: Finetune) -> None:
             raise HyperLoRAError(f"--out is the file of {flag}, which would be lost: give another")
 
 
-def _compare(folder: Path, given: Finetune, photos: Sequence[OwnPhoto]) -> dict[str, str]:
-    """What a training begins with; refused where the folder's run began with something else."""
+def _begun(given: Finetune, photos: Sequence[OwnPhoto]) -> dict[str, str]:
+    """What a training begins with, see ``states.compare``."""
     begun = {"--id-weight": f"{given.id_weight:g}"} if given.lora is None else {}
     for flag, path in (("--lora", given.lora), ("--identity", given.identity)):
         if path is not None and path.is_file():
@@ -145,17 +142,7 @@ def _compare(folder: Path, given: Finetune, photos: Sequence[OwnPhoto]) -> dict[
     pictures = sha256()
     for each in photos:
         pictures.update(each.photo.tobytes() + each.caption.encode())
-    begun["--images"] = pictures.hexdigest()
-    path = folder / _BEGUN
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for flag in sorted({*before, *begun}):
-            if before.get(flag) != begun.get(flag):
-                raise HyperLoRAError(
-                    f"{folder} holds a training that was stopped, which began with another {flag}: give the same to go "
-                    "on with it, another --out to begin beside it, or delete the folder"
-                )
-    return begun
+    return begun | {"--images": pictures.hexdigest()}
 
 
 def _start(given: Finetune) -> LoRA:

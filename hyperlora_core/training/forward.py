@@ -5,12 +5,12 @@ Shapes: B samples, R reference photos each (padded), M attentions, K coefficient
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ..doors.base_model import in_full
 from ..network.bases import targets
 from ..network.hyperlora import HyperLoRA
 from . import stages
@@ -147,6 +147,5 @@ class GeneratedLoRAs(Learner):
     def _matrices(bases: nn.Module, coefficients: Tensor, on: Tensor) -> Matrices:
         """In float32: autocast would keep a copy of all bases for the backward pass."""
         acts = on.to(coefficients)[:, None, None]
-        device = coefficients.device.type
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        with in_full(coefficients.device):
             return {name: (down, up * acts) for name, down, up in bases(coefficients.float())}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..doors.base_model import BaseModel
+from ..doors.base_model import BaseModel, in_full
 from ..doors.diffusers import LoRAInjection
 from ..errors import HyperLoRAError, MissingPackageError
 from ..faces import FaceAnalyzer
@@ -75,11 +75,12 @@ def align(picture: Tensor, keypoints: np.ndarray) -> Tensor:
     """A face as its embedder takes it, cut so that gradients flow back into the picture.
 
     Args:
-        picture: ``(3, H, W)``, RGB.
+        picture: ``(3, H, W)``, RGB, -1..1.
         keypoints: ``(5, 2)``, pixels: eyes, nose, corners of the mouth.
 
     Returns:
-        ``(3, 112, 112)``. Source of the places: ArcFace's alignment, which insightface has.
+        ``(3, 112, 112)``, -1..1, black beyond the picture's edge. Source of the places: ArcFace's alignment, which
+        insightface has.
     """
     from insightface.utils.face_align import estimate_norm
 
@@ -91,7 +92,7 @@ def align(picture: Tensor, keypoints: np.ndarray) -> Tensor:
     height, width = picture.shape[1:]
     ends = torch.tensor([width - 1, height - 1], device=picture.device, dtype=picture.dtype)
     grid = pixels / ends * 2 - 1
-    return functional.grid_sample(picture[None], grid[None], align_corners=True)[0]
+    return functional.grid_sample(picture[None] + 1, grid[None], align_corners=True)[0] - 1  # beyond the edge is black
 
 
 class IdentityLoss:
@@ -153,10 +154,11 @@ class IdentityLoss:
             points = self._face(picture)
             if points is None:
                 continue
-            found = self.embedding(align(picture, points)[None])[0]
             present = batch.conditions.present[i][:, None]
-            wanted = functional.normalize((embeds[i] * present).sum(0), dim=-1)
-            losses.append(1 - found @ wanted.to(found))
+            with in_full(self.base.device):  # in half precision a face's place is a pixel or two off
+                found = self.embedding(align(picture.float(), points)[None])[0]
+                wanted = functional.normalize((embeds[i].float() * present).sum(0), dim=-1)
+                losses.append(1 - found @ wanted.to(found))
         if not losses:
             return torch.zeros((), device=self.base.device)
         return torch.stack(losses).sum() / len(batch.samples)  # however a step is cut into passes, it is the same

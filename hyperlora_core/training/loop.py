@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -119,6 +120,7 @@ class Run(Generic[L]):
         folder: of the run's states; one of a run that was told otherwise is refused.
         accelerator: see ``accelerator_for``.
         more: a further loss, and its weight.
+        begun: what it begins with, as ``states.compare`` takes it.
 
     Attributes:
         progress: how far it is.
@@ -137,12 +139,13 @@ class Run(Generic[L]):
         folder: Path,
         accelerator: Accelerator,
         more: tuple[MoreLoss, float] | None = None,
+        begun: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.config, self.task, self.loras, self.more = config, task, loras, more
         self.folder, self.accelerator = folder, accelerator
         self._lock = None
         if accelerator.is_main_process:
-            states.claim(folder, config)
+            states.claim(folder, config, begun)
             self._lock = states.lock(folder)
         accelerator.wait_for_everyone()
         self.injection = LoRAInjection(task.unet, loras.targets)

@@ -52,6 +52,8 @@ def plan(config: TrainConfig, gpus: int, samples_per_second: float | None = None
     yield f"  {'in all':18} {trained + frozen:>15,}  {trained:,} train"
 
     two = half.itemsize
+    peak = peak_of_pass(loras, unet, config.batch, config.resolution, config.references, config.gradient_checkpointing)
+    step = 0 if config.optimization.eight_bit else 4 * trained  # torch's AdamW takes the root of a moment all at once
     text = _CLIP_L_TEXT + (_BIG_G_TEXT if unet.config["cross_attention_dim"] > 768 else 0)  # type: ignore[index]
     parts = {
         "what trains, float32": 4 * trained,
@@ -64,9 +66,8 @@ def plan(config: TrainConfig, gpus: int, samples_per_second: float | None = None
         "VAE, float32": 4 * _VAE,
         f"text encoders, {_name(half)}": two * text,
         f"CLIP ViT-L, {_name(half)}": two * _CLIP_L_VISION,
-        f"a pass of {config.batch}, {config.resolution} pixels{', checkpointed' * config.gradient_checkpointing}": (
-            peak_of_pass(loras, unet, config.batch, config.resolution, config.references, config.gradient_checkpointing)
-        ),
+        f"a pass of {config.batch}, {config.resolution} pixels{', checkpointed' * config.gradient_checkpointing}": peak,
+        "AdamW's step, beyond what the pass had": max(0, step - peak),
     }
     yield f"memory of each of {gpus} GPUs, GB (what the allocator and CUDA itself take, 1 to 2 GB, comes on top)"
     for part, size in parts.items():

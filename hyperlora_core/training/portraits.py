@@ -78,7 +78,7 @@ class Portraits(Dataset[Portrait]):
         Raises:
             HyperLoRAError: many in a row are broken.
         """
-        place = int(counter.integers(self.config.seed, [number], "picture", len(self.shards))[0])
+        place = self.place(number)
         for tried in range(min(_TRIES, len(self.shards))):
             at = (place + tried) % len(self.shards)
             try:
@@ -89,6 +89,10 @@ class Portraits(Dataset[Portrait]):
         raise HyperLoRAError(
             f"{tries} samples in a row of {self.shards.folder} are broken, from {place} on: prepare it again"
         )
+
+    def place(self, number: int) -> int:
+        """Where in the set the picture of a sample lies; each as likely as any other."""
+        return int(counter.integers(self.config.seed, [number], "picture", len(self.shards))[0])
 
     def _portrait(self, number: int, place: int) -> Portrait:
         config = self.config
@@ -139,6 +143,19 @@ class Portraits(Dataset[Portrait]):
         return pixel_values([crops.base_image(photo.crop(frame.box), moved, crop=False)], self.clip_size)[0]
 
 
+class _Read(Dataset[Portrait | HyperLoRAError]):
+    """Portraits, and errors as they are: a loader would wrap those of its workers in their tracebacks."""
+
+    def __init__(self, portraits: Portraits) -> None:
+        self.portraits = portraits
+
+    def __getitem__(self, number: int) -> Portrait | HyperLoRAError:
+        try:
+            return self.portraits[number]
+        except HyperLoRAError as error:
+            return error
+
+
 def _leave_signals(worker: int) -> None:
     """Ctrl-C reaches all processes of a terminal; the run's own decides, and needs its workers until its state lies."""
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -186,15 +203,23 @@ class PortraitTask:
         self.portraits = Portraits(shards, config, clip.image_size if clip is not None else None, makes)
 
     def batches(self, passes: Iterator[range]) -> Iterator[Batch]:
-        """The samples of each pass, read ahead by worker processes, on the device."""
+        """The samples of each pass, read ahead by worker processes, on the device.
+
+        Raises:
+            HyperLoRAError: many samples in a row are broken.
+        """
         loader = DataLoader(
-            self.portraits,
+            _Read(self.portraits),
             batch_sampler=map(list, passes),
             num_workers=self.config.workers,
             collate_fn=list,
             worker_init_fn=_leave_signals,
         )
-        return map(self.batch, loader)
+        for read in loader:
+            for each in read:
+                if isinstance(each, HyperLoRAError):
+                    raise each
+            yield self.batch(read)
 
     def batch(self, portraits: Sequence[Portrait]) -> Batch:
         """Samples with consecutive numbers, encoded."""

@@ -1,8 +1,10 @@
 """The states of a run on disk: each appears whole or not at all, and the newest is where the run goes on."""
 
+import json
 import logging
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from ..errors import HyperLoRAError
 from .config import RunConfig
 
 CONFIG = "config.json"
+BEGUN = "begun.json"
+"""What a run began with, by the flags that name it, as hashes of contents."""
+
 KEPT = 2
 
 # A run stays the same run when these change: they say how it is computed or watched, not what.
@@ -23,12 +28,35 @@ _FREE = frozenset({"batch", "gradient_checkpointing", "compile", "save_every", "
 log = logging.getLogger(__name__)
 
 
-def claim(folder: Path, config: RunConfig) -> None:
-    """Make a folder a run's: its configuration is written into it.
+def compare(folder: Path, begun: Mapping[str, str]) -> None:
+    """Refuse to go on with a run on something else than it began with.
+
+    Args:
+        folder: of the run.
+        begun: the flag of each thing -> a hash of what it is.
+
+    Raises:
+        HyperLoRAError: the folder's run began with something else.
+    """
+    path = folder / BEGUN
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    for flag in sorted({*before, *begun}):
+        if before.get(flag) != begun.get(flag):
+            raise HyperLoRAError(
+                f"{folder} holds a training that was stopped, which began with another {flag}, or with what it held "
+                "then: give the same to go on with it, another --out to begin beside it, or delete the folder"
+            )
+
+
+def claim(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> None:
+    """Make a folder a run's: its configuration is written into it, and what it begins with.
 
     Args:
         folder: new, empty, or of a run that was told the same.
         config: of the run.
+        begun: as ``compare`` takes it.
 
     Raises:
         HyperLoRAError: it is the folder of another run, or of something else, or cannot be written.
@@ -50,7 +78,9 @@ def claim(folder: Path, config: RunConfig) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HyperLoRAError(f"{folder} cannot be written: {error.strerror or error}") from error
+    compare(folder, begun)
     atomic.write_text(path, config.to_json())
+    atomic.write_text(folder / BEGUN, json.dumps(dict(begun), indent=1) + "\n")
 
 
 def _is_foreign(path: Path) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import webdataset
 
 from hyperlora_core import HyperLoRAError
+from hyperlora_core.data import shards
 from hyperlora_core.data.shards import INFO, DatasetInfo, Sample, Shards, read_shard, write_shard
 from hyperlora_core.data.sources import Item
 from hyperlora_core.encoders import Encoder
@@ -76,6 +77,24 @@ def test_the_same_samples_are_the_same_bytes(folder, samples, tmp_path_factory):
     write_shard(other, "shard-000000", iter(samples[:3]))
     for name in ("shard-000000.tar", "shard-000000.json"):
         assert (other / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_shards_headers_are_walked_through_once(folder, samples, monkeypatch):
+    """However few files stay open: a set has more shards than that."""
+    walked, spans = [], shards._spans
+    monkeypatch.setattr(shards, "_spans", lambda path: walked.append(path.stem) or spans(path))
+    monkeypatch.setattr(shards, "_OPEN_SHARDS", 1)
+    read = Shards(folder)
+    for place in (0, 3, 1, 3, 2, 0):
+        assert same(read[place], samples[place])
+    assert walked == ["shard-000000", "shard-000002"] and len(read._opened) == 1
+
+
+def test_a_set_that_is_another_has_another_fingerprint(folder, samples):
+    before = Shards(folder).fingerprint
+    assert before == Shards(folder).fingerprint
+    write_shard(folder, "shard-000002", samples[2:3])
+    assert Shards(folder).fingerprint != before
 
 
 def test_a_reader_goes_to_another_process(folder):

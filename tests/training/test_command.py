@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, encode_id, find_references, generate, open_photo
 from hyperlora_core.lora import LoRA
@@ -93,6 +95,38 @@ def test_a_run_at_its_end_stays_there(chained, base_folder, training_set, clip_f
     before = (chained[0] / CHECKPOINT / "resampler.safetensors").read_bytes()
     assert main(given("base", base_folder, training_set, clip_file, chained[0], *more)) == 0
     assert (chained[0] / CHECKPOINT / "resampler.safetensors").read_bytes() == before
+    shutil.rmtree(chained[0] / CHECKPOINT)  # as where it was killed after its last state, before it wrote this
+    assert main(given("base", base_folder, training_set, clip_file, chained[0], *more)) == 0
+    assert (chained[0] / CHECKPOINT / "resampler.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("flag", ["--data", "--clip", "--start"])
+def test_a_run_does_not_go_on_with_what_has_changed_under_its_name(
+    chained, base_folder, training_set, clip_file, tmp_path, caplog, flag
+):
+    own = {"--data": tmp_path / "set", "--clip": tmp_path / "clip", "--start": tmp_path / "start"}
+    shutil.copytree(training_set, own["--data"])
+    shutil.copytree(clip_file, own["--clip"]) if clip_file.is_dir() else shutil.copy(clip_file, own["--clip"])
+    shutil.copytree(chained[0] / CHECKPOINT, own["--start"])
+    files = own["--data"], own["--clip"], tmp_path / "run", "--start", own["--start"], "--sample-every", "0"
+    line = given("id_clip", base_folder, *files)
+    assert main(line) == 0 == main(line)
+    if flag == "--data":
+        for file in own["--data"].glob("shard-000001.*"):
+            file.unlink()
+    elif flag == "--clip":
+        weights = load_file(own["--clip"])
+        save_file({name: value + 0.01 for name, value in weights.items()}, own["--clip"])
+    else:
+        shutil.rmtree(own["--start"])
+        shutil.copytree(chained[1] / CHECKPOINT, own["--start"])
+    assert main(line) == 1
+    assert f"began with another {flag}, or with what it held then" in caplog.text
+
+
+def test_a_stage_that_was_forgotten_is_said(base_folder, training_set, clip_file, tmp_path, caplog):
+    assert main(given("id_clip", base_folder, training_set, clip_file, tmp_path / "run", "--sample-every", "0")) == 0
+    assert "the Base bases of a fresh HyperLoRA are zero" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -111,6 +145,8 @@ def test_a_run_at_its_end_stays_there(chained, base_folder, training_set, clip_f
         (["--scenarios.0.no-id", "--scenarios.1.no-id"], "trains the ID-LoRA, which acts in none of the scenarios"),
         (["--mixed-precision", "fp16"], "fp16 needs a GPU"),
         (["--plan", "--gpus", "0"], "gpus is 0"),
+        (["--gpus", "4"], "--gpus and --samples-per-second are for --plan: to train on several GPUs"),
+        (["--samples-per-second", "4"], "--gpus and --samples-per-second are for --plan"),
         (["--plan", "--samples-per-second", "0"], "samples_per_second is 0"),
         (["--plan", "--resolution", "1000"], "resolution is 1000: a multiple of 64"),
         (
@@ -156,12 +192,16 @@ def test_what_lies_in_the_folder_of_a_run_is_nobody_elses(base_folder, training_
 
 
 def test_a_shape_that_the_start_does_not_have_is_said(chained, base_folder, training_set, clip_file, tmp_path, caplog):
-    more = ["--start", chained[0] / CHECKPOINT, "--shape.bases", "5"]
-    assert main(given("id_clip", base_folder, training_set, clip_file, tmp_path / "run", *more)) == 0
-    assert (
-        "settles the shape" in caplog.text
-        and HyperLoRA.load(tmp_path / "run" / CHECKPOINT).config.id_resampler.out_dim == 4
-    )
+    start = ["--start", chained[0] / CHECKPOINT, "--sample-every", "0"]
+    assert main(given("id_clip", base_folder, training_set, clip_file, tmp_path / "plain", *start)) == 0
+    assert "settles the shape" not in caplog.text
+    for name, wanted in (("bases", 5), ("base-rank", 3)):
+        out = tmp_path / name
+        assert main(given("id_clip", base_folder, training_set, clip_file, out, *start, f"--shape.{name}", wanted)) == 0
+        assert "settles the shape" in caplog.text
+        made = HyperLoRA.load(out / CHECKPOINT).config
+        assert (made.id_resampler.out_dim, made.base_rank) == (4, 2)
+        caplog.clear()
 
 
 def test_an_interrupt_before_the_first_step_is_no_traceback(monkeypatch, tmp_path, caplog):

@@ -7,7 +7,7 @@ import pytest
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.training import counter
-from hyperlora_core.training.config import RECIPES, Optimization, Scenario, TrainConfig, on_24_gb
+from hyperlora_core.training.config import BASE_SCENARIOS, RECIPES, Optimization, Scenario, TrainConfig, on_24_gb
 
 
 def test_the_recipes_are_the_papers():
@@ -54,6 +54,8 @@ def test_a_recipe_comes_back_from_its_file(tmp_path):
         ({"scenarios": (Scenario(0.5, True, True, True),)}, "the scenarios' shares sum to 0.5"),
         ({"scenarios": (Scenario(float("nan"), True, True, True),)}, "the scenarios' shares sum to nan"),
         ({"scenarios": (Scenario(1.0, True, False, True),)}, "trains the ID-LoRA, which acts in none of the scenarios"),
+        ({"stage": "base", "scenarios": BASE_SCENARIOS, "references": 2}, "reads the target's own photo alone"),
+        ({"stage": "base", "scenarios": BASE_SCENARIOS, "other_photo": True}, "reads the target's own photo alone"),
         ({"workers": -1}, "workers is -1"),
         ({"sample_every": -1}, "sample_every is -1"),
     ],

@@ -44,7 +44,7 @@ def person(tmp_path_factory, unet, clip_file, face_pack, photos):
     images.mkdir()
     for name in ("obama", "obama2", "obama3"):
         shutil.copy(photos[name], images)
-    (images / "obama2.txt").write_text("a man at a desk")
+    (images / "obama2.txt").write_bytes("a man at a café table".encode("cp1252"))
     (images / "broken.jpg").write_bytes(b"no picture")
     return folder, generate(network, identity, 0.8, 0.0)
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRAError, open_photo
 from hyperlora_core.data.shards import Shards
-from hyperlora_core.doors.base_model import BaseModel
+from hyperlora_core.doors.base_model import BaseModel, in_full
 from hyperlora_core.doors.diffusers import LoRAInjection, attention_modules
 from hyperlora_core.training.config import RECIPES, IdentityConfig
 from hyperlora_core.training.forward import GeneratedLoRAs
@@ -35,14 +35,29 @@ def pixels(photo: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def test_faces_are_read_as_insightface_reads_them(photos, analyzer, embedding):
+@pytest.mark.parametrize("half", [False, True])
+def test_faces_are_read_as_insightface_reads_them(photos, analyzer, embedding, half):
     embeds = {}
     for name in ("obama", "obama2", "biden"):
         photo = open_photo(photos[name])
         face = analyzer.detect(photo, embed=True)[0]
-        embeds[name] = embedding(align(pixels(photo), face.keypoints)[None])[0]
+        with torch.autocast("cpu", torch.bfloat16, enabled=half), in_full(torch.device("cpu")):
+            embeds[name] = embedding(align(pixels(photo), face.keypoints)[None])[0]
         assert float(embeds[name] @ torch.from_numpy(face.embedding)) > 0.995
     assert embeds["obama"] @ embeds["obama2"] > 0.2 + embeds["obama"] @ embeds["biden"]
+
+
+def test_beyond_a_pictures_edge_it_is_black_as_for_insightface(photos, analyzer):
+    from insightface.utils.face_align import norm_crop
+
+    photo = open_photo(photos["obama"])
+    left, top, *_ = (int(edge) for edge in analyzer.detect(photo)[0].box)
+    photo = photo.crop((left + 20, top + 20, *photo.size))
+    points = analyzer.detect(open_photo(photos["obama"]))[0].keypoints - np.array([left + 20, top + 20])
+    ours = align(pixels(photo), points)
+    theirs = pixels(norm_crop(np.array(photo), points.astype(np.float32)))
+    assert ours.min() == -1 and (ours == -1).all(0).float().mean() > 0.03
+    assert (ours - theirs).abs().mean() < 0.01
 
 
 def test_gradients_flow_back_into_the_picture(photos, analyzer, embedding):
@@ -109,6 +124,12 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
         grads.append({name: grad.clone() for name, grad in ups.items()})
     small.unet.disable_gradient_checkpointing()
     assert all(torch.allclose(grads[0][name], grads[1][name], atol=1e-6) for name in grads[0])
+    kinds = []
+    read = loss.embedding.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        half = loss(loras(batch.conditions), loras.scale, batch, injection)
+    read.remove()
+    assert {half.dtype, *kinds} == {torch.float32} and half.item() == pytest.approx(value.item(), abs=0.05)
     blank = small.pictures
     small.pictures = lambda latents: torch.zeros(1, 3, 256, 256)
     assert loss(loras(batch.conditions), loras.scale, batch, injection).item() == 0, "no face, no loss"

@@ -1,6 +1,8 @@
 """Plans: the UNets' shapes, and memory that is found by a dry run."""
 
 import gc
+import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,6 +54,16 @@ def test_live_bytes_are_counted_and_let_go():
 def test_the_small_recipes_fit_into_24_gb_at_full_size(name):
     *_, total, _, _ = plan(on_24_gb(RECIPES[name]), gpus=1)
     assert total.strip().startswith("in all") and 10 < float(total.split()[-1]) < 22
+
+
+def test_adamw_takes_a_copy_of_what_trains_where_that_is_more_than_a_pass():
+    config = replace(RECIPES["id_clip"], base="sd15", resolution=64, batch=1)
+    told = {line[2:46].strip(): float(line.split()[-1]) for line in plan(config, 1) if re.search(r"  \d+\.\d\d$", line)}
+    a_pass = next(size for part, size in told.items() if part.startswith("a pass"))
+    beyond = told["AdamW's step, beyond what the pass had"]
+    assert a_pass + beyond == pytest.approx(told["what trains, float32"], abs=0.02) and beyond > 0
+    eight = replace(config, optimization=replace(config.optimization, eight_bit=True))
+    assert not any("AdamW's step" in line for line in plan(eight, 1))
 
 
 def test_a_plan_is_printed(capsys):

@@ -44,7 +44,9 @@ def task(base, clip, shards, config=CONFIG):
 
 
 def test_every_picture_of_a_set_comes_as_often_and_without_end(shards):
-    drawn = Counter(int(counter.integers(0, [number], "picture", len(shards))[0]) for number in range(20_000))
+    portraits = Portraits(shards, CONFIG, None, BOTH)
+    assert [portraits[number].place for number in range(8)] == [portraits.place(number) for number in range(8)]
+    drawn = Counter(portraits.place(number) for number in range(20_000))
     assert set(drawn) == set(range(5))
     spread = sum((count - 4000) ** 2 / 4000 for count in drawn.values())
     assert spread < 18.5, "chi squared of 4 degrees of freedom, at one in a thousand"
@@ -137,6 +139,15 @@ def test_a_broken_sample_gives_way_to_the_next(shards, monkeypatch, caplog):
     monkeypatch.setattr(Shards, "__getitem__", broken)
     assert portraits[7].place == (place + 1) % len(shards)
     assert "cannot be read" in caplog.text and shards[place].key in caplog.text
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_set_that_is_broken_throughout_is_said_whoever_reads_it(base, clip, shards, monkeypatch, workers):
+    whole = Shards.__getitem__
+    reading = task(base, clip, shards, replace(CONFIG, workers=workers))
+    monkeypatch.setattr(Shards, "__getitem__", lambda self, at: replace(whole(self, at), picture=b"no picture"))
+    with pytest.raises(HyperLoRAError, match=r"^5 samples in a row of .* are broken"):
+        next(iter(reading.batches(iter([range(2)]))))
 
 
 def test_stable_diffusion_one_five_is_told_no_size(tmp_path, comfyui_path, clip, shards):
