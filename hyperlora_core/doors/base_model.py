@@ -12,6 +12,14 @@ from torch import Tensor, nn
 from .. import files, kinds
 from ..errors import HyperLoRAError
 
+NAMED = {
+    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
+    "ssd-1b": "segmind/SSD-1B",
+    "vega": "segmind/Segmind-Vega",
+    "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+}
+"""Short names of base models -> what they are called on the Hugging Face hub."""
+
 _WANTED = "give --base a diffusers folder (with model_index.json and .safetensors files), or a name on the hub"
 
 
@@ -48,7 +56,8 @@ class BaseModel:
         """Load it.
 
         Args:
-            path: a diffusers folder, a ``.safetensors`` checkpoint, or a name on the Hugging Face hub.
+            path: a diffusers folder, a ``.safetensors`` checkpoint, a name on the Hugging Face hub, or one of
+                ``NAMED``.
             device: where it is put.
             dtype: of the UNet and the text encoders; the VAE is float32.
 
@@ -59,9 +68,12 @@ class BaseModel:
 
         if not path:
             raise HyperLoRAError(
-                "no base model was named: give --base a diffusers folder of SDXL, or its name on the hub"
+                "no base model was named: give --base a diffusers folder, a name on the hub, or one of "
+                f"{', '.join(NAMED)}"
             )
         given = Path(path)
+        if not given.exists():
+            path = NAMED.get(path, path)
         if not given.exists() and (given.suffix == ".safetensors" or given.is_absolute() or path.count("/") > 1):
             raise HyperLoRAError(f"there is no base model {path}")
         kind = kinds.recognise(given) if given.suffix == ".safetensors" else None

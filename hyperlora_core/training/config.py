@@ -132,8 +132,8 @@ class RunConfig:
 
     Attributes:
         steps: optimizer steps.
-        base: the base model: a diffusers folder, a checkpoint, or a name on the Hugging Face hub; for --plan a folder,
-            or sdxl, ssd-1b, vega or sd15.
+        base: the base model: a diffusers folder, a checkpoint, a name on the Hugging Face hub, or sdxl, ssd-1b, vega or
+            sd15; for --plan a folder or one of these four.
         trigger_words: what prompts begin with, without the comma.
         caption_dropout: share of the samples whose caption is left out.
         resolution: side of the target, pixels; a multiple of 64.

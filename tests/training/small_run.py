@@ -1,5 +1,7 @@
 """A small run on a small world: what a sample is follows from its number alone. As a command, a run under torchrun."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -90,9 +92,15 @@ def outcome(done: Run) -> dict[str, torch.Tensor]:
 
 
 if __name__ == "__main__":
-    _folder, _batch = Path(sys.argv[1]), int(sys.argv[2])
+    _folder, _batch, _stop = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     _run = run(_folder / "run", replace(CONFIG, batch=_batch))
-    _run.train()
+
+    def _told(at: Run, loss: float) -> None:
+        """The second process alone is told to stop, after a step."""
+        if at.progress.step == _stop and at.accelerator.process_index == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    _run.train(_told)
     if _run.accelerator.is_main_process:
         save_file(outcome(_run), _folder / "outcome.safetensors")
     _run.close()

@@ -72,17 +72,30 @@ def test_a_run_goes_on_in_passes_of_another_size(tmp_path, whole):
     second.close()
 
 
-def test_two_processes_are_one(tmp_path, whole):
+def by_two_processes(folder, stop_after=0):
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
         + ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
-        + ["-m", "tests.training.small_run", str(tmp_path), "2"],
+        + ["-m", "tests.training.small_run", str(folder), "2", str(stop_after)],
         check=True,
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
         timeout=300,
     )
+
+
+def test_two_processes_are_one(tmp_path, whole):
+    by_two_processes(tmp_path)
     close(load_file(tmp_path / "outcome.safetensors"), whole)
+
+
+def test_two_processes_stop_when_one_is_told_and_one_goes_on(tmp_path, whole):
+    by_two_processes(tmp_path, stop_after=2)
+    assert [path.name for path in states(tmp_path / "run")] == ["state-2"]
+    done = run(tmp_path / "run")
+    assert done.progress.step == 2 and done.train()
+    close(outcome(done), whole)
+    done.close()
 
 
 def test_small_passes_are_large_ones(tmp_path, whole):

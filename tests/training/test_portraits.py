@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 
 from hyperlora_core import ClipVision, HyperLoRAError
 from hyperlora_core.data.shards import Shards
-from hyperlora_core.doors.base_model import BaseModel
+from hyperlora_core.doors.base_model import NAMED, BaseModel
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.training import counter
 from hyperlora_core.training.config import RECIPES, Scenario
@@ -17,6 +18,7 @@ from hyperlora_core.training.framing import draw_frame
 from hyperlora_core.training.loop import passes
 from hyperlora_core.training.portraits import Portraits, PortraitTask
 from hyperlora_core.training.shape import NetworkShape
+from hyperlora_core.training.unets import UNETS
 from tests.training.small_base import make_sd15
 
 BOTH = frozenset({"id", "base"})
@@ -179,6 +181,20 @@ def test_the_vae_and_sizes_stay_whole_in_half_precision(base, base_folder):
     assert torch.equal(half.unet_inputs(["a man"], sizes)["added_cond_kwargs"]["time_ids"], sizes.float())
     (picture,) = half.draw(["a man"], [0], (64, 64), steps=2)
     assert picture.size == (64, 64)
+
+
+def test_base_models_have_short_names(monkeypatch):
+    asked = []
+
+    def from_pretrained(name, **given):
+        asked.append(name)
+        raise OSError("no network")
+
+    monkeypatch.setattr(DiffusionPipeline, "from_pretrained", from_pretrained)
+    for name in UNETS:
+        with pytest.raises(HyperLoRAError, match=f"the base model {NAMED[name]} cannot be loaded"):
+            BaseModel.load(name, "cpu", torch.float32)
+    assert asked == list(NAMED.values()) and set(UNETS) == set(NAMED)
 
 
 def test_a_folder_that_is_no_base_model_is_told(tmp_path):
