@@ -33,6 +33,7 @@ from .tables import COLUMNS, PAPER_NOTE, SPEED_NOTE, Evaluation, Tables
 _PEOPLE_SHOWN, _WORST_SHOWN, _FAILURES_SHOWN = 8, 8, 40
 _THUMB = 144  # pixels of a side
 _QUALITY = 80
+_COLUMN = 110  # pixels that a table's column has at least, the mean of them
 
 _WORST = (
     ("id_sim", HEADSHOT, "the headshots least like the person"),
@@ -43,7 +44,6 @@ _WORST = (
 
 _STYLE = """
 body { max-width: 1280px; } .wide { overflow-x: auto; overflow-wrap: normal; margin-bottom: 12px; }
-.wide table { min-width: 720px; }
 th { text-align: left; font-weight: 600; padding: 5px 8px 5px 0; vertical-align: bottom; }
 th.n { text-align: right; } td.n { width: auto; } td.n small { display: block; color: var(--dim); font-size: 11px; }
 .said { border-left: 3px solid var(--gone); padding-left: 10px; }
@@ -214,7 +214,7 @@ def _figure(folder: Path, row: Row, said: str) -> str:
     thumb = _thumb(folder / row.picture) if row.picture and row.state == DONE else ""
     if not thumb:
         return f'<figure><div class="none">{text(row.error or "not drawn")}</div>{caption}</figure>'
-    return f'<figure><img loading="lazy" alt="{text(said)}" src="{thumb}">{caption}</figure>'
+    return f'<figure><img alt="{text(said)}" src="{thumb}">{caption}</figure>'
 
 
 def _photo(path: Path, said: str) -> str:
@@ -254,7 +254,7 @@ def _table(title: str, lines: Sequence[Sequence[str]], note: str) -> str:
     for line in lines[1:]:
         cells = "".join(_html_cell(cell, number) for cell, number in zip(line, numeric, strict=True))
         rows.append(f"<tr>{cells}</tr>")
-    table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    table = f'<table style="min-width: {_COLUMN * len(lines[0])}px"><tr>{head}</tr>{"".join(rows)}</table>'
     return f"<h2>{text(title)}</h2><div {_scrolls('wide', title)}>{table}</div>{note}"
 
 
