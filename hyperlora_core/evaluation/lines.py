@@ -4,13 +4,14 @@ from dataclasses import asdict
 
 from .. import __version__
 from .methods import STAGES
+from .protocol import FILLED
 from .scoring import DONE, FAILED
 from .statistics import LEVEL, Estimate, least_people
 from .tables import COLUMNS, PAPER, PAPER_COLUMNS, PAPER_SECONDS, Column, Evaluation, Tables
 
 Lines = list[list[str]]
 
-COMMON = ("checkpoint", "width", "height", "steps", "sampler", "scheduler", "negative", "cfg")
+COMMON = (*FILLED, "cfg")
 """Slots that the protocol fills for every method, and what each has of its own but should have a slot for."""
 
 OWN = ("weight", "base_weight", "start", "end", "lora", "model", "provider")

@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from PIL import Image
 
@@ -181,7 +182,7 @@ def _sheets(folder: Path, found: Evaluation) -> str:
     for row in found.rows:
         if row.scores.id_sim is not None:
             likeness[row.person].append(row.scores.id_sim)
-    people = sorted(found.plan.people, key=lambda person: (_mean(likeness[person.name]), person.name))
+    people = sorted(found.plan.people, key=lambda person: (fmean(likeness[person.name] or [1.0]), person.name))
     for person in people[:_PEOPLE_SHOWN]:
         parts.append(f"<h3>{text(person.name)}</h3>")
         for summary in found.tables.whole:
@@ -198,10 +199,6 @@ def _sheets(folder: Path, found: Evaluation) -> str:
     rest = len(found.plan.people) - _PEOPLE_SHOWN
     note = f"<p class=dim>And {rest} more people, whose pictures lie beside this page.</p>" if rest > 0 else ""
     return f"<h2>Contact sheets</h2>{''.join(parts)}{note}"
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers) if numbers else 1.0
 
 
 def _figure(folder: Path, row: Row, said: str) -> str:

@@ -15,6 +15,9 @@ from ..errors import HyperLoRAError
 HEADSHOT, EDITABLE, STYLE = "headshot", "editable", "style"
 GROUPS = (HEADSHOT, EDITABLE, STYLE)
 
+FILLED = ("checkpoint", "width", "height", "steps", "sampler", "scheduler", "negative")
+"""What of a protocol goes into the slots of every method."""
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -139,6 +142,5 @@ class Protocol:
 
     def values(self) -> dict[str, Any]:
         """Slots of every method -> values."""
-        names = ("negative", "steps", "sampler", "scheduler", "width", "height")
-        found = {name: getattr(self, name) for name in names}
-        return found | ({"checkpoint": self.checkpoint} if self.checkpoint else {})
+        found = {name: getattr(self, name) for name in FILLED}
+        return {name: value for name, value in found.items() if name != "checkpoint" or value}
