@@ -32,9 +32,8 @@ def drawn_table(found: Evaluation) -> Lines:
     methods = [one.variant.method for one in found.tables.whole]
     said = {each.name: each.values_in(each.filled(found.plan.protocol.values())) for each in methods}
     negatives = {values["negative"] for values in said.values() if "negative" in values}
-    slots = [
-        slot for slot in (*COMMON, *OWN) if slot != "negative" or len(negatives) > 1
-    ]  # it is long, where it is one
+    hidden = "negative" if len(negatives) < 2 else ""  # it is long, and mostly the same for all
+    slots = [slot for slot in (*COMMON, *OWN) if slot != hidden]
     lines = [["Method", *slots, "photos"]]
     for summary in found.tables.whole:
         method = summary.variant.method

@@ -220,13 +220,12 @@ def _compare(out: Path, protocol: Protocol) -> None:
 
 def _keep_methods(out: Path, methods: Sequence[Method]) -> None:
     """Write what is drawn by, as ``--method`` reads it: the workflows that the manifest has the hashes of."""
-    folder = out / METHODS
-    folder.mkdir(parents=True, exist_ok=True)
     for method in methods:
-        _write(folder / method.file_name, method.to_json())
+        _write(out / METHODS / method.file_name, method.to_json())
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
