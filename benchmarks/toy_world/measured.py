@@ -68,6 +68,15 @@ class Measured:
         stages = [self.legs[f"{variant}-{stage}-{seed}"] for seed in wanted]
         return [Reading.from_json(each[way]) for each in stages if way in each]
 
+    def longest(self) -> tuple[str, float] | None:
+        """The leg to whose end training took the longest, with all before it, and how many minutes."""
+
+        def taken(leg: Leg | None) -> float:
+            return sum(self.legs.get(leg.name, {}).get("seconds", ())) / 60 + taken(leg.parent) if leg else 0.0
+
+        chains = {leg.name: taken(leg) for leg in legs() if leg.name in self.legs}
+        return max(chains.items(), key=lambda chain: chain[1]) if chains else None
+
     def minutes(self, variant: str, stage: str) -> float:
         """What its training took, the mean over seeds."""
         return float(

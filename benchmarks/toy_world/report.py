@@ -88,7 +88,8 @@ def write(folder: Path = RESULTS) -> Path:
         '## What decides\n\nStage 3, the ID-LoRA. "Off": that attention of the resampler adds nothing.',
         tables.deciders(measured),
         "## Ablations\n\nThe ID-LoRA's differences from the full recipe at the same stage, or at stage 3. Below 0 in "
-        "NRMSE is better. Steps are equal but where it says otherwise.",
+        "NRMSE is better. The ID-LoRA's steps are equal but where it says otherwise. A row of one seed is a "
+        "first look.",
         tables.ablations(measured),
         "## Personalising\n\n" + _PERSONAL.format(**vars(personal.Recipe())),
         tables.personalised(measured),

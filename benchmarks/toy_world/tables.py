@@ -205,7 +205,9 @@ def minutes(measured: Measured) -> str:
     for stage, steps in STEPS.items():
         done = measured.seeds("full", stage)
         rows.append((stage, steps, f"{measured.minutes('full', stage):.0f}" if done else NOT_RUN, len(done)))
-    return table(("stage", "steps of 16 samples", "minutes, mean", "seeds"), rows)
+    longest = measured.longest()
+    told = f"\n\nThe longest chain of stages ended with {longest[0]}: {longest[1]:.0f} minutes." if longest else ""
+    return table(("stage", "steps of 16 samples", "minutes, mean", "seeds"), rows) + told
 
 
 def _summary(readings: list[Reading], measured: Measured) -> list[str]:

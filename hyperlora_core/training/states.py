@@ -41,7 +41,10 @@ def compare(folder: Path, begun: Mapping[str, str]) -> None:
     path = folder / BEGUN
     if not path.is_file():
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise HyperLoRAError(f"{path} cannot be read ({error}): give another folder, or delete this one") from error
     for flag in sorted({*before, *begun}):
         if before.get(flag) != begun.get(flag):
             raise HyperLoRAError(
