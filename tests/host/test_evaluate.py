@@ -146,6 +146,20 @@ def test_every_node_takes_what_it_is_given(server, asked):
     ]
 
 
+def test_photomakers_word_is_a_segment_of_its_own(comfy):
+    """Core's node drops the tokens of the word's number and marks the one before: both have to be what it means."""
+    from comfy.sdxl_clip import SDXLTokenizer
+
+    tokenizer, method = SDXLTokenizer(), shipped()["photomaker"]
+    text = method.prompt.replace("{prompt}", "portrait photo of a person wearing a straw hat")
+    index = text.split(" ").index("photomaker") + 1
+    for tokens in tokenizer.tokenize_with_weights(text, return_word_ids=True).values():
+        words = tokenizer.clip_l.untokenize(tokens[0])
+        dropped = [word for (*_, number), word in words if number == index]
+        kept = [word for (*_, number), word in words if number != index]
+        assert "".join(dropped) == "photomaker</w>" and kept[index - 1] == "person</w>", words
+
+
 def test_a_small_evaluation(server, asked, tmp_path, caplog):
     out = tmp_path / "out"
     command = [*asked, "--out", str(out), "--methods", "hyperlora-id", "--server", server.url]
