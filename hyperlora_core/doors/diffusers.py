@@ -47,10 +47,11 @@ class LoRAInjection:
             matrices, scale = active
             down, up = matrices[name]
             x = inputs[0]
-            inner, up = x @ down.mT.to(x.dtype), up.mT.to(x.dtype)
+            inner = (x @ down.mT.to(x.dtype)).to(output.dtype)  # autocast may have made another type of the output
+            up = (up.mT * scale).to(output.dtype)
             if up.ndim == x.ndim == 3 and len(up) == len(x):
-                return torch.baddbmm(output, inner, up, alpha=scale)  # one pass over the output instead of three
-            return torch.add(output, inner @ up, alpha=scale)
+                return output.baddbmm_(inner, up)  # in place, which the layer's own backward pass does not mind
+            return output + inner @ up
 
         return add
 
