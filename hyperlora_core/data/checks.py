@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from typing import Any
@@ -34,13 +35,14 @@ REASONS = {
     "blurred": "the face is not sharp",
     "not found again": "the face was not found in the crop that its embedding is made of",
     "failed": "the models failed on it",
-    "crashed": "it ended the process twice",
+    "crashed": "it ended the process twice, or the captioner failed on it",
     "duplicate": "the same pixels were there before",
     "near-duplicate": "the same picture was there before, of another size or compression",
     "withdrawn": "it is on a drop list, or a duplicate of one that is",
 }
 """Why pictures are rejected, in the order in which it is looked for."""
 
+_DETECT, _EMBED = "detect", "embed"
 _MOST_FAILURES = 50  # one after the other: then it is not the pictures
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,7 @@ class Checked:
         phash: see ``pictures.perceptual_hash``; of accepted ones.
         sample: of accepted ones, without its key.
         thumb: a small JPEG, where the picture can be read.
+        detail: what went wrong, where something did.
     """
 
     item: Item
@@ -105,10 +108,15 @@ class Checked:
     phash: int = 0
     sample: Sample | None = None
     thumb: bytes = b""
+    detail: str = ""
 
 
 class _BrokenError(HyperLoRAError):
     """A picture that cannot be decoded."""
+
+
+class _ModelsError(HyperLoRAError):
+    """The models fail, whatever they are given."""
 
 
 class Checker:
@@ -120,12 +128,12 @@ class Checker:
         need_licence: reject what comes without one.
 
     Attributes:
-        failures: how many pictures the models failed on, one after the other.
+        failures: step -> how many pictures it failed on, one after the other.
     """
 
     def __init__(self, analyzer: FaceAnalyzer, limits: Limits, need_licence: bool = False) -> None:
         self.analyzer, self.limits, self.need_licence = analyzer, limits, need_licence
-        self.failures = 0
+        self.failures = {_DETECT: 0, _EMBED: 0}
 
     def __call__(self, item: Item) -> Checked:
         """Look at a picture.
@@ -134,27 +142,37 @@ class Checker:
             HyperLoRAError: the models failed on so many pictures that it cannot be the pictures.
         """
         if item.problem:
-            return Checked(item, item.problem)
+            return Checked(item, item.problem, detail=item.detail)
         found = Checked(item, ACCEPTED, file_sha256=sha256(item.picture).hexdigest())
         if self.need_licence and "licence" not in item.source:
             found.reason = "no licence"
             return found
         try:
             self._look(found)
-            self.failures = 0
+        except _ModelsError:
+            raise
         except _BrokenError as error:
-            log.info("%s", error)
-            found.reason = "broken picture"
+            found.reason, found.detail = "broken picture", str(error)
         except Exception as error:  # one picture never stops the others
-            log.warning("%s: %s: %s", item.name, type(error).__name__, error)
-            found.reason = "failed"
-            self.failures += 1
-            if self.failures >= _MOST_FAILURES:
-                raise HyperLoRAError(
-                    f"the models failed on {self.failures} pictures one after the other, last on {item.name} "
+            found.reason, found.detail = "failed", f"{type(error).__name__}: {error}"
+        return found
+
+    @contextmanager
+    def _counted(self, step: str, name: str) -> Iterator[None]:
+        """A step of the models, which may fail on some pictures, but not on all: a full GPU is not theirs."""
+        try:
+            yield
+        except NoFaceError:
+            pass
+        except Exception as error:
+            self.failures[step] += 1
+            if self.failures[step] >= _MOST_FAILURES:
+                raise _ModelsError(
+                    f"the models failed on {self.failures[step]} pictures one after the other, last on {name} "
                     f"({type(error).__name__}: {error}): mend that, and run the same command again"
                 ) from error
-        return found
+            raise
+        self.failures[step] = 0
 
     def _look(self, found: Checked) -> None:
         item, limits = found.item, self.limits
@@ -174,7 +192,8 @@ class Checker:
             found.reason = "picture too small"
             return
         found.thumb = pictures.thumbnail(photo)
-        faces = self.analyzer.detect(photo, margins=False)
+        with self._counted(_DETECT, item.name):
+            faces = self.analyzer.detect(photo, margins=False)
         if len(faces) != 1:
             found.reason = "several faces" if faces else "no face"
             return
@@ -184,10 +203,11 @@ class Checker:
         found.reason = next(_faults(found.measured, limits), ACCEPTED)
         if found.reason != ACCEPTED:
             return
-        try:
+        found.reason = "not found again"
+        with self._counted(_EMBED, item.name):
             embed = self.analyzer.id_embedding(photo, face)
-        except NoFaceError:
-            found.reason = "not found again"
+            found.reason = ACCEPTED
+        if found.reason != ACCEPTED:
             return
         found.pixels, found.phash = pictures.pixel_hash(photo), pictures.perceptual_hash(photo)
         found.sample = Sample(

@@ -34,7 +34,7 @@ class Cluster:
 
     Attributes:
         workers: processes; 0 takes one a core of this machine.
-        gpus: that they share; 0 computes on the CPU.
+        gpus: that they share; with 0 none is set aside for them, and models may use what they see.
         address: of a Ray cluster, "auto" for the one that this machine is of; None starts one here.
     """
 

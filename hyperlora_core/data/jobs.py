@@ -2,8 +2,10 @@
 
 import base64
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from .work import Work, read_json
 _THREADS = 1  # of each worker: numbers do not depend on how many workers there are
 _DUPLICATES_SHOWN = 3  # of each unit
 _BATCHES_HELD = 4
+_MOST_CAPTION_FAILURES = 50  # of a worker: then it is not the pictures
+
+log = logging.getLogger(__name__)
 
 
 class CheckUnit:
@@ -82,7 +87,15 @@ class CheckUnit:
         return {"unit": number, "pictures": rows.count, "accepted": accepted}
 
     def _found(self, number: int, tries: Tries) -> Iterator[Checked]:
-        for place, item in enumerate(items_of(self._work.read_unit(number), self._person_folders, self._licence)):
+        def unreadable(place: int) -> bool:
+            return tries.is_over(f"reading {place}")
+
+        items = items_of(self._work.read_unit(number), self._person_folders, self._licence, unreadable)
+        for place in count():
+            tries.at(f"reading {place}")
+            item = next(items, None)
+            if item is None:
+                return
             if tries.is_over(place):
                 yield Checked(item, "crashed")
                 continue
@@ -118,6 +131,7 @@ class FinishUnit:
         self._work = Work(Path(out))
         self._name, self._batch, self._recaption, self._run = captioner, batch, recaption, run
         self._caption = captioners.load(model, device) if captioner else None
+        self._captions_well, self._caption_failures = False, 0
 
     def __call__(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Do a unit.
@@ -182,14 +196,33 @@ class FinishUnit:
             held.append(sample)
             wanting += self._wants(sample)
             if wanting == batch or len(held) == _BATCHES_HELD * batch:
-                yield from self._with_captions(held, tries)
+                yield from self._with_captions(held, tries, crashed)
                 held, wanting = [], 0
-        yield from self._with_captions(held, tries)
+        yield from self._with_captions(held, tries, crashed)
+
+    def _one_by_one(
+        self, held: Sequence[Sample], tries: Tries, crashed: list[int], error: Exception
+    ) -> Iterator[Sample]:
+        """Samples among which are some that the captioner fails on: these are passed over, if it ever did better."""
+        if len(held) > 1:
+            for sample in held:
+                yield from self._with_captions([sample], tries, crashed)
+            return
+        (sample,) = held
+        self._caption_failures += 1
+        if not self._captions_well or self._caption_failures >= _MOST_CAPTION_FAILURES:
+            before = "and on others before" if self._captions_well else "and on whatever it was given"
+            raise HyperLoRAError(
+                f"the captioner {self._name} failed on {sample.source.get('path')} ({type(error).__name__}: {error}), "
+                f"{before}: mend it, and run the same command again"
+            ) from error
+        log.warning("the captioner failed on %s: %s", sample.source.get("path"), error)
+        crashed.append(_row_of(sample.key))
 
     def _wants(self, sample: Sample) -> bool:
         return self._recaption or not sample.caption
 
-    def _with_captions(self, held: Sequence[Sample], tries: Tries) -> Iterator[Sample]:
+    def _with_captions(self, held: Sequence[Sample], tries: Tries, crashed: list[int]) -> Iterator[Sample]:
         wanting = [sample for sample in held if self._wants(sample)]
         captions: dict[str, str] = {}
         if wanting and self._caption:
@@ -199,10 +232,9 @@ class FinishUnit:
             except HyperLoRAError:
                 raise
             except Exception as error:  # whatever another's code may raise
-                raise HyperLoRAError(
-                    f"the captioner {self._name} failed on {wanting[0].source.get('path')} and what follows "
-                    f"({type(error).__name__}: {error}): mend it, and run the same command again"
-                ) from error
+                yield from self._one_by_one(held, tries, crashed, error)
+                return
+            self._captions_well = True
             if len(written) != len(wanting) or not all(isinstance(caption, str) for caption in written):
                 raise HyperLoRAError(
                     f"the captioner {self._name} gave {len(written)} captions for {len(wanting)} pictures, or some "

@@ -116,6 +116,12 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
     if wanted.unit_size < 1 or wanted.caption_batch < 1:
         raise HyperLoRAError("--unit-size and --caption-batch are numbers from 1")
     check_sources(wanted.sources, wanted.out)
+    if wanted.caption_device != "cpu" and not wanted.captioner:
+        raise HyperLoRAError("--caption-device is where a captioner computes: name it with --captioner")
+    if wanted.caption_device.startswith("cuda") and not cluster.gpus:
+        raise HyperLoRAError(
+            "--caption-device cuda needs --gpus, by which workers do not meet on one: how many there are"
+        )
     if wanted.recaption and not wanted.captioner:
         raise HyperLoRAError("--recaption has captions written anew: name what writes them with --captioner")
     dropped = read_drop_list(wanted.drop_list) if wanted.drop_list else frozenset()

@@ -21,7 +21,8 @@ NO_ROW = -1
 
 _THUMBS = {ACCEPTED: 12}  # that are kept of each unit
 _THUMBS_OF_OTHERS = 3
-PERSONAL = ("name", "person", "url", "licence", "file_sha256", "thumb")
+_LONGEST = 500  # letters of what went wrong
+PERSONAL = ("name", "person", "url", "licence", "file_sha256", "thumb", "detail")
 """Columns that tell whom or what a picture shows."""
 
 
@@ -45,6 +46,7 @@ def _schema() -> "pyarrow.Schema":
             ("pixels_high", pa.uint64()),
             ("pixels_low", pa.uint64()),
             ("thumb", pa.binary()),
+            ("detail", pa.string()),
         ]
     )
 
@@ -82,6 +84,7 @@ class RowWriter:
                 "pixels_high": int.from_bytes(found.pixels[:8], "big") if accepted else None,
                 "pixels_low": int.from_bytes(found.pixels[8:], "big") if accepted else None,
                 "thumb": found.thumb if has_thumb else None,
+                "detail": found.detail[:_LONGEST] or None,
             }
         )
         return row

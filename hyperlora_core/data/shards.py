@@ -243,6 +243,12 @@ class Shards:
             self._ends.append(end)
         if not end:
             raise HyperLoRAError(f"the training set {folder} holds no sample")
+        made = self.info.settings.get("counts", {}).get("", end)
+        if made != end:
+            raise HyperLoRAError(
+                f"the training set {folder} holds {end} samples, and was made of {made}: shards are missing, or not of "
+                "it. Copy all of it, or run hyperlora prepare again"
+            )
         self._spans: dict[int, np.ndarray] = {}
         self._opened: OrderedDict[int, BinaryIO] = OrderedDict()
         self._process = os.getpid()
@@ -329,7 +335,7 @@ def _sample(path: Path, file: BinaryIO, spans: np.ndarray, within: int) -> Sampl
             read = {member.name.partition("."): tar.extractfile(member) for member in tar}
             found = {dot + suffix: value.read() for (_, dot, suffix), value in read.items() if value is not None}
         return Sample.of_members(found)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration, tarfile.TarError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, StopIteration, tarfile.TarError) as error:
         raise HyperLoRAError(
             f"sample {within} of {path} cannot be read ({error}): run hyperlora prepare again"
         ) from error

@@ -7,11 +7,14 @@ so whoever goes on with them after a kill finds the same ones.
 import errno
 import json
 import logging
+import lzma
+import mimetypes
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,8 @@ LARGEST_FILE = 64 << 20
 """Bytes; a larger file is not looked at."""
 
 _LARGEST_NOTE = 1 << 20
-_FAILING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENOTCONN})  # of disks and networks
+# Errors of a file itself; whatever else a system says is of its disk, network or memory, and ends the run.
+_OWN = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _LONGEST = 2000  # letters of a note that are kept
 _NAMES_OF_LICENCE = ("licence", "license", "LICENSE", "LICENCE", "License")
 _NAMES_OF_URL = ("url", "URL")
@@ -69,6 +73,7 @@ class Item:
         source: url, licence and whatever else came with it.
         person: whom it shows, where the source says so.
         problem: why it cannot be looked at; empty where it can.
+        detail: more of the problem, where more is known.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Item:
     source: dict[str, Any] = field(default_factory=dict)
     person: str | None = None
     problem: str = ""
+    detail: str = ""
 
 
 def check_sources(sources: Sequence[Path], out: Path) -> None:
@@ -120,8 +126,8 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
             yield Unit(root, shard=root)
             continue
         files: list[str] = []
-        path = ""
-        for path in _walk(root):
+        path, left = "", Counter[str]()
+        for path in _walk(root, left):
             if path.lower().endswith(SHARD_SUFFIXES):
                 yield Unit(root, shard=path)
             else:
@@ -131,6 +137,9 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
                     files = []
         if files:
             yield Unit(root, files=tuple(files))
+        if left:
+            said = "; ".join(f"{count} {kind}" for kind, count in sorted(left.items()))
+            log.warning("in %s these are not looked at: %s", source, said)
         if not path:
             raise HyperLoRAError(
                 f"there are no pictures and no shards in {source}: a folder of .jpg, .png, .webp, ... or of "
@@ -138,8 +147,11 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
             )
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Pictures and shards in a folder and below, by name; not hidden ones, nor what links to folders lead to."""
+def _walk(folder: str, left: Counter[str]) -> Iterator[str]:
+    """Pictures and shards in a folder and below, by name; not hidden ones, nor what links to folders lead to.
+
+    What is left out that could be meant is counted, by its kind.
+    """
     try:
         with os.scandir(folder) as found:
             entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -150,9 +162,13 @@ def _walk(folder: str) -> Iterator[str]:
         ) from error
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
-        elif entry.name.lower().endswith((*PICTURE_SUFFIXES, *SHARD_SUFFIXES)) and _is_file(entry):
+            yield from _walk(entry.path, left)
+        elif not _is_file(entry):
+            left["linked folders, pipes and links to nothing"] += 1
+        elif entry.name.lower().endswith((*PICTURE_SUFFIXES, *SHARD_SUFFIXES)):
             yield entry.path
+        elif str(mimetypes.guess_type(entry.name, strict=False)[0]).startswith("image/"):
+            left[f"pictures of kinds that are not read ({os.path.splitext(entry.name)[1].lower()})"] += 1
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
@@ -163,25 +179,40 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def items_of(unit: Unit, person_folders: bool = False, licence: str = "") -> Iterator[Item]:
+def items_of(
+    unit: Unit,
+    person_folders: bool = False,
+    licence: str = "",
+    unreadable: Callable[[int], bool] = lambda place: False,
+) -> Iterator[Item]:
     """The pictures of a unit, one in memory at a time; what cannot be read is given with its problem.
 
     Args:
         unit: of ``units_of``.
         person_folders: the first folder below the source names a person.
         licence: of pictures that come without one.
+        unreadable: whether a picture's place in the unit is known to end the process that reads it; of a shard, what
+            follows is left out too.
 
     Raises:
-        HyperLoRAError: the whole source is gone.
+        HyperLoRAError: the source, or a shard of it, is gone, or cannot be read for a reason that is not its own.
     """
-    found = _of_shard(unit) if unit.shard else (_of_file(Path(unit.root), name) for name in unit.files)
-    for name, files, problem in found:
+    if unit.shard:
+        found = _of_shard(unit, unreadable)
+    else:
+        root = Path(unit.root)
+        found = (
+            (name, {}, "crashed", "") if unreadable(place) else _of_file(root, name)
+            for place, name in enumerate(unit.files)
+        )
+    for name, files, problem, detail in found:
         name = _clean(name.replace(os.sep, "/"))
         folder = name.split("/")[0] if person_folders and unit.files and "/" in name else None
-        yield _item(name, files, problem, folder, licence)
+        yield replace(_item(name, files, problem, folder, licence), detail=detail)
 
 
-_Found = tuple[str, dict[str, bytes], str]
+_Found = tuple[str, dict[str, bytes], str, str]
+"""Name, files by their suffixes, problem, more of it."""
 
 
 def _of_file(root: Path, name: str) -> _Found:
@@ -189,25 +220,27 @@ def _of_file(root: Path, name: str) -> _Found:
     files: dict[str, bytes] = {}
     try:
         if path.stat().st_size > LARGEST_FILE:
-            return name, files, "file too large"
+            return name, files, "file too large", ""
         files[path.suffix.lower()] = path.read_bytes()
         for suffix in (".TXT", ".txt", ".JSON", ".json"):
             beside = path.with_suffix(suffix)
             if beside.is_file():
                 files[suffix.lower()] = _note(beside.stat().st_size, beside.read_bytes)
     except OSError as error:
-        _see_that_it_is_there(root, error)
-        log.warning("%s cannot be read: %s", path, error.strerror or error)
-        return name, {}, "unreadable"
-    return name, files, ""
+        _see_that_it_is_there(root, path, error, _OWN)
+        return name, {}, "unreadable", error.strerror or str(error)
+    return name, files, "", ""
 
 
-def _of_shard(unit: Unit) -> Iterator[_Found]:
+def _of_shard(unit: Unit, unreadable: Callable[[int], bool]) -> Iterator[_Found]:
     """Samples are files of one name, up to the first dot, that stand one after the other."""
     within = os.path.relpath(unit.shard, unit.root) if unit.shard != unit.root else os.path.basename(unit.shard)
     key, problem = "", ""
     files: dict[str, bytes] = {}
     before: set[str] = set()
+    if unreadable(0):
+        yield f"{within}/(start)", {}, "broken shard", "its first picture ended the process"
+        return
     try:
         with tarfile.open(unit.shard, "r|*") as tar:
             for member in tar:
@@ -217,9 +250,12 @@ def _of_shard(unit: Unit) -> Iterator[_Found]:
                 stem, dot, suffix = file.partition(".")
                 name = f"{folder}/{stem}" if folder else stem
                 if name != key and key:
-                    yield f"{within}/{key}", files, problem
+                    yield f"{within}/{key}", files, problem, ""
                     files, problem = {}, ""
                     before.add(key)
+                    if unreadable(len(before)):
+                        yield f"{within}/{name}", {}, "broken shard", "this picture ended the process"
+                        return
                     if name in before:
                         raise HyperLoRAError(
                             f"the files of {name} do not stand together in the shard {unit.shard}, so its notes would "
@@ -235,11 +271,12 @@ def _of_shard(unit: Unit) -> Iterator[_Found]:
                     read = content.read if content else bytes
                     files[suffix] = read() if wanted else _note(member.size, read)
         if key:
-            yield f"{within}/{key}", files, problem
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        _see_that_it_is_there(Path(unit.root), error)
-        log.warning("the shard %s is broken (%s): what follows in it is left out", unit.shard, error)
-        yield f"{within}/{key or '(start)'}", {}, "broken shard"
+            yield f"{within}/{key}", files, problem, ""
+    except HyperLoRAError:
+        raise
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        _see_that_it_is_there(Path(unit.root), Path(unit.shard), error)
+        yield f"{within}/{key or '(start)'}", {}, "broken shard", f"{type(error).__name__}: {error}"
 
 
 def _note(size: int, read: Callable[[], bytes]) -> bytes:
@@ -247,11 +284,23 @@ def _note(size: int, read: Callable[[], bytes]) -> bytes:
     return read() if size <= _LARGEST_NOTE else b"{"
 
 
-def _see_that_it_is_there(root: Path, error: Exception) -> None:
-    """A disk that is not mounted, or that fails, must not make a set of rejected pictures."""
-    failing = isinstance(error, OSError) and error.errno in _FAILING
-    if failing or not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        raise HyperLoRAError(f"the source {root} is gone: bring it back, and run the same command again")
+def _see_that_it_is_there(root: Path, path: Path, error: Exception, own: Container[int] = ()) -> None:
+    """A disk that is not mounted, or that fails, must not make a set of rejected pictures.
+
+    Args:
+        root: the source.
+        path: what was read of it.
+        error: which came of it; one without a number is of what the file holds.
+        own: numbers of errors that are the file's.
+    """
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        raise HyperLoRAError(f"the source {root} is gone: bring it back, and run the same command again") from error
+    if isinstance(error, OSError) and error.errno is not None and error.errno not in own:
+        raise HyperLoRAError(
+            f"{path} is gone: bring it back, and run the same command again"
+            if error.errno == errno.ENOENT
+            else f"{path} cannot be read ({error.strerror}): mend that, and run the same command again"
+        ) from error
 
 
 def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, licence: str) -> Item:

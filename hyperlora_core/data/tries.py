@@ -35,11 +35,11 @@ class Tries:
                 self._deaths[at] = self._deaths.get(at, 0) + 1
         self.again = bool(self._deaths)
 
-    def is_over(self, place: int) -> bool:
+    def is_over(self, place: int | str) -> bool:
         """Whether a place ended a worker twice."""
         return self._deaths.get(str(place), 0) >= _TWICE
 
-    def at(self, place: int) -> None:
+    def at(self, place: int | str) -> None:
         """Note that a place is next."""
         note = json.dumps({"run": self._run, "at": place, "deaths": self._deaths})
         self._part.write_text(note, encoding="utf-8")

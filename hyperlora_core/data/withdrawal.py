@@ -2,8 +2,8 @@
 
 import json
 import logging
+import re
 import unicodedata
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from .jobs import key_of
 from .work import Work, read_json
 
 _COLUMNS = ("row", "name", "person", "url", "file_sha256")
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 log = logging.getLogger(__name__)
 
@@ -56,20 +57,23 @@ def withdraw(work: Work, dropped: frozenset[str], one: np.ndarray, other: np.nda
         return before
     found: set[int] = set(before)
     places: dict[int, set[int]] = {}
-    hits: Counter[str] = Counter()
-    for unit in range(work.units):
-        account = rows.read(work.checked(unit, ".parquet"), _COLUMNS)
-        for place, values in enumerate(zip(*account.values(), strict=True)):
-            row, *names = values
-            key = key_of(unit, row) if row != rows.NO_ROW else None
-            named = dropped.intersection(_plain(name) for name in (*names, key) if name)
-            if named:
-                hits.update(named)
-                places.setdefault(unit, set()).add(place)
-                if row != rows.NO_ROW:
-                    found.add(sample_id(unit, row))
-    for name in sorted(dropped - hits.keys()):
-        log.warning("the drop list names %s, which nothing in the set is called: it may have been dropped before", name)
+    hits, files = set[str](), set[str]()
+    for _ in range(2):  # files that are the same, whether accepted or not, go with the first
+        for unit in range(work.units):
+            account = rows.read(work.checked(unit, ".parquet"), _COLUMNS)
+            for place, values in enumerate(zip(*account.values(), strict=True)):
+                row, *names, file = values
+                key = key_of(unit, row) if row != rows.NO_ROW else None
+                named = dropped.intersection(_plain(name) for name in (*names, file, key) if name)
+                if named or file in files:
+                    hits |= named
+                    files |= {file} - {None}
+                    places.setdefault(unit, set()).add(place)
+                    if row != rows.NO_ROW:
+                        found.add(sample_id(unit, row))
+    for name in sorted(dropped - hits):
+        said = "it may have been dropped before" if before else "NOTHING is taken out for it"
+        log.warning("the drop list names %s, which nothing in the set is called: %s", name, said)
     ids = sorted(found | _showing_the_same(found, one, other))
     atomic.write_text(work.withdrawn, json.dumps({"ids": ids, "taken_out": False}) + "\n")
     _take_out(work, np.array(ids, np.int64), places)
@@ -79,8 +83,9 @@ def withdraw(work: Work, dropped: frozenset[str], one: np.ndarray, other: np.nda
 
 
 def _plain(name: str) -> str:
-    """A name as it is compared: accents are written in several ways."""
-    return unicodedata.normalize("NFC", name)
+    """A name as it is compared: accents and hashes are written in several ways, paths from where one is."""
+    name = unicodedata.normalize("NFC", name).removeprefix("./")
+    return name.lower() if _SHA256.fullmatch(name) else name
 
 
 def _showing_the_same(found: set[int], one: np.ndarray, other: np.ndarray) -> set[int]:

@@ -1,6 +1,8 @@
 """What is accepted, and what is stored of it."""
 
+import errno
 import io
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hyperlora_core import FaceAnalyzer, HyperLoRAError, open_photo
-from hyperlora_core.data import checks, pictures
+from hyperlora_core.data import checks, pictures, sources
 from hyperlora_core.data.checks import REASONS, Checker, Limits
 from hyperlora_core.data.sources import Item, Unit, items_of, units_of
 from hyperlora_core.photos import MAX_SIDE
@@ -122,17 +124,43 @@ def test_limits_that_make_no_sense_are_refused(limits):
         Limits(**limits)
 
 
-def test_models_that_fail_on_everything_end_the_run(analyzer, photos, monkeypatch):
-    """A full GPU must not make a set of rejected pictures."""
+@pytest.mark.parametrize("step", ["detect", "id_embedding"])
+def test_models_that_fail_on_everything_end_the_run(step, analyzer, photos, monkeypatch):
+    """A full GPU must not make a set of rejected pictures, whatever else is among them."""
     monkeypatch.setattr(checks, "_MOST_FAILURES", 5)
 
-    models = replace(analyzer._models, landmarker=analyzer._models.detector)
-    failing = Checker(FaceAnalyzer(models, analyzer.path), Limits(min_side=1))
-    item = Item("obama", as_file(open_photo(photos["obama"]).resize((182, 228))))
-    assert failing(item).reason == "failed"
+    def full(*arguments, **more):
+        raise RuntimeError("out of memory")
+
+    failing = Checker(FaceAnalyzer(analyzer._models, analyzer.path), Limits(min_side=100, min_face=1))
+    monkeypatch.setattr(failing.analyzer, step, full)
+    item = Item("obama", as_file(open_photo(photos["obama"]).resize((364, 456))))
+    small, broken = Item("small", as_file(Image.new("RGB", (64, 64)))), Item("broken", b"no picture")
+    nobody = Item("nobody", as_file(Image.new("RGB", (300, 300), "gray")))
+    found = failing(item)
+    assert (found.reason, found.detail) == ("failed", "RuntimeError: out of memory")
     with pytest.raises(HyperLoRAError, match=r"5 pictures one after the other"):
         for _ in range(10):
+            for other, reason in ((small, "picture too small"), (broken, "broken picture")):
+                assert failing(other).reason == reason
+            assert step == "detect" or failing(nobody).reason == "no face"
             failing(item)
+
+
+def test_models_that_fail_now_and_then_cost_a_picture_each(analyzer, photos, monkeypatch):
+    monkeypatch.setattr(checks, "_MOST_FAILURES", 2)
+    failing = Checker(FaceAnalyzer(analyzer._models, analyzer.path), Limits(min_side=100, min_face=1))
+    item, detect, calls = Item("obama", as_file(open_photo(photos["obama"]).resize((364, 456)))), analyzer.detect, []
+
+    def sometimes(*arguments, **more):
+        calls.append(1)
+        if len(calls) % 2:
+            raise RuntimeError("out of memory")
+        return detect(*arguments, **more)
+
+    monkeypatch.setattr(failing.analyzer, "detect", sometimes)
+    reasons = [failing(item).reason for _ in range(6)]
+    assert reasons[::2] == ["failed"] * 3 and "failed" not in reasons[1::2]
 
 
 def test_hashes_tell_the_same_picture(photos):
@@ -153,6 +181,27 @@ def test_a_file_that_is_gone_is_unreadable(checker, tmp_path):
     (tmp_path / "other.jpg").touch()
     (item,) = items_of(Unit(str(tmp_path), files=("gone.jpg",)))
     assert checker(item).reason == "unreadable"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ECONNRESET, errno.ENOMEM, errno.EMFILE])
+@pytest.mark.parametrize("unit", [{"files": ("a.jpg",)}, {"shard": "a.tar"}])
+def test_a_disk_or_a_network_that_fails_ends_the_run_and_rejects_nothing(unit, number, tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").touch()
+
+    def fails(*arguments, **more):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sources.tarfile, "open", fails)
+    monkeypatch.setattr(sources.Path, "read_bytes", fails)
+    unit = {name: str(tmp_path / value) if name == "shard" else value for name, value in unit.items()}
+    with pytest.raises(HyperLoRAError, match=rf"a\.(jpg|tar) cannot be read \({os.strerror(number)}\): mend that"):
+        list(items_of(Unit(str(tmp_path), **unit)))
+
+
+def test_a_shard_that_is_gone_ends_the_run(tmp_path):
+    (tmp_path / "other.tar").touch()
+    with pytest.raises(HyperLoRAError, match=r"a\.tar is gone: bring it back"):
+        list(items_of(Unit(str(tmp_path), shard=str(tmp_path / "a.tar"))))
 
 
 @pytest.mark.parametrize("unit", [{"files": ("a.jpg",)}, {"shard": "a.tar"}])

@@ -1,7 +1,9 @@
 """What workers do, one after the other: units, captions, pictures that end a process, pictures that are withdrawn."""
 
+import hashlib
 import json
 import shutil
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +92,14 @@ def test_a_captioner_that_fails_ends_the_run_and_nothing_is_lost(name, message, 
     assert len(finish(work, captioner="tests.data.captioning:sizes")) == 4
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_picture_that_the_captioner_fails_on_is_passed_over_and_counted(batch, work):
+    samples = finish(work, captioner="tests.data.captioning:fails_on_one", recaption=True, batch=batch)
+    assert [sample.source["path"] for sample in samples] == [FILES[0], *FILES[3:]]
+    assert all(sample.caption.startswith("a picture of") for sample in samples)
+    assert json.loads(work.finished(0).read_text())["crashed"] == [1]
+
+
 def test_a_model_of_transformers_writes_captions(work, tmp_path, monkeypatch):
     """A BLIP-2 by its classes and files; its weights are random, and so are its words."""
     folder = str(random_blip2(tmp_path / "blip2"))
@@ -120,6 +130,21 @@ def test_a_picture_that_ends_the_process_twice_is_passed_over(work, face_pack):
         Tries(work.tries("check", 0), "a run").at(2)
     assert check(work, face_pack, "a run")["accepted"] == 3
     assert rows.read(work.checked(0, ".parquet"), ["reason"])["reason"][2] == "crashed"
+
+
+@pytest.mark.parametrize("of", ["files", "shard"])
+def test_a_picture_that_ends_the_process_while_it_is_read_is_passed_over(of, work, album, face_pack, tmp_path):
+    if of == "shard":
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            for file in FILES:
+                tar.add(album / file, file)
+        work.unit(0).write_text(Unit(str(tmp_path), shard=str(tmp_path / "a.tar")).to_json())
+    for _ in range(2):
+        Tries(work.tries("check", 0), "a run").at("reading 3")
+    assert check(work, face_pack, "a run")["accepted"] == {"files": 3, "shard": 2}[of]
+    reasons = rows.read(work.checked(0, ".parquet"), ["reason"])["reason"]
+    after = {"files": ["crashed", ""], "shard": ["broken shard"]}  # nothing is known of what lies behind it
+    assert reasons == ["", "broken picture", "", *after[of]]
 
 
 @pytest.mark.parametrize("at", [[2], [2, 3], [2, 3, 2, 1]])
@@ -187,6 +212,26 @@ def test_all_that_shows_the_same_is_withdrawn(work):
     """Each is paired with the next alone."""
     ids = np.array([sample_id(0, row) for row in range(4)])
     assert withdraw(work, frozenset(["000000-000002"]), ids[1:3], ids[:2]) == ids[:3].tolist()
+
+
+def test_a_copy_that_was_rejected_goes_with_its_file(work, album, face_pack, tmp_path):
+    source = shutil.copytree(album, tmp_path / "album")
+    shutil.copy(source / "obama" / "cut.jpg", source / "obama" / "cut again.jpg")
+    shutil.copy(source / "obama" / "obama.jpg", source / "obama" / "same.jpg")
+    files = (*FILES, "obama/cut again.jpg", "obama/same.jpg")
+    work.unit(0).write_text(Unit(str(source), files=files).to_json())
+    check(work, face_pack)
+    withdraw(work, frozenset({"obama/cut.jpg", "obama/same.jpg"}), *np.zeros((2, 0), np.int64))
+    names = rows.read(work.checked(0, ".parquet"), ["name"])["name"]
+    assert names == [FILES[0], None, None, *FILES[3:], None, None]
+
+
+def test_a_hash_and_a_path_are_known_however_they_are_written(work, album, tmp_path, caplog):
+    digest = hashlib.sha256((album / FILES[0]).read_bytes()).hexdigest().upper()
+    (tmp_path / "drop.txt").write_text(f"{digest}\n./{FILES[2]}\nnobody\n")
+    found = withdraw(work, read_drop_list(tmp_path / "drop.txt"), *np.zeros((2, 0), np.int64))
+    assert found == [sample_id(0, 0), sample_id(0, 1)]
+    assert "names nobody, which nothing in the set is called: NOTHING is taken out for it" in caplog.text
 
 
 def test_accents_are_the_same_however_they_are_written(work, tmp_path):

@@ -106,6 +106,18 @@ def test_what_cannot_be_is_said_before_all_work(tmp_path, album, face_pack, capl
         (
             album,
             tmp_path / "out2",
+            ("--caption-device", "cuda"),
+            "--caption-device is where a captioner computes",
+        ),
+        (
+            album,
+            tmp_path / "out2",
+            ("--captioner", "tests.data.captioning:sizes", "--caption-device", "cuda"),
+            "--caption-device cuda needs --gpus",
+        ),
+        (
+            album,
+            tmp_path / "out2",
             ("--captioner", "tests.data.captioning:sizes", "--caption-device", "gone"),
             "--caption-device gone cannot be used here",
         ),
@@ -134,7 +146,7 @@ def test_what_a_worker_cannot_do_is_said_in_a_word(ray_session, album, face_pack
     more = (*MORE, "--captioner", "tests.data.captioning:fails", "--recaption")
     assert prepare(album, tmp_path / "set", face_pack, *more) == 1
     (said,) = [record.message for record in caplog.records if record.message.startswith("hyperlora: ")]
-    assert "failed on biden/biden.jpg and what follows (ZeroDivisionError: of the captioner)" in said
+    assert "failed on biden/biden.jpg (ZeroDivisionError: of the captioner), and on whatever" in said
     assert "Traceback" not in said and len(said) < 300
 
 

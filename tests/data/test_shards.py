@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -95,6 +96,25 @@ def test_a_set_that_is_another_has_another_fingerprint(folder, samples):
     assert before == Shards(folder).fingerprint
     write_shard(folder, "shard-000002", samples[2:3])
     assert Shards(folder).fingerprint != before
+
+
+def test_a_set_of_which_a_shard_is_missing_is_refused(folder):
+    replace(INFO_OF_SET, settings={"counts": {"": 4, "no face": 2}}).write(folder)
+    assert len(Shards(folder)) == 4
+    (folder / "shard-000002.tar").unlink()
+    with pytest.raises(HyperLoRAError, match="holds 3 samples, and was made of 4: shards are missing"):
+        Shards(folder)
+
+
+def test_an_embedding_that_is_empty_is_a_broken_sample(folder):
+    with tarfile.open(folder / "x.tar", "w") as made, tarfile.open(folder / "shard-000002.tar") as tar:
+        for member in tar:
+            content = b"" if member.name.endswith(".npy") else tar.extractfile(member).read()
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+    (folder / "x.tar").replace(folder / "shard-000002.tar")
+    with pytest.raises(HyperLoRAError, match=r"sample 0 of .*shard-000002\.tar cannot be read"):
+        Shards(folder)[3]
 
 
 def test_a_reader_goes_to_another_process(folder):
