@@ -1,15 +1,17 @@
 """``hyperlora prepare`` as a user runs it, on Ray."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from hyperlora_core import HyperLoRAError
+from hyperlora_core.cli import main
 from hyperlora_core.data.engine import Cluster, Engine
 from hyperlora_core.data.shards import Shards
 from hyperlora_core.data.work import Work
-from tests.data.album import EXPECTED, counts
+from tests.data.album import EXPECTED, counts, shard
 from tests.data.captioning import EndsWhileMade
 from tests.data.runs import files, prepare
 
@@ -61,6 +63,48 @@ def test_the_same_command_again_has_nothing_to_do(prepared, album, face_pack, mo
     was = files(prepared)
     assert prepare(album, prepared, face_pack, *MORE) == 0
     assert files(prepared) == was and {path: path.stat().st_mtime_ns for path in prepared.glob("*.tar")} == before
+
+
+def test_a_shard_and_a_folder_are_one_set_and_give_up_whom_they_share(ray_session, photos, face_pack, tmp_path):
+    """What is in both stays as the first source has it; what has no licence is left out where one is needed."""
+    notes = json.dumps({"url": "https://example.org/1", "license": "CC-BY", "person": "barack"}).encode()
+    members = {"1.jpg": photos["obama"].read_bytes(), "1.json": notes, "1.txt": b"a man before flags"}
+    members |= {"2.jpg": photos["biden"].read_bytes(), "3.jpg": photos["obama3"].read_bytes(), "3.json": notes}
+    source, folder, out = shard(tmp_path / "a.tar", members), tmp_path / "folder", tmp_path / "set"
+    folder.mkdir()
+    for name, note in (("obama", '{"licence": "CC0"}'), ("obama2", '{"licence": "CC0"}'), ("biden", "{}")):
+        shutil.copy(photos[name], folder / f"{name}.jpg")
+        (folder / f"{name}.json").write_text(note)
+    more = ("--need-licence", "--min-face", "200", "--workers", "2")
+    line = [
+        "prepare",
+        str(source),
+        str(folder),
+        "--out",
+        str(out),
+        "--faces",
+        str(face_pack),
+        "--provider",
+        "CPU",
+        *more,
+    ]
+    assert main(line) == 0
+    read = Shards(out)
+    told = [
+        (each.source["path"], each.source["licence"], each.caption, each.person)
+        for each in map(read.__getitem__, range(3))
+    ]
+    assert told == [
+        ("a.tar/1", "CC-BY", "a man before flags", "barack"),
+        ("a.tar/3", "CC-BY", "", "barack"),
+        ("obama2.jpg", "CC0", "", None),
+    ]
+    assert len(read) == 3 and read.info.settings["counts"] == {"": 3, "no licence": 2, "duplicate": 1}
+    (tmp_path / "drop.txt").write_text("a.tar/1\n")
+    assert main([*line, "--drop-list", str(tmp_path / "drop.txt")]) == 0
+    read = Shards(out)
+    assert [read[place].source["path"] for place in range(len(read))] == ["a.tar/3", "obama2.jpg"]
+    assert read.info.settings["counts"] == {"": 2, "no licence": 2, "withdrawn": 2}  # the folder's copy with it
 
 
 @pytest.mark.parametrize(

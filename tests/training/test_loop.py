@@ -89,6 +89,7 @@ def test_two_processes_are_one(tmp_path, whole):
     close(load_file(tmp_path / "outcome.safetensors"), whole)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_when_one_is_told_and_one_goes_on(tmp_path, whole):
     by_two_processes(tmp_path, stop_after=2)
     assert [path.name for path in states(tmp_path / "run")] == ["state-2"]
