@@ -1,7 +1,7 @@
 # make portrait   the whole way once: photo in; portrait, crops and LoRA file out, on the real ComfyUI
 #                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
 # make test       every check, and every test but the slowest
-# make test-all   the slowest too
+# make test-all   the slowest too: fifty minutes
 # make bench      speed and memory at full size against a plain reference and the machine's floor, into the README's table:
 #                 an hour, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
 # make toy-world  the proof that training learns, on a small world with known truth: hours of two cores, which can be
