@@ -242,7 +242,7 @@ def _found_instead(folder: Path) -> str:
         return f"They are one folder deeper: choose {below[0]}"
     said = []
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".safetensors", ".bin", ".pt", ".pth", ".ckpt") and path.stem not in PARTS:
+        if path.suffix in files.MODEL_SUFFIXES and path.stem not in PARTS:
             try:
                 kind = kinds.recognise(path)
             except HyperLoRAError as error:

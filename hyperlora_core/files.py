@@ -20,6 +20,9 @@ from . import atomic
 from .errors import HyperLoRAError
 
 METADATA = "__metadata__"
+MODEL_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+"""What files of weights are called."""
+
 ITEM_SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
 ITEM_SIZES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
 """Bytes of one number, by the format's names of the types; there are rarer ones, which safetensors itself checks."""

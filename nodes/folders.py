@@ -6,11 +6,10 @@ from pathlib import Path
 import folder_paths
 
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.files import Stamp, stamp
+from ..hyperlora_core.files import MODEL_SUFFIXES, Stamp, stamp
 from ..hyperlora_core.layout import MODULES_JSON, PARTS
 
 _CHECKPOINT_FILES = {MODULES_JSON, *(f"{part}.safetensors" for part in PARTS)}
-_MODEL_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 IDENTITIES, SLIDERS = "identities", "sliders"  # folders below models/hyper_lora
 # What lies below models/hyper_lora and is no checkpoint; the first two are the public pack's.
 _OTHERS = ("clip_vit/", "clip_processor/", f"{IDENTITIES}/", f"{SLIDERS}/")
@@ -33,7 +32,7 @@ def hyper_lora_models() -> dict[str, Path]:
         parts = [file for file in files if os.path.basename(file) in _CHECKPOINT_FILES]
         folders = {os.path.dirname(file) for file in parts}
         inside = folders - {""}
-        others = {file for file in files if file.endswith(_MODEL_ENDINGS) and os.path.dirname(file) not in inside}
+        others = {file for file in files if file.endswith(MODEL_SUFFIXES) and os.path.dirname(file) not in inside}
         for name in sorted([*folders, *others.difference(parts)], key=lambda name: (name.count(os.sep), name)):
             if not _slashes(name).startswith(_OTHERS):
                 shown = _without_nesting(_slashes(name).removeprefix("hyper_lora/")) or "."
@@ -119,7 +118,7 @@ def face_embedders() -> dict[str, Path]:
     found = {}
     for root, files in _searched_files("face_embedders"):
         for file in files:
-            if file.lower().endswith((*_MODEL_ENDINGS, ".onnx")):
+            if file.lower().endswith((*MODEL_SUFFIXES, ".onnx")):
                 found.setdefault(_slashes(file), Path(root, file))
     return found
 

@@ -1,6 +1,5 @@
 """What a picture has to be for a training set, and what is measured of it."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -44,8 +43,6 @@ REASONS = {
 
 _DETECT, _EMBED = "detect", "embed"
 _MOST_FAILURES = 50  # one after the other: then it is not the pictures
-
-log = logging.getLogger(__name__)
 
 
 def _limit(default: float, about: str) -> Any:
@@ -162,8 +159,9 @@ class Checker:
         """A step of the models, which may fail on some pictures, but not on all: a full GPU is not theirs."""
         try:
             yield
-        except NoFaceError:
-            pass
+        except NoFaceError:  # which is an answer
+            self.failures[step] = 0
+            raise
         except Exception as error:
             self.failures[step] += 1
             if self.failures[step] >= _MOST_FAILURES:
@@ -203,11 +201,11 @@ class Checker:
         found.reason = next(_faults(found.measured, limits), ACCEPTED)
         if found.reason != ACCEPTED:
             return
-        found.reason = "not found again"
-        with self._counted(_EMBED, item.name):
-            embed = self.analyzer.id_embedding(photo, face)
-            found.reason = ACCEPTED
-        if found.reason != ACCEPTED:
+        try:
+            with self._counted(_EMBED, item.name):
+                embed = self.analyzer.id_embedding(photo, face)
+        except NoFaceError:
+            found.reason = "not found again"
             return
         found.pixels, found.phash = pictures.pixel_hash(photo), pictures.perceptual_hash(photo)
         found.sample = Sample(

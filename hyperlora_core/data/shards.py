@@ -21,7 +21,6 @@ import tarfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -215,6 +214,7 @@ class Shards:
 
     Attributes:
         info: what it was made with.
+        fingerprint: what tells the set from another: a hash of its description, its shards' notes and their sizes.
 
     Raises:
         HyperLoRAError: the folder holds no whole set, or no sample.
@@ -227,10 +227,12 @@ class Shards:
         self._ends: list[int] = []
         self._person: dict[int, str] = {}
         self._photos: dict[str, list[int]] = defaultdict(list)
-        end = 0
+        end, digest = 0, hashlib.sha256((self.folder / INFO).read_bytes())
         for tar in sorted(self.folder.glob("*.tar")):
             try:
-                note = json.loads(tar.with_suffix(".json").read_text(encoding="utf-8"))
+                text = tar.with_suffix(".json").read_text(encoding="utf-8")
+                digest.update(f"{tar.name} {tar.stat().st_size} {text}".encode())
+                note = json.loads(text)
                 for person, places in note["people"].items():
                     self._photos[person] += [end + place for place in places]
                     self._person |= {end + place: person for place in places}
@@ -249,17 +251,10 @@ class Shards:
                 f"the training set {folder} holds {end} samples, and was made of {made}: shards are missing, or not of "
                 "it. Copy all of it, or run hyperlora prepare again"
             )
+        self.fingerprint = digest.hexdigest()
         self._spans: dict[int, np.ndarray] = {}
         self._opened: OrderedDict[int, BinaryIO] = OrderedDict()
         self._process = os.getpid()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What tells the set from another: its description, its shards' notes and their sizes."""
-        digest = hashlib.sha256((self.folder / INFO).read_bytes())
-        for tar in self._shards:
-            digest.update(f"{tar.name} {tar.stat().st_size} ".encode() + tar.with_suffix(".json").read_bytes())
-        return digest.hexdigest()
 
     def __len__(self) -> int:
         """How many samples there are."""

@@ -134,9 +134,8 @@ def paper_speed_table() -> Lines:
 
 
 def failure_table(found: Evaluation) -> Lines:
-    draws = {one.method.name: one.method.identity for one in found.plan.variants}
     return [["Method", "Person", "Prompt", "Seed", "Why"]] + [
-        [row.method, row.person if draws[row.method] else "-", row.name, str(row.seed), row.error]
+        [row.method, row.person if row.method in found.plan.of_people else "-", row.name, str(row.seed), row.error]
         for row in found.pictures
         if row.state == FAILED
     ]

@@ -15,6 +15,7 @@ from typing import Any
 from ..batch_jobs import inputs_at, put_input, read_workflow, takes_photos
 from ..comfy_client import ComfyClient, Workflow
 from ..errors import HyperLoRAError
+from ..files import MODEL_SUFFIXES
 
 SLOTS = (
     "photo",
@@ -44,8 +45,6 @@ VARIED = ("seed", "photo", "prompt")
 
 BASELINE = "none"
 """The method without a person, that editability is measured against."""
-
-_MODEL_FILES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 
 STAGES = ("load", "encode", "apply", "text", "sample", "decode", "other")
 _STAGE_OF = {
@@ -255,7 +254,7 @@ class Method:
     def files(self) -> list[str]:
         """The files of models that its workflow names."""
         values = [value for node in self.filled({}).values() for value in node["inputs"].values()]
-        return sorted({value for value in values if isinstance(value, str) and value.endswith(_MODEL_FILES)})
+        return sorted({value for value in values if isinstance(value, str) and value.endswith(MODEL_SUFFIXES)})
 
     def missing(self, info: Mapping[str, Any], values: Mapping[str, Any], person: str = "") -> list[str]:
         """What a server lacks to draw with it.

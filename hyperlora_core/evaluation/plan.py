@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,11 @@ class Plan:
     people: tuple[Person, ...]
     variants: tuple[Variant, ...]
     tasks: tuple[Task, ...] = field(repr=False, default=())
+
+    @cached_property
+    def of_people(self) -> frozenset[str]:
+        """Names of the variants that draw a person."""
+        return frozenset(variant.method.name for variant in self.variants if variant.method.identity)
 
 
 def read_sweep(text: str) -> Sweep:

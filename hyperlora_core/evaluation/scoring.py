@@ -236,7 +236,6 @@ def rows_of(
         )
         for name, person in people.items()
     }
-    drawn_of = {variant.method.name: variant.method.identity for variant in plan.variants}
     compared = {variant.method.name: variant.baseline for variant in plan.variants}
     baseline: dict[tuple[str, str, int], Features] = {}
     found: list[Row] = []
@@ -248,7 +247,7 @@ def rows_of(
         if labels["family"] == BASELINE and features is not None:
             baseline[labels["method"], labels["name"], labels["seed"]] = features
         text = describer.text(labels["prompt"])
-        for name in [task.job.person] if drawn_of[labels["method"]] else people:
+        for name in [task.job.person] if labels["method"] in plan.of_people else people:
             scores = Scores()
             if features is not None:
                 given, others = photos[name]

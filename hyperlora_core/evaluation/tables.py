@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .methods import BASELINE, STAGES, Method
 from .plan import Plan, Variant
@@ -171,13 +172,12 @@ class Evaluation:
     remarks: Sequence[str]
     hosts: Mapping[str, str]
 
-    @property
+    @cached_property
     def pictures(self) -> list[Row]:
         """One row for each picture: where people or variants share it, the first's."""
-        draws = {variant.method.name: variant.method.identity for variant in self.plan.variants}
 
         def place(method: str, person: str, name: str, seed: int) -> tuple[str, str, str, int]:
-            return method, person if draws[method] else "", name, seed
+            return method, person if method in self.plan.of_people else "", name, seed
 
         keys = {
             place(task.labels["method"], task.job.person, task.labels["name"], task.labels["seed"]): task.key

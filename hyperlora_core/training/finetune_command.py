@@ -12,6 +12,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from ..encoders import file_sha256
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..generation import generate
@@ -136,7 +137,7 @@ def _begun(given: Finetune, photos: Sequence[OwnPhoto]) -> dict[str, str]:
     begun = {"--id-weight": f"{given.id_weight:g}"} if given.lora is None else {}
     for flag, path in (("--lora", given.lora), ("--identity", given.identity)):
         if path is not None and path.is_file():
-            begun[flag] = sha256(path.read_bytes()).hexdigest()
+            begun[flag] = file_sha256(path)
     if given.model is not None:
         begun["--model"] = given.model.name
     pictures = sha256()
