@@ -1,6 +1,7 @@
 """Rows of training: what generated LoRAs in a UNet's forward cost a training pass, in time and in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -15,42 +16,54 @@ from .rows import Row
 
 BATCH, SIDE, TEXT, TOKENS = 2, 32, 2048, 77
 RANKS = 12  # 8 of the ID-LoRA, 4 of the Base-LoRA
-_SHAPES = {"a small UNet": ((32, 64), (2, 4)), "two full-width blocks": ((640, 1280), (10, 20))}
+# widths, heads, and how often a pair is run: what takes a tenth of a second is told apart by many only
+_SHAPES = {"a small UNet": ((32, 64), (2, 4), 10), "two full-width blocks": ((640, 1280), (10, 20), 1)}
 _MOST = 1.15
+
+Loss = Callable[[Tensor], Tensor]
 
 
 def passes(pairs: int, device: torch.device) -> list[Row]:
-    """A forward and backward pass with LoRAs, one a sample, that take gradients, over the same UNet's plain one.
+    """A forward and backward pass with LoRAs, one a sample, over the same UNet's plain one.
 
-    In the plain pass gradients flow to the latents, through the same frozen weights.
+    With LoRAs gradients flow to their matrices, as in training; in the plain pass to the latents, for nothing else of a
+    frozen UNet takes any. The second row has both: it pays for the gradients of the latents twice.
     """
     rows = []
     with torch.inference_mode(False), torch.enable_grad():
-        for name, (widths, heads) in _SHAPES.items():
+        for name, (widths, heads, times) in _SHAPES.items():
             unet = _unet(widths, heads).to(device)
-            latents = torch.randn(BATCH, 4, SIDE, SIDE, device=device, requires_grad=True)
+            latents = torch.randn(BATCH, 4, SIDE, SIDE, device=device)
+            with_gradients = latents.clone().requires_grad_()
             text = torch.randn(BATCH, TOKENS, TEXT, device=device)
             injection = LoRAInjection(unet, targets(module.name for module in attention_modules(unet)))
             matrices = _matrices(unet, device)
 
-            def loss(unet: UNet2DConditionModel = unet, latents: Tensor = latents, text: Tensor = text) -> Tensor:
+            def loss(latents: Tensor, unet: UNet2DConditionModel = unet, text: Tensor = text) -> Tensor:
                 return unet(latents, torch.tensor(500, device=device), text).sample.square().mean()
 
-            def plain(loss: Work = loss) -> None:
-                loss().backward()
+            def plain(loss: Loss = loss, latents: Tensor = with_gradients) -> None:
+                loss(latents).backward()
 
-            def injected(injection: LoRAInjection = injection, matrices: dict = matrices, loss: Work = loss) -> None:
-                with injection.active(matrices, 0.5):
-                    loss().backward()
+            def injected(
+                latents: Tensor = latents,
+                injection: LoRAInjection = injection,
+                matrices: dict = matrices,
+                loss: Loss = loss,
+            ) -> None:
+                with injection.active(matrices):
+                    loss(latents).backward()
 
-            row = Row.of_times(
-                f"training pass with LoRAs, {name} / plain", _MOST, *alternate(injected, plain, pairs, device)
-            )
+            took = alternate(injected, plain, times * pairs, device)
+            row = Row.of_times(f"training pass with LoRAs, {name} / plain", _MOST, *took)
             rows.append(row.explained(injected))
-            with injection.active(matrices, 0.5):
-                ours = _kept(loss, unet)
+            took = alternate(partial(injected, with_gradients), plain, times * pairs, device)
+            rows.append(Row.of_times("  with gradients of the latents as well", None, *took))
+            with injection.active(matrices):
+                ours = _kept(partial(loss, latents), unet)
             injection.remove()
-            rows.append(Row.of_bytes("  kept for the backward pass", None, [ours], [_kept(loss, unet)]))
+            theirs = _kept(partial(loss, with_gradients), unet)
+            rows.append(Row.of_bytes("  kept for the backward pass", None, [ours], [theirs]))
     return rows
 
 

@@ -86,8 +86,7 @@ def train(where: Path, base: Base, recipe: Recipe) -> Path:
         optimizer.step()
         optimizer.zero_grad()
         keep = min(recipe.average, (step + 1) / (step + 10))
-        for name, value in base.state_dict().items():
-            average[name].lerp_(value, 1 - keep)
+        torch._foreach_lerp_(list(average.values()), list(base.state_dict().values()), 1 - keep)
         told = float(loss.detach())
         smooth = told if math.isnan(smooth) else 0.98 * smooth + 0.02 * told
         if (step + 1) % recipe.save_every == 0:

@@ -147,12 +147,8 @@ def generated(parts: World, some: People) -> list[LoRA]:
     """What the full recipe's HyperLoRA makes of each person's photos."""
     network = HyperLoRA.load(checkpoint_of(full(0)[-1]))
     with torch.no_grad():
-        matrices = GeneratedLoRAs(network, frozenset({"id"}))(conditions_of(parts, some, 1, 0, PHOTOS))
-    alpha = GeneratedLoRAs.scale * network.config.id_rank
-    return [
-        LoRA.from_matrices(((name, down[i], up[i]) for name, (down, up) in matrices.items()), alpha)
-        for i in range(len(some.identity))
-    ]
+        rows = GeneratedLoRAs(network, frozenset({"id"})).id_rows(conditions_of(parts, some, 1, 0, PHOTOS))
+        return network.id_loras(rows)
 
 
 def untrained(like: LoRA, seed: int) -> LoRA:
@@ -178,7 +174,7 @@ def _person(number: int, lora: LoRA, some: People, parts: World, asked: Recipe) 
 
     def look(name: str, run: Run[OwnLoRA]) -> None:
         def predict(latents: Tensor, times: Tensor, rows: slice) -> Tensor:
-            with run.injection.active(run.loras(task.batch(range(1)).conditions), run.loras.scale):
+            with run.injection.active(run.loras(task.batch(range(1)).conditions)):
                 return parts.base(latents, times, words[rows])
 
         drawn[name] = draw(predict, noise, parts.base.patch)

@@ -65,7 +65,7 @@ def draw_with(base: Base, network: HyperLoRA, conditions: Conditions, words: Ten
 
     def predict(latents: Tensor, times: Tensor, rows: slice) -> Tensor:
         some = {name: (down[rows], up[rows]) for name, (down, up) in matrices.items()}
-        with injection.active(some, GeneratedLoRAs.scale):
+        with injection.active(some):
             return base(latents, times, words[rows])
 
     try:

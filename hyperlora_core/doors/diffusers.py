@@ -1,7 +1,7 @@
 """diffusers' side: generated LoRAs injected into a UNet's forward by hooks, so that gradients flow to their matrices.
 
 A forward hook, set once on each target, reads the LoRA that is active in the current context and adds
-``scale * (x @ down^T) @ up^T``. With no LoRA active nothing changes. The weights are never touched.
+``(x @ down^T) @ up^T``. With no LoRA active nothing changes. The weights are never touched.
 """
 
 import re
@@ -33,7 +33,7 @@ class LoRAInjection:
     """
 
     def __init__(self, unet: nn.Module, targets: Sequence[str]) -> None:
-        self._active: ContextVar[tuple[Matrices, float] | None] = ContextVar("active_lora", default=None)
+        self._active: ContextVar[Matrices | None] = ContextVar("active_lora", default=None)
         self._targets = frozenset(targets)
         layers = [(name, _linear(unet, name)) for name in targets]
         self._handles: list[RemovableHandle] = [layer.register_forward_hook(self._hook(name)) for name, layer in layers]
@@ -42,27 +42,26 @@ class LoRAInjection:
         @torch.compiler.disable  # a compiled hook would keep the LoRA that it saw first, or none
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             active = self._active.get()
-            if active is None or name not in active[0]:
+            if active is None or name not in active:
                 return None
-            matrices, scale = active
-            down, up = matrices[name]
             x = inputs[0]
-            inner = (x @ down.mT.to(x.dtype)).to(output.dtype)  # autocast may have made another type of the output
-            up = (up.mT * scale).to(output.dtype)
+            down, up = (each.mT for each in active[name])
+            down, up = down.to(x.dtype), up.to(output.dtype)  # autocast may have made another type of the output
             if up.ndim == x.ndim == 3 and len(up) == len(x):
+                inner = torch.bmm(x, down).to(output.dtype)
                 return output.baddbmm_(inner, up)  # in place, which the layer's own backward pass does not mind
-            return output + inner @ up
+            return output + (x @ down).to(output.dtype) @ up
 
         return add
 
     @contextmanager
-    def active(self, matrices: Matrices, scale: float) -> Iterator[None]:
+    def active(self, matrices: Matrices) -> Iterator[None]:
         """Within this context, calls of the UNet add a LoRA.
 
         Args:
             matrices: canonical name -> down ``(rank, in)``, up ``(out, rank)`` for the whole batch, or with a leading
-                B for one pair an item.
-            scale: alpha over rank.
+                B for one pair an item. The layer's weight counts as ``weight + up @ down``: alpha over rank is in
+                them.
 
         Raises:
             HyperLoRAError: a name is no target of this injection.
@@ -70,7 +69,7 @@ class LoRAInjection:
         unknown = matrices.keys() - self._targets
         if unknown:
             raise HyperLoRAError(f"{sorted(unknown)[0]} is none of the {len(self._targets)} targets of this injection")
-        token = self._active.set((matrices, scale))
+        token = self._active.set(matrices)
         try:
             yield
         finally:
@@ -84,7 +83,7 @@ class LoRAInjection:
         active = self._active.get()
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            again = nullcontext() if active is None else self.active(active[0], active[1])
+            again = nullcontext() if active is None else self.active(active)
             return nullcontext(), again
 
         return checkpoint(function, *args, use_reentrant=False, context_fn=contexts, **kwargs)

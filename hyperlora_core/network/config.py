@@ -13,6 +13,7 @@ from ..errors import HyperLoRAError
 HEAD_DIM = 64
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
 ROWS_PER_MODULE = 2 * len(PROJECTIONS)  # a down and an up row for each projection
+LORA_SCALE = 0.5  # alpha over rank of the generated LoRAs
 
 Shapes = Mapping[str, tuple[int, ...]]
 

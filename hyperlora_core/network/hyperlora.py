@@ -18,7 +18,7 @@ from ..files import stamp
 from ..lora import LoRA
 from . import ops
 from .bases import Bases
-from .config import ROWS_PER_MODULE, HyperLoRAConfig, ResamplerConfig
+from .config import LORA_SCALE, ROWS_PER_MODULE, HyperLoRAConfig, ResamplerConfig
 from .resampler import Resampler
 from .rows import mean_of_photos, unit
 
@@ -228,7 +228,7 @@ class HyperLoRA(nn.Module):
         for name, down, up in bases(coefficients.to(self.compute_device, self.compute_dtype)):
             for matrices, one_down, one_up in zip(people, down.unbind(), up.unbind(), strict=True):
                 matrices.append((name, one_down, one_up))
-        return [LoRA.from_matrices(matrices, alpha=bases.rank / 2) for matrices in people]
+        return [LoRA.from_matrices(matrices, alpha=bases.rank * LORA_SCALE) for matrices in people]
 
     def need_base(self) -> ResamplerConfig:
         """The configuration of the Base resampler.

@@ -61,23 +61,23 @@ class OwnLoRA(Learner):
             raise HyperLoRAError("the LoRA to begin with is empty: give --id-weight another number than 0")
         self.targets = tuple(factors)
         self.metadata = lora.metadata
-        self.scale = next(iter(factors.values())).scale
+        self._scale = next(iter(factors.values())).scale
         self.downs = nn.ParameterList(each.down.float().clone() for each in factors.values())
-        self.ups = nn.ParameterList(each.up.float() * (each.scale / self.scale) for each in factors.values())
+        self.ups = nn.ParameterList(each.up.float() * (each.scale / self._scale) for each in factors.values())
 
     def at(self, share: float) -> None:
         """It is the same throughout."""
 
     def forward(self, conditions: Conditions) -> Matrices:
         """Its matrices, without a batch: down ``(rank, in)``, up ``(out, rank)``."""
-        return {name: (self.downs[i], self.ups[i]) for i, name in enumerate(self.targets)}
+        return {name: (self.downs[i], self.ups[i] * self._scale) for i, name in enumerate(self.targets)}
 
     def lora(self, weights: Mapping[str, Tensor]) -> LoRA:
         """What its state dict, on the CPU, is as a LoRA."""
         factors = {}
         for i, name in enumerate(self.targets):
             down, up = weights[f"downs.{i}"], weights[f"ups.{i}"]
-            factors[name] = Factors(down, up, self.scale * down.shape[0])
+            factors[name] = Factors(down, up, self._scale * down.shape[0])
         return LoRA.of_factors(factors, self.metadata)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..doors.base_model import in_full
 from ..network.bases import targets
+from ..network.config import LORA_SCALE
 from ..network.hyperlora import HyperLoRA
 from . import stages
 from .config import TrainConfig
@@ -47,11 +48,9 @@ class Learner(nn.Module):
     """What a run trains: conditions in, matrices for ``LoRAInjection`` out.
 
     Attributes:
-        scale: of the matrices, alpha over rank.
         targets: canonical names of what they change.
     """
 
-    scale: float
     targets: Sequence[str]
 
     def at(self, share: float) -> None:
@@ -70,8 +69,6 @@ class GeneratedLoRAs(Learner):
     Attributes:
         gate: how much of the face embedding's attention counts, 0 to 1.
     """
-
-    scale = 0.5  # the file format's
 
     def __init__(self, network: HyperLoRA, makes: frozenset[str], opening: Stage | None = None) -> None:
         super().__init__()
@@ -116,8 +113,8 @@ class GeneratedLoRAs(Learner):
         """The LoRAs of each sample, their ranks joined.
 
         Returns:
-            Canonical name -> down ``(B, ranks, in)``, up ``(B, out, ranks)``; a LoRA that does not act on a sample has
-            an ``up`` of zeros there.
+            Canonical name -> down ``(B, ranks, in)``, up ``(B, out, ranks)``, whose product is what the layer's weight
+            gains; a LoRA that does not act on a sample has an ``up`` of zeros there.
         """
         parts: list[Matrices] = []
         if "id" in self.makes:
@@ -146,6 +143,6 @@ class GeneratedLoRAs(Learner):
     @staticmethod
     def _matrices(bases: nn.Module, coefficients: Tensor, on: Tensor) -> Matrices:
         """In float32: autocast would keep a copy of all bases for the backward pass."""
-        acts = on.to(coefficients)[:, None, None]
+        acts = (on * LORA_SCALE).to(coefficients)[:, None, None]
         with in_full(coefficients.device):
             return {name: (down, up * acts) for name, down, up in bases(coefficients.float())}

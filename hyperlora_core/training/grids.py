@@ -51,7 +51,7 @@ def draw_grid(run: Run[GeneratedLoRAs], task: PortraitTask, steps: int = 20, gui
             matrices = run.loras(replace(conditions, id_on=on * id_on, base_on=on * base_on))
             drawn = []
             for i in range(PEOPLE):
-                within = run.injection.active(_of_one(matrices, i), run.loras.scale)
+                within = run.injection.active(_of_one(matrices, i))
                 drawn += task.base.draw(prompts[i : i + 1], [seeds[i]], size, steps, guidance, within)
             columns.append((title, drawn))
     return _tiled(columns)

@@ -133,12 +133,11 @@ class IdentityLoss:
         self.embedding = FaceEmbedding(*analyzer.embedder_input).to(base.device)
         self._schedule = EulerDiscreteScheduler.from_config(base.pipeline.scheduler.config, timestep_spacing="trailing")
 
-    def __call__(self, matrices: Matrices, scale: float, batch: Batch, injection: LoRAInjection) -> Tensor:
+    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection) -> Tensor:
         """The loss of a pass, a number: the mean over its samples, 0 for those on whose pictures no face is found.
 
         Args:
             matrices: the LoRAs of the pass.
-            scale: of them.
             batch: the pass.
             injection: into the base model's UNet.
         """
@@ -149,7 +148,7 @@ class IdentityLoss:
             if not batch.conditions.id_on[i]:
                 continue
             of_one = {name: (down[i], up[i]) for name, (down, up) in matrices.items()}
-            within = (self._injection or injection).active(of_one, scale)
+            within = (self._injection or injection).active(of_one)
             picture = self.draw(within, sample, _of_one(batch.unet_inputs, i))
             points = self._face(picture)
             if points is None:

@@ -52,7 +52,7 @@ class Batch:
 class MoreLoss(Protocol):
     """A loss beside that of the noise."""
 
-    def __call__(self, matrices: Matrices, scale: float, batch: Batch, injection: LoRAInjection) -> Tensor:
+    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection) -> Tensor:
         """Of a pass: a number."""
         ...
 
@@ -233,7 +233,7 @@ class Run(Generic[L]):
         noise = objective.noise(seed, batch.samples, batch.latents)
         with self.accelerator.autocast():
             matrices = self._model(batch.conditions)
-            with self.injection.active(matrices, self.loras.scale):
+            with self.injection.active(matrices):
                 predicted = self._unet(
                     objective.noised(batch.latents, noise, timesteps),
                     timesteps.to(batch.latents.device),
@@ -243,7 +243,7 @@ class Run(Generic[L]):
         if self.more is not None:
             further, weight = self.more
             with self.accelerator.autocast():
-                loss = loss + weight * further(matrices, self.loras.scale, batch, self.injection)
+                loss = loss + weight * further(matrices, batch, self.injection)
         return loss
 
     def _any(self, here: bool) -> bool:

@@ -125,7 +125,7 @@ def peak_of_pass(
         weights = [*loras.parameters(), *unet.parameters()]
         there = [*weights, *(value.grad for value in weights if value.grad is not None)]
         with LiveBytes(there) as live, _fused():
-            with injection.active(loras(conditions), loras.scale):
+            with injection.active(loras(conditions)):
                 predicted = unet(latents, made(batch), **inputs).sample
             predicted.float().square().mean().backward()
     finally:

@@ -9,8 +9,6 @@ from hyperlora_core import HyperLoRAError
 from hyperlora_core.doors.diffusers import LoRAInjection
 from tests.unets import call, sdxl_style
 
-SCALE = 0.5
-
 
 @pytest.fixture(scope="module")
 def unet():
@@ -57,11 +55,11 @@ def test_targets_are_those_of_an_sdxl_style_unet(targets):
 def test_hooks_equal_merged_weights(unet, targets, injection):
     lora = matrices(unet, targets, seed=2)
     plain = call(unet)
-    with injection.active(lora, SCALE):
+    with injection.active(lora):
         hooked = call(unet)
     merged = copy.deepcopy(unet)
     for name, (down, up) in lora.items():
-        merged.get_submodule(name).weight += SCALE * up @ down
+        merged.get_submodule(name).weight += up @ down
     torch.testing.assert_close(hooked, call(merged), rtol=1e-4, atol=1e-5)
     assert (hooked - plain).abs().max() > 0.01
     assert torch.equal(call(unet), plain), "nothing remains outside the context"
@@ -69,10 +67,10 @@ def test_hooks_equal_merged_weights(unet, targets, injection):
 
 def test_a_batch_of_loras_equals_each_alone(unet, targets, injection):
     lora = matrices(unet, targets, seed=3, batch=2)
-    with injection.active(lora, SCALE):
+    with injection.active(lora):
         together = call(unet)
     for i in range(2):
-        with injection.active({name: (down[i], up[i]) for name, (down, up) in lora.items()}, SCALE):
+        with injection.active({name: (down[i], up[i]) for name, (down, up) in lora.items()}):
             torch.testing.assert_close(together[i], call(unet)[i], rtol=1e-4, atol=1e-5)
 
 
@@ -82,7 +80,7 @@ def test_gradients_are_the_same_with_and_without_checkpointing(unet, targets, in
         unet.train()
         if checkpointed:
             unet.enable_gradient_checkpointing(injection.checkpoint)
-        with injection.active(lora, SCALE):
+        with injection.active(lora):
             loss = call(unet).square().mean()
         loss.backward()
         unet.disable_gradient_checkpointing()
@@ -98,13 +96,13 @@ def test_gradients_are_the_same_with_and_without_checkpointing(unet, targets, in
 def test_zero_up_matrices_are_the_base_model(unet, targets, injection):
     lora = {name: (down, torch.zeros_like(up)) for name, (down, up) in matrices(unet, targets, seed=5).items()}
     plain = call(unet)
-    with injection.active(lora, SCALE):
+    with injection.active(lora):
         assert torch.equal(call(unet), plain)
 
 
 def test_an_exception_leaves_nothing_active(unet, targets, injection):
     plain = call(unet)
-    with pytest.raises(RuntimeError, match="stop"), injection.active(matrices(unet, targets, seed=6), SCALE):
+    with pytest.raises(RuntimeError, match="stop"), injection.active(matrices(unet, targets, seed=6)):
         raise RuntimeError("stop")
     assert torch.equal(call(unet), plain)
 
@@ -115,5 +113,5 @@ def test_what_is_no_target_is_refused(unet, targets, injection):
     with pytest.raises(HyperLoRAError, match="conv_in is a Conv2d"):
         LoRAInjection(unet, ["conv_in"])
     other = {"time_embedding.linear_1": (torch.zeros(1, 1), torch.zeros(1, 1))}
-    with pytest.raises(HyperLoRAError, match="none of the"), injection.active(other, SCALE):
+    with pytest.raises(HyperLoRAError, match="none of the"), injection.active(other):
         pass

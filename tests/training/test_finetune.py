@@ -94,7 +94,7 @@ def replaced(base, learner):
 
     injection = LoRAInjection(base.unet, learner.targets)
     try:
-        with torch.no_grad(), injection.active(learner(None), learner.scale):
+        with torch.no_grad(), injection.active(learner(None)):
             return call(base.unet)
     finally:
         injection.remove()

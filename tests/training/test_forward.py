@@ -26,13 +26,13 @@ def injection(unet, network):
 
 def test_a_fresh_network_leaves_the_base_model_as_it_is(unet, network, injection):
     plain = predicted(unet)
-    with injection.active(GeneratedLoRAs(network, BOTH)(conditions()), GeneratedLoRAs.scale):
+    with injection.active(GeneratedLoRAs(network, BOTH)(conditions())):
         assert torch.equal(predicted(unet), plain)
 
 
 def test_both_loras_joined_are_what_the_nodes_apply_one_after_the_other(unet, trained, injection):
     given = conditions(batch=1)
-    with injection.active(GeneratedLoRAs(trained, BOTH)(given), GeneratedLoRAs.scale):
+    with injection.active(GeneratedLoRAs(trained, BOTH)(given)):
         joined = predicted(unet, 1)
     loras = (
         trained.id_lora(trained.id_coefficients(given.id_embeds[0], given.clip_tokens[0])),
@@ -70,7 +70,7 @@ def test_a_batch_is_each_sample_alone_and_padding_has_no_say(trained):
 def test_a_lora_that_is_off_changes_nothing_of_its_sample(unet, trained, injection):
     given = replace(conditions(), id_on=torch.tensor([1.0, 0.0]), base_on=torch.tensor([1.0, 0.0]))
     plain = predicted(unet)
-    with injection.active(GeneratedLoRAs(trained, BOTH)(given), GeneratedLoRAs.scale):
+    with injection.active(GeneratedLoRAs(trained, BOTH)(given)):
         drawn = predicted(unet)
     assert not torch.allclose(drawn[0], plain[0], atol=1e-3)
     assert torch.allclose(drawn[1], plain[1], atol=1e-6)
@@ -105,7 +105,7 @@ def test_gradients_reach_all_that_a_stage_trains_and_nothing_else(unet, trained,
     loras = GeneratedLoRAs(trained, stage.makes)
     frozen = {key: value.clone() for key, value in trained.named_parameters() if not value.requires_grad}
     optimizer = torch.optim.SGD([value for value in trained.parameters() if value.requires_grad], lr=0.1)
-    with injection.active(loras(conditions()), loras.scale):
+    with injection.active(loras(conditions())):
         predicted(unet).square().mean().backward()
     for key, value in trained.named_parameters():
         if value.requires_grad:
@@ -119,7 +119,7 @@ def test_gradients_reach_all_that_a_stage_trains_and_nothing_else(unet, trained,
 def test_a_fresh_network_learns_from_its_first_step(unet, network, injection):
     stages.freeze(network, stages.stage("base"))
     loras = GeneratedLoRAs(network, frozenset({"base"}))
-    with injection.active(loras(conditions()), loras.scale):
+    with injection.active(loras(conditions())):
         predicted(unet).square().mean().backward()
     ups = [value.grad for key, value in network.named_parameters() if key.startswith("base_bases") and ".up." in key]
     assert ups and all(grad.abs().sum() > 0 for grad in ups)

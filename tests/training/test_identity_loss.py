@@ -117,7 +117,7 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
         if checkpointing:
             small.unet.enable_gradient_checkpointing(injection.checkpoint)
         network.zero_grad()
-        value = loss(loras(batch.conditions), loras.scale, batch, injection)
+        value = loss(loras(batch.conditions), batch, injection)
         value.backward()
         ups = {name: each.grad for name, each in network.named_parameters() if "id_bases" in name and ".up." in name}
         assert 0.2 < value.item() < 1.8 and sum(grad.abs().sum() for grad in ups.values()) > 0
@@ -127,12 +127,12 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
     kinds = []
     read = loss.embedding.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        half = loss(loras(batch.conditions), loras.scale, batch, injection)
+        half = loss(loras(batch.conditions), batch, injection)
     read.remove()
     assert {half.dtype, *kinds} == {torch.float32} and half.item() == pytest.approx(value.item(), abs=0.05)
     blank = small.pictures
     small.pictures = lambda latents: torch.zeros(1, 3, 256, 256)
-    assert loss(loras(batch.conditions), loras.scale, batch, injection).item() == 0, "no face, no loss"
+    assert loss(loras(batch.conditions), batch, injection).item() == 0, "no face, no loss"
     small.pictures = blank
     of_picture, alone = loss._face, []
     for seen in (0, 1):  # each sample's part is of all samples, not of those on whose pictures a face is found
@@ -142,7 +142,7 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
             return of_picture(picture) if next(places) == seen else None
 
         monkeypatch.setattr(loss, "_face", face)
-        alone.append(loss(loras(batch.conditions), loras.scale, batch, injection).item())
+        alone.append(loss(loras(batch.conditions), batch, injection).item())
     assert sum(alone) == pytest.approx(value.item(), rel=1e-3)
     monkeypatch.undo()
     injection.remove()
