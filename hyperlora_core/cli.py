@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: as after ``hyperlora``; the process's own by default.
 
     Returns:
-        0, or 1 where something given cannot be used; the reason is on standard error.
+        0; 1 where something given cannot be used, 130 where Ctrl-C ended it; the reason is on standard error.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = None if words and words[0] in _TRAINING else _parser().parse_args(words)
@@ -49,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HyperLoRAError as error:
         log.error("hyperlora: %s", error)
         return 1
+    except KeyboardInterrupt:
+        log.error("hyperlora: stopped; what can go on goes on by the same command")
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -112,21 +112,21 @@ def legs() -> list[Leg]:
     whole = {seed: full(seed) for seed in SEEDS}
     base, clip, _ = whole[0]
     both = STEPS["id_clip"] + STEPS["id_embed"]
-    no_base = Leg("no-base", 0, "id_clip", with_base=False)
+    no_base = {seed: Leg("no-base", seed, "id_clip", with_base=False) for seed in SEEDS}
     other = {seed: Leg("other-photo", seed, "id_clip", whole[seed][0], other_photo=True) for seed in SEEDS}
     return [
         *whole[0],
         *whole[1],
         *whole[2],
-        no_base,
+        no_base[0],
         Leg("thawed", 0, "id_embed", clip, also_train=("id_bases", "output")),
         Leg("no-stage-2", 0, "id_embed", base, steps=both, also_train=_OF_STAGE_2),
         Leg("stage-2-only", 0, "id_clip", base, steps=both),
         other[0],
         Leg("other-photo", 0, "id_embed", other[0], other_photo=True),
         Leg("fast", 0, "base", rates=4),
-        *[Leg("no-base", seed, "id_clip", with_base=False) for seed in SEEDS[1:]],
-        Leg("no-base", 0, "id_embed", no_base, with_base=False),
+        *[no_base[seed] for seed in SEEDS[1:]],
+        Leg("no-base", 0, "id_embed", no_base[0], with_base=False),
         *[Leg("thawed", seed, "id_embed", whole[seed][1], also_train=("id_bases", "output")) for seed in SEEDS[1:]],
         *[
             leg
@@ -134,4 +134,9 @@ def legs() -> list[Leg]:
             for leg in (other[seed], Leg("other-photo", seed, "id_embed", other[seed], other_photo=True))
         ],
         *[Leg("stage-2-only", seed, "id_clip", whole[seed][0], steps=both) for seed in SEEDS[1:]],
+        *[
+            Leg("no-stage-2", seed, "id_embed", whole[seed][0], steps=both, also_train=_OF_STAGE_2)
+            for seed in SEEDS[1:]
+        ],
+        *[Leg("no-base", seed, "id_embed", no_base[seed], with_base=False) for seed in SEEDS[1:]],
     ]

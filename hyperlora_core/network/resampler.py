@@ -127,9 +127,9 @@ class Resampler(nn.Module):
 
     def _queries(self, first: ResamplerBlock, like: Tensor) -> Tensor:
         """The queries after the first block's self-attention, ``(1, N, D)``."""
-        if torch.is_grad_enabled():
-            return first.look_at_queries(self.latents(like))
         weights = [self.latents.weight, *first.norm_attn1.parameters(), *first.attn1.parameters()]
+        if torch.is_grad_enabled() or any(w.requires_grad for w in weights):  # an optimizer may count no versions
+            return first.look_at_queries(self.latents(like))
         key = (like.dtype, like.device, *((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights))
         if self._start is None or self._start[0] != key:
             self._start = (key, first.look_at_queries(self.latents(like)).clone())

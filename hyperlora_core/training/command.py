@@ -1,6 +1,7 @@
 """The command ``hyperlora train``, also ``python -m hyperlora_core.training`` and under ``accelerate launch``."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from .export import export
 from .forward import GeneratedLoRAs
 from .grids import save_grid
 from .identity_loss import IdentityLoss
-from .loop import Run, accelerator_for
+from .loop import DTYPES, Run, accelerator_for
 from .plan import plan
 from .portraits import PortraitTask
 
@@ -36,8 +37,6 @@ CHECKPOINT = "hyperlora"
 
 STOPPED = 143
 """The exit code of a run that was told to stop before its end, a shell's for SIGTERM."""
-
-DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +113,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         log.error("hyperlora train: stopped before its first step")
         return STOPPED
+    except torch.OutOfMemoryError as error:
+        log.error("hyperlora train: %s", out_of_memory(error))
+        return 1
+
+
+def out_of_memory(error: torch.OutOfMemoryError) -> str:
+    """What to say of a GPU that is too small."""
+    reason = str(error).partition("\n")[0]
+    return (
+        f"the GPU's memory is not enough ({reason}): give a smaller --batch, with which the run goes on as it would "
+        "have, or begin with a recipe for 24 GB"
+    )
 
 
 def log_to_stderr() -> None:
@@ -144,7 +155,7 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
         logging.getLogger().setLevel(logging.ERROR)
     shards = Shards(config.data)
     begun = _begun(config, shards)
-    states.compare(out, begun)
+    states.compare(out, config, begun)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
     network = network_for(config, attention_modules(base.unet))
     clip = None
@@ -181,9 +192,9 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     def on_step(at: Run[GeneratedLoRAs], loss: float) -> None:
         nonlocal exported
         step = at.progress.step
-        log.info("step %d of %d: loss %.5f", step, config.steps, loss)
+        log.info("%s", at.account(loss))
         if grids and step % config.sample_every == 0 and accelerator.is_main_process:
-            log.info("drew %s", save_grid(at, task, out / "grids"))
+            save_grid(at, task, out / "grids")
         if step % config.save_every == 0:
             _export(at, out, encoders)
             exported = step
@@ -205,9 +216,11 @@ def _begun(config: TrainConfig, shards: Shards) -> dict[str, str]:
     """What a training begins with, see ``states.compare``; the base model is known by its name alone."""
     begun = {"--data": shards.fingerprint}
     for flag, name in (("--clip", config.clip), ("--start", config.start)):
+        if not name:
+            continue
         path = Path(name)
         files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
-        if name and all(file.is_file() for file in files):
+        if all(file.is_file() for file in files):
             begun[flag] = sha256("".join(map(file_sha256, files)).encode()).hexdigest()
     return begun
 
@@ -222,7 +235,8 @@ def _identity_loss(
         raise HyperLoRAError(
             f"the stage {config.stage} makes no ID-LoRA of a face embedding: leave identity.weight at 0"
         )
-    analyzer = FaceAnalyzer.load(told.faces)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of this machine: none of its GPUs is for faces
+    analyzer = FaceAnalyzer.load(told.faces, "CPU", max(1, (os.cpu_count() or 1) // here))
     check_face(face, analyzer.embedder, "never")
     loss = IdentityLoss(base, analyzer, told, loras.targets, config.seed, config.gradient_checkpointing)
     return loss, told.weight

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HyperLoRAError
 from ..generation import TRIGGER_WORDS
+from .objective import check_noise
 from .shape import NetworkShape
 from .stages import STAGES, stage
 
@@ -145,7 +146,8 @@ class RunConfig:
         gradient_checkpointing: compute the UNet's activations again instead of keeping them.
         compile: torch.compile the UNet.
         mixed_precision: "no", "fp16" or "bf16", of the UNet and the encoders; what trains stays in float32.
-        seed: of everything that is drawn.
+        seed: of everything that is drawn; the recipes have one each, so that a stage does not begin with the samples of
+            the one before.
         save_every: optimizer steps between two checkpoints.
 
     Raises:
@@ -180,6 +182,7 @@ class RunConfig:
             )
         if not 0 <= self.caption_dropout <= 1:
             raise HyperLoRAError(f"caption_dropout is {self.caption_dropout:g}: a share from 0 to 1 was expected")
+        check_noise(self.min_snr_gamma, self.noise_offset)
 
     def accumulation(self, processes: int) -> int:
         """Passes an optimizer step on so many processes.
@@ -298,8 +301,8 @@ class TrainConfig(RunConfig):
 
 RECIPES = {
     "base": TrainConfig("base", steps=STAGES["base"].steps, scenarios=BASE_SCENARIOS),
-    "id_clip": TrainConfig("id_clip", steps=STAGES["id_clip"].steps),
-    "id_embed": TrainConfig("id_embed", steps=STAGES["id_embed"].steps),
+    "id_clip": TrainConfig("id_clip", steps=STAGES["id_clip"].steps, seed=1),
+    "id_embed": TrainConfig("id_embed", steps=STAGES["id_embed"].steps, seed=2),
 }
 """The paper's stages, for sixteen cards of 80 GB: with 4 samples a pass they accumulate over the paper's 8."""
 

@@ -20,9 +20,9 @@ from ..identity_file import load_identity
 from ..lora import LoRA
 from ..network.hyperlora import HyperLoRA
 from . import states
-from .command import DTYPES, STOPPED, log_to_stderr
+from .command import STOPPED, log_to_stderr, out_of_memory
 from .finetune import FinetuneConfig, OwnLoRA, OwnPhoto, PhotoTask, check_fits, read_photos
-from .loop import Run, accelerator_for
+from .loop import DTYPES, Run, accelerator_for
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         log.error("hyperlora finetune: stopped before its first step")
         return STOPPED
+    except torch.OutOfMemoryError as error:
+        log.error("hyperlora finetune: %s", out_of_memory(error))
+        return 1
 
 
 def finetune(given: Finetune) -> int:
@@ -88,13 +91,13 @@ def finetune(given: Finetune) -> int:
     photos = read_photos(Path(config.images), FaceAnalyzer.load(given.faces))
     learner = OwnLoRA(_start(given))
     begun = _begun(given, photos)
-    states.compare(folder, begun)
+    states.compare(folder, config, begun)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
     check_fits(base.unet, learner)
     run = Run(config, PhotoTask(base, photos, config), learner, folder, accelerator, begun=begun)
     log.info("%d photos; step %d of %d", len(photos), run.progress.step, config.steps)
     try:
-        ended = run.train(lambda at, loss: log.info("step %d of %d: loss %.5f", at.progress.step, config.steps, loss))
+        ended = run.train(lambda at, loss: log.info("%s", at.account(loss)))
         weights = run.weights()
     finally:
         run.close()
@@ -104,7 +107,10 @@ def finetune(given: Finetune) -> int:
     if accelerator.is_main_process:
         made = learner.lora(weights)
         if not made.to(torch.float16).is_finite:
-            raise HyperLoRAError("the LoRA has numbers that are not finite: lower --optimization.learning-rate")
+            raise HyperLoRAError(
+                f"the LoRA has numbers that are not finite: delete {folder}, and give a lower "
+                "--optimization.learning-rate"
+            )
         made.metadata |= {
             "ss_steps": str(config.steps),
             "hyperlora.finetuned": json.dumps({"photos": len(photos), "steps": config.steps, "seed": config.seed}),

@@ -57,6 +57,10 @@ class Learner(nn.Module):
         """Be as at a share of the run, 0 to 1; told before each step."""
         raise NotImplementedError
 
+    def numbers(self) -> dict[str, float]:
+        """What a run's log notes of it, by name."""
+        return {}
+
 
 class GeneratedLoRAs(Learner):
     """The LoRAs that a hypernetwork makes.
@@ -97,6 +101,10 @@ class GeneratedLoRAs(Learner):
         """Be as at a share of the run, 0 to 1: the gate opens."""
         if self.opening is not None:
             self.gate = stages.gate_at(self.opening, share)
+
+    def numbers(self) -> dict[str, float]:
+        """The gate, where there is one."""
+        return {"gate": self.gate} if self._has_gate else {}
 
     def _gated(self) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
         return lambda module, inputs, output: None if self.gate == 1 else output * self.gate

@@ -1,5 +1,6 @@
 """Pictures on the way: the same few samples every time, through the same injection that training goes through."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,17 @@ from .loop import Run
 from .portraits import PortraitTask
 from .targets import picture_of, prompt
 
+log = logging.getLogger(__name__)
+
 PEOPLE = 4
 _CELL = 256
 _HEAD = 24
 
 
 @torch.no_grad()
-def draw_grid(run: Run[GeneratedLoRAs], task: PortraitTask, steps: int = 20, guidance: float = 5.0) -> Image.Image:
+def draw_grid(
+    run: Run[GeneratedLoRAs], task: PortraitTask, steps: int = 20, guidance: float = 5.0
+) -> Image.Image | None:
     """A row for each of ``PEOPLE`` samples: the picture, then drawn by its caption without a LoRA, and with each.
 
     Samples with numbers below 0 are the grid's own; no training step has them. No random number of the run is used up.
@@ -32,7 +37,7 @@ def draw_grid(run: Run[GeneratedLoRAs], task: PortraitTask, steps: int = 20, gui
         guidance: weight of the prompt.
 
     Returns:
-        A picture of ``PEOPLE`` rows, with a line of titles.
+        A picture of ``PEOPLE`` rows, with a line of titles; None where the run was told to stop meanwhile.
     """
     config = task.config
     portraits = [task.portraits[-1 - i] for i in range(PEOPLE)]
@@ -43,31 +48,36 @@ def draw_grid(run: Run[GeneratedLoRAs], task: PortraitTask, steps: int = 20, gui
     seeds = range(PEOPLE)
     columns.append(("no LoRA", task.base.draw(prompts, seeds, size, steps, guidance)))
     conditions = task.conditions(portraits)
-    with run.averaged(), run.accelerator.autocast():
+    with run.averaged():
         for title, id_on, base_on in (("ID", 1.0, 0.0), ("Base", 0.0, 1.0), ("ID + Base", 1.0, 1.0)):
             if (id_on and "id" not in run.loras.makes) or (base_on and "base" not in run.loras.makes):
                 continue
             on = torch.ones(PEOPLE, device=conditions.present.device)
-            matrices = run.loras(replace(conditions, id_on=on * id_on, base_on=on * base_on))
+            with run.half():
+                matrices = run.loras(replace(conditions, id_on=on * id_on, base_on=on * base_on))
             drawn = []
             for i in range(PEOPLE):
+                if run.stopping:
+                    return None
                 within = run.injection.active(_of_one(matrices, i))
                 drawn += task.base.draw(prompts[i : i + 1], [seeds[i]], size, steps, guidance, within)
             columns.append((title, drawn))
     return _tiled(columns)
 
 
-def save_grid(run: Run[GeneratedLoRAs], task: PortraitTask, folder: Path) -> Path:
-    """Draw the grid of a run's step into a folder, and into its log."""
+def save_grid(run: Run[GeneratedLoRAs], task: PortraitTask, folder: Path) -> None:
+    """Draw the grid of a run's step into a folder, and into its log, if the run is not told to stop meanwhile."""
     step = run.progress.step
     picture = draw_grid(run, task)
+    if picture is None:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:06d}.png"
     picture.save(path)
     for tracker in run.accelerator.trackers:
         if tracker.name == "tensorboard":
             tracker.log_images({"grid": np.asarray(picture)[None]}, step=step, dataformats="NHWC")
-    return path
+    log.info("drew %s", path)
 
 
 def _of_one(matrices: Matrices, sample: int) -> Matrices:

@@ -170,7 +170,7 @@ class IdentityLoss:
             sample: its number in the run.
             inputs: what the UNet is given, of this sample.
         """
-        side, schedule = self.config.resolution, self._schedule
+        side, schedule, dtype = self.config.resolution, self._schedule, next(self.unet.parameters()).dtype
         schedule.set_timesteps(self.config.steps, device=self.base.device)
         noise = counter.normal(self.seed, [sample], "identity", self.base.latent_shape(side, side))
         latents = noise.to(self.base.device) * schedule.init_noise_sigma
@@ -180,7 +180,7 @@ class IdentityLoss:
         with within:
             for i, timestep in enumerate(schedule.timesteps):
                 with torch.set_grad_enabled(i >= self.config.steps - self.config.grad_steps):
-                    scaled = schedule.scale_model_input(latents, timestep)
+                    scaled = schedule.scale_model_input(latents, timestep).to(dtype)
                     predicted = self.unet(scaled, timestep, **inputs).sample
                     latents = schedule.step(predicted.float(), timestep, latents).prev_sample
         return self.base.pictures(latents)[0]

@@ -6,18 +6,24 @@ what a sample draws is its own (``counter``): one process or several, resumed or
 
 import logging
 import math
+import os
 import signal
+import statistics
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator, DistributedType, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from ..doors.diffusers import LoRAInjection
 from ..errors import HyperLoRAError
@@ -26,6 +32,12 @@ from .config import RunConfig
 from .forward import Conditions, Learner, Matrices
 from .objective import Objective
 from .optimizer import average_of, learning_rate_share, optimizer_for
+
+DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""What ``RunConfig.mixed_precision`` is in torch."""
+
+_PATIENCE = timedelta(hours=2)  # processes wait for the main one, which alone writes states, longer than torch would
+_PACE = 20  # steps by whose median a run's pace is told
 
 log = logging.getLogger(__name__)
 
@@ -89,24 +101,38 @@ class Progress:
 def accelerator_for(config: RunConfig, folder: Path, cpu: bool = False) -> Accelerator:
     """Accelerate as a run needs it; devices and processes are its launcher's to choose.
 
+    Of half precisions it is told fp16 alone, which needs its gradient scaler: DeepSpeed and FSDP would turn what trains
+    into bf16, its average and what is exported of it too. See ``Run.half``.
+
     Raises:
-        HyperLoRAError: a step's samples cannot be shared out among the processes, or the precision is a GPU's alone.
+        HyperLoRAError: a step's samples cannot be shared out among the processes, the precision is a GPU's alone, or
+            what the run is told does not go with DeepSpeed or FSDP.
     """
-    state = PartialState(cpu=cpu)
-    if config.mixed_precision == "fp16" and state.device.type == "cpu":
+    state = PartialState(cpu=cpu, timeout=_PATIENCE)
+    fp16 = config.mixed_precision == "fp16"
+    if fp16 and state.device.type == "cpu":
         raise HyperLoRAError("fp16 needs a GPU: on the CPU, train with --mixed-precision no, or bf16")
     passes_a_step = config.accumulation(state.num_processes)
     accelerator = Accelerator(
         cpu=cpu,
-        mixed_precision=config.mixed_precision,
+        mixed_precision="fp16" if fp16 else "no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=passes_a_step, sync_with_dataloader=False),
         log_with="tensorboard",
         project_dir=str(folder),
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],  # else gradients lie there twice
     )
+    kind = accelerator.distributed_type
+    if fp16 and kind in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+        raise HyperLoRAError(f"fp16 does not go with {kind.value}: train with --mixed-precision bf16, or under DDP")
+    if kind == DistributedType.FSDP and (config.optimization.ema or config.optimization.eight_bit):
+        raise HyperLoRAError(
+            "FSDP shares out what trains, of which --optimization.ema and --optimization.eight-bit know nothing: leave "
+            "them out, or train under DDP"
+        )
     if plugin := accelerator.state.deepspeed_plugin:  # it would read this off a data loader, and none is prepared
         plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = config.batch
         plugin.deepspeed_config["gradient_accumulation_steps"] = passes_a_step
+        plugin.deepspeed_config["gradient_clipping"] = config.optimization.max_grad_norm
     return accelerator
 
 
@@ -125,6 +151,7 @@ class Run(Generic[L]):
     Attributes:
         progress: how far it is.
         injection: the hooks on the UNet.
+        stopping: whether this process was told to stop.
 
     Raises:
         HyperLoRAError: the folder is another run's, or another process trains in it, or its newest state cannot be
@@ -145,16 +172,20 @@ class Run(Generic[L]):
         self.folder, self.accelerator = folder, accelerator
         self._lock = None
         if accelerator.is_main_process:
-            states.claim(folder, config, begun)
-            self._lock = states.lock(folder)
+            self._lock = states.claim(folder, config, begun)
         accelerator.wait_for_everyone()
         self.injection = LoRAInjection(task.unet, loras.targets)
         if config.gradient_checkpointing:
             task.unet.enable_gradient_checkpointing(self.injection.checkpoint)  # type: ignore[operator]
         self._unet = torch.compile(task.unet) if config.compile else task.unet
+        self._unet_dtype = next(task.unet.parameters()).dtype
         self._model, self._optimizer = accelerator.prepare(loras, optimizer_for(config, loras))
         self.trained = [value for value in self._model.parameters() if value.requires_grad]
+        # emptied, DDP's buckets would stay, and the gradients of the passes before the last would lie beside them
+        self._in_buckets = isinstance(self._model, nn.parallel.DistributedDataParallel)
         self.progress = Progress()
+        self.stopping = False
+        self._seconds: deque[float] = deque(maxlen=_PACE)
         accelerator.register_for_checkpointing(self.progress)
         self._average = average_of(config, self.trained)
         if self._average is not None:
@@ -182,11 +213,14 @@ class Run(Generic[L]):
         mine = passes(config, progress.step, self.accelerator.process_index, self.accelerator.num_processes)
         batches = self.task.batches(mine)
         saved = progress.step
-        with _told_to_stop() as told:
-            while progress.step < config.steps and not self._any(told()):
-                loss = self._step(batches)
+        with self._told_to_stop():
+            while progress.step < config.steps and not self._any(self.stopping):
+                began = time.perf_counter()
+                loss, numbers = self._step(batches)
+                self._seconds.append(time.perf_counter() - began)
                 progress.step += 1
-                self.accelerator.log({"loss": loss}, step=progress.step)
+                numbers |= {"loss": loss, "samples_per_second": self.samples_per_second} | self.loras.numbers()
+                self.accelerator.log(numbers, step=progress.step)
                 if progress.step % config.save_every == 0:
                     states.save(self.accelerator, self.folder, progress.step)
                     saved = progress.step
@@ -195,12 +229,25 @@ class Run(Generic[L]):
                 states.save(self.accelerator, self.folder, progress.step)
         return progress.step == config.steps
 
-    def _step(self, batches: Iterator[Batch]) -> float:
-        """One optimizer step; the mean loss of its samples over all processes."""
+    @property
+    def samples_per_second(self) -> float:
+        """Over all processes, by the last steps, without what lies between steps."""
+        return self.config.samples_per_step / statistics.median(self._seconds)
+
+    def account(self, loss: float) -> str:
+        """Where the run is after a step with this loss, how fast it goes and when it will be there, in a line."""
+        config, step, pace = self.config, self.progress.step, self.samples_per_second
+        left = timedelta(seconds=round((config.steps - step) * config.samples_per_step / pace))
+        return f"step {step} of {config.steps}: loss {loss:.5f}, {pace:.3g} samples a second, {left} left"
+
+    def _step(self, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]:
+        """One optimizer step; the mean loss of its samples over all processes, and numbers for the log."""
         config, accelerator = self.config, self.accelerator
         self.loras.at((self.progress.step + 1) / config.steps)
+        share = learning_rate_share(config, self.progress.step)
+        numbers = {"learning_rate": share * config.optimization.learning_rate}
         for group in self._optimizer.param_groups:
-            group["lr"] = group["full_lr"] * learning_rate_share(config, self.progress.step)
+            group["lr"] = group["full_lr"] * share
         count = config.accumulation(accelerator.num_processes)
         total = torch.zeros((), device=accelerator.device)
         for _ in range(count):
@@ -209,42 +256,70 @@ class Run(Generic[L]):
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(self.trained, config.optimization.max_grad_norm)
+                    if isinstance(norm, DTensor):  # of FSDP: one number of all its shards
+                        norm = norm.full_tensor()
                     if norm is not None and accelerator.scaler is None:  # a scaler passes over such steps itself
+                        numbers["gradient_norm"] = float(norm)
                         self._check("length of the gradient", float(norm))
                 self._optimizer.step()
-                self._optimizer.zero_grad()
+                self._optimizer.zero_grad(set_to_none=not self._in_buckets)
                 total += loss.detach() / count
         if self._average is not None:
             self._average.step(self.trained)
         mean = float(accelerator.reduce(total, "mean"))
         self._check("loss", mean)
-        return mean
+        return mean, numbers
 
     def _check(self, what: str, value: float) -> None:
         if not math.isfinite(value):
             raise HyperLoRAError(
-                f"the {what} of step {self.progress.step + 1} is {value}: lower the learning rate, or train in bf16 or "
-                "float32; the run's last state is untouched"
+                f"the {what} of step {self.progress.step + 1} is {value}: begin anew in another folder with a lower "
+                "--optimization.learning-rate, or in bf16 or float32; this run's last state is untouched"
             )
 
     def _loss(self, batch: Batch) -> Tensor:
         objective, seed = self.task.objective, self.config.seed
         timesteps = objective.timesteps(seed, batch.samples)
         noise = objective.noise(seed, batch.samples, batch.latents)
-        with self.accelerator.autocast():
+        with self.half():
             matrices = self._model(batch.conditions)
-            with self.injection.active(matrices):
-                predicted = self._unet(
-                    objective.noised(batch.latents, noise, timesteps),
-                    timesteps.to(batch.latents.device),
-                    **batch.unet_inputs,
-                ).sample
+        with self.injection.active(matrices):
+            predicted = self._unet(
+                objective.noised(batch.latents, noise, timesteps).to(self._unet_dtype),
+                timesteps.to(batch.latents.device),
+                **batch.unet_inputs,
+            ).sample
         loss = objective.losses(predicted, objective.target(batch.latents, noise, timesteps), timesteps).mean()
         if self.more is not None:
             further, weight = self.more
-            with self.accelerator.autocast():
-                loss = loss + weight * further(matrices, batch, self.injection)
+            loss = loss + weight * further(matrices, batch, self.injection)
         return loss
+
+    def half(self) -> torch.autocast:
+        """Within this context the hypernetwork computes in the run's precision; its weights stay in float32.
+
+        The UNet has weights of that precision, and is called outside of it, as where pictures are drawn.
+        """
+        precision = self.config.mixed_precision
+        kind = self.accelerator.device.type
+        return torch.autocast(kind, DTYPES[precision], enabled=precision != "no")
+
+    @contextmanager
+    def _told_to_stop(self) -> Iterator[None]:
+        """Within this context SIGTERM and SIGINT are noted instead of obeyed."""
+
+        def note(number: int, frame: object) -> None:
+            if not self.stopping and self.accelerator.is_main_process:
+                os.write(2, b"Told to stop: the step at work is ended first, and its state saved\n")
+            self.stopping = True
+
+        self.stopping = False
+        before = {each: signal.signal(each, note) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
     def _any(self, here: bool) -> bool:
         """Whether any process says so."""
@@ -266,9 +341,12 @@ class Run(Generic[L]):
 
     def weights(self) -> dict[str, Tensor]:
         """What is trained and what stands beside it, by name; called on every process, empty but on the main one."""
+        main, kind = self.accelerator.is_main_process, self.accelerator.distributed_type
+        if not main and kind not in (DistributedType.DEEPSPEED, DistributedType.FSDP):  # these gather from all
+            return {}
         with self.averaged():
             state = self.accelerator.get_state_dict(self._model)
-            if not self.accelerator.is_main_process:
+            if not main:
                 return {}
             return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
@@ -292,18 +370,3 @@ def passes(config: RunConfig, step: int, process: int, processes: int) -> Iterat
         first = each * config.samples_per_step + process * share
         for start in range(first, first + share, config.batch):
             yield range(start, start + config.batch)
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Within this context SIGTERM and SIGINT are noted instead of obeyed."""
-    told: list[int] = []
-    before = {each: signal.signal(each, lambda number, frame: told.append(number)) for each in _STOPS}
-    try:
-        yield lambda: bool(told)
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-_STOPS = (signal.SIGTERM, signal.SIGINT)

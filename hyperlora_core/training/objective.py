@@ -16,6 +16,21 @@ from . import counter
 PREDICTIONS = ("epsilon", "v_prediction")
 
 
+def check_noise(min_snr_gamma: float | None, noise_offset: float) -> None:
+    """Refuse what ``Objective`` cannot be told.
+
+    Raises:
+        HyperLoRAError: a value cannot be.
+    """
+    if min_snr_gamma is not None and not min_snr_gamma > 0:
+        raise HyperLoRAError(
+            f"min_snr_gamma is {min_snr_gamma:g}, by which every weight would be 0: give a number above 0, or none for "
+            "equal weights"
+        )
+    if not noise_offset >= 0:
+        raise HyperLoRAError(f"noise_offset is {noise_offset:g}: 0 or more was expected")
+
+
 @dataclass(frozen=True)
 class Objective:
     """How samples are noised, and what the UNet is asked for.
@@ -38,13 +53,7 @@ class Objective:
     def __post_init__(self) -> None:
         if self.prediction not in PREDICTIONS:
             raise HyperLoRAError(f"the prediction {self.prediction!r} is unknown: one of {', '.join(PREDICTIONS)}")
-        if self.min_snr_gamma is not None and self.min_snr_gamma <= 0:
-            raise HyperLoRAError(
-                f"min_snr_gamma is {self.min_snr_gamma:g}, by which every weight would be 0: give a number above 0, or "
-                "none for equal weights"
-            )
-        if self.noise_offset < 0:
-            raise HyperLoRAError(f"noise_offset is {self.noise_offset:g}: 0 or more was expected")
+        check_noise(self.min_snr_gamma, self.noise_offset)
 
     def timesteps(self, seed: int, samples: Sequence[int]) -> Tensor:
         """A timestep for each sample, each as likely: ``(B,)`` int64."""

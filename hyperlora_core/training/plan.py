@@ -11,11 +11,12 @@ from ..network.hyperlora import HyperLoRA
 from . import stages
 from .config import TrainConfig
 from .forward import GeneratedLoRAs
-from .memory import peak_of_pass
+from .memory import peak_of_encoding, peak_of_pass
+from .states import KEPT
 from .unets import unet_of
 
-# Parameters of what stands beside the UNet, as the published files have them.
-_VAE, _CLIP_L_TEXT, _BIG_G_TEXT, _CLIP_L_VISION = 83_653_863, 123_060_480, 694_659_840, 303_179_776
+# Parameters of the encoders beside the UNet, as the published files have them.
+_CLIP_L_TEXT, _BIG_G_TEXT, _CLIP_L_VISION = 123_060_480, 694_659_840, 303_179_776
 
 _GB = 1e9
 
@@ -52,28 +53,34 @@ def plan(config: TrainConfig, gpus: int, samples_per_second: float | None = None
     yield f"  {'in all':18} {trained + frozen:>15,}  {trained:,} train"
 
     two = half.itemsize
+    encoding, vae = peak_of_encoding(config.resolution)
     peak = peak_of_pass(loras, unet, config.batch, config.resolution, config.references, config.gradient_checkpointing)
     step = 0 if config.optimization.eight_bit else 4 * trained  # torch's AdamW takes the root of a moment all at once
     text = _CLIP_L_TEXT + (_BIG_G_TEXT if unet.config["cross_attention_dim"] > 768 else 0)  # type: ignore[index]
+    moments = trained * (2 if config.optimization.eight_bit else 8)
+    average = 4 * trained if config.optimization.ema else 0
     parts = {
         "what trains, float32": 4 * trained,
         "its gradients": 4 * trained,
-        f"AdamW's state{', 8 bits' if config.optimization.eight_bit else ''}": trained
-        * (2 if config.optimization.eight_bit else 8),
-        "moving average": 4 * trained if config.optimization.ema else 0,
+        f"AdamW's state{', 8 bits' if config.optimization.eight_bit else ''}": moments,
+        "moving average": average,
         "frozen hypernetwork, float32": 4 * frozen,
         f"UNet, {_name(half)}": two * _count(unet),
-        "VAE, float32": 4 * _VAE,
+        "VAE, float32": vae,
         f"text encoders, {_name(half)}": two * text,
         f"CLIP ViT-L, {_name(half)}": two * _CLIP_L_VISION,
         f"a pass of {config.batch}, {config.resolution} pixels{', checkpointed' * config.gradient_checkpointing}": peak,
-        "AdamW's step, beyond what the pass had": max(0, step - peak),
+        "encoding a picture, beyond what the pass had": max(0, encoding - peak),
+        "AdamW's step, beyond what these had": max(0, step - max(peak, encoding)),
     }
-    yield f"memory of each of {gpus} GPUs, GB (what the allocator and CUDA itself take, 1 to 2 GB, comes on top)"
+    whose = "the GPU" if gpus == 1 else f"each of {gpus} GPUs"
+    yield f"memory of {whose}, GB (what the allocator and CUDA itself take, 1 to 2 GB, comes on top)"
     for part, size in parts.items():
         if size:
             yield f"  {part:44} {size / _GB:7.2f}"
     yield f"  {'in all':44} {sum(parts.values()) / _GB:7.2f}"
+    state = 4 * (trained + frozen) + moments + average
+    yield f"disk: {KEPT + 1} states of {state / _GB:.1f} GB while one is written, every {config.save_every} steps"
     samples = config.steps * config.samples_per_step
     yield f"{config.steps:,} steps x {config.samples_per_step} samples = {samples:,} samples, {passes} passes a step"
     if samples_per_second is None:

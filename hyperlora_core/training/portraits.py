@@ -197,6 +197,11 @@ class PortraitTask:
             )
         if network.clip_width is not None and clip is None:
             raise HyperLoRAError("this HyperLoRA reads CLIP: name it with --clip")
+        if (config.other_photo or config.references > 1) and not shards.people:
+            raise HyperLoRAError(
+                f"{shards.folder} knows nobody by name, so no sample has another photo of its person: prepare it with "
+                "--person-folders or a person in the notes, or leave out --other-photo and --references"
+            )
         self.base, self.clip, self.config = base, clip, config
         self.unet = base.unet
         self.objective = Objective(*base.noise_schedule(), config.min_snr_gamma, config.noise_offset)

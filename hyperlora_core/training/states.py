@@ -4,11 +4,13 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
@@ -28,32 +30,45 @@ _FREE = frozenset({"batch", "gradient_checkpointing", "compile", "save_every", "
 log = logging.getLogger(__name__)
 
 
-def compare(folder: Path, begun: Mapping[str, str]) -> None:
-    """Refuse to go on with a run on something else than it began with.
+def compare(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> None:
+    """Refuse a folder that is not this run's; one whose run has no state yet may become another's.
 
     Args:
         folder: of the run.
-        begun: the flag of each thing -> a hash of what it is.
+        config: of the run.
+        begun: the flag of each thing that it begins with -> a hash of what that is.
 
     Raises:
-        HyperLoRAError: the folder's run began with something else.
+        HyperLoRAError: the folder holds another run, or something else.
     """
-    path = folder / BEGUN
-    if not path.is_file():
+    path = folder / CONFIG
+    if not path.exists() and folder.exists() and (not folder.is_dir() or any(map(_is_foreign, folder.iterdir()))):
+        raise HyperLoRAError(
+            f"{folder} holds something else than a run of training: give an empty folder, or one that is not there"
+        )
+    if not states(folder):
         return
+    before, now = dict(_flat(asdict(config.load(path)))), dict(_flat(asdict(config)))
+    for name in now:
+        if name not in _FREE and before[name] != now[name]:
+            raise HyperLoRAError(
+                f"{folder} is the folder of a run whose {name} is {before[name]!r}, not {now[name]!r}: give "
+                "another folder, or the same settings to go on with that run"
+            )
+    path = folder / BEGUN
     try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
+        known = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise HyperLoRAError(f"{path} cannot be read ({error}): give another folder, or delete this one") from error
-    for flag in sorted({*before, *begun}):
-        if before.get(flag) != begun.get(flag):
+    for flag in sorted({*known, *begun}):
+        if known.get(flag) != begun.get(flag):
             raise HyperLoRAError(
                 f"{folder} holds a training that was stopped, which began with another {flag}, or with what it held "
                 "then: give the same to go on with it, another --out to begin beside it, or delete the folder"
             )
 
 
-def claim(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> None:
+def claim(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> FileLock:
     """Make a folder a run's: its configuration is written into it, and what it begins with.
 
     Args:
@@ -61,47 +76,39 @@ def claim(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> None:
         config: of the run.
         begun: as ``compare`` takes it.
 
+    Returns:
+        What holds the folder, until it is released or the process ends.
+
     Raises:
-        HyperLoRAError: it is the folder of another run, or of something else, or cannot be written.
+        HyperLoRAError: it is the folder of another run, or of something else, or another process is at work in it, or
+            it cannot be written.
     """
-    path = folder / CONFIG
-    if not path.exists() and folder.exists() and (not folder.is_dir() or any(map(_is_foreign, folder.iterdir()))):
-        raise HyperLoRAError(
-            f"{folder} holds something else than a run of training: give an empty folder, or one that is not there"
-        )
-    if path.exists():
-        before, now = asdict(config.load(path)), asdict(config)
-        for name in now:
-            if name not in _FREE and before[name] != now[name]:
-                raise HyperLoRAError(
-                    f"{folder} is the folder of a run whose {name} is {before[name]!r}, not {now[name]!r}: give "
-                    "another folder, or the same settings to go on with that run"
-                )
+    compare(folder, config, begun)
+    held = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+        compare(folder, config, begun)
+        atomic.write_text(folder / CONFIG, config.to_json())
+        atomic.write_text(folder / BEGUN, json.dumps(dict(begun), indent=1) + "\n")
+    except Timeout as error:
+        raise HyperLoRAError(f"another training is at work in {folder}: wait for its end, or stop it") from error
     except OSError as error:
         raise HyperLoRAError(f"{folder} cannot be written: {error.strerror or error}") from error
-    compare(folder, begun)
-    atomic.write_text(path, config.to_json())
-    atomic.write_text(folder / BEGUN, json.dumps(dict(begun), indent=1) + "\n")
+    return held
 
 
 def _is_foreign(path: Path) -> bool:
     return not path.name.startswith(".")  # a lock, and what was being written when a run was killed
 
 
-def lock(folder: Path) -> FileLock:
-    """Hold a run's folder, until the lock is released or the process ends.
-
-    Raises:
-        HyperLoRAError: another process has it.
-    """
-    held = FileLock(folder / ".lock", timeout=0)
-    try:
-        held.acquire()
-    except Timeout as error:
-        raise HyperLoRAError(f"another training is at work in {folder}: wait for its end, or stop it") from error
-    return held
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by the names of their flags, such as optimization.learning_rate."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value
 
 
 def states(folder: Path) -> list[Path]:
@@ -111,12 +118,22 @@ def states(folder: Path) -> list[Path]:
 
 
 def save(accelerator: Accelerator, folder: Path, step: int) -> None:
-    """Save the state after a step, called on every process; older ones go but the last ``KEPT``."""
+    """Save the state after a step, called on every process; older ones go but the last ``KEPT``.
+
+    Raises:
+        HyperLoRAError: it cannot be written; those before it are untouched.
+    """
     partial, state = folder / f".state-{step}.part", folder / f"state-{step}"
     if accelerator.is_main_process:
         shutil.rmtree(partial, ignore_errors=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(partial))
+    try:
+        accelerator.save_state(str(partial))
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch's and safetensors' own of a full disk
+        raise HyperLoRAError(
+            f"the state of step {step} cannot be written into {folder} ({error}): make room; the same command goes on "
+            "from the state before it"
+        ) from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(state, ignore_errors=True)
@@ -131,9 +148,13 @@ def resume(accelerator: Accelerator, folder: Path) -> Path | None:
     """Load the newest state of a run into what the accelerator prepared; None where there is none.
 
     Raises:
-        HyperLoRAError: it cannot be loaded.
+        HyperLoRAError: it cannot be loaded, or not every process sees it.
     """
     found = states(folder)
+    if len({*gather_object([found[-1].name if found else ""])}) > 1:
+        raise HyperLoRAError(
+            f"the machines do not see the same states in {folder}: --out has to be on a file system that all share"
+        )
     if not found:
         return None
     try:

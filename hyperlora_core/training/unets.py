@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..doors.base_model import NAMED
 from ..errors import HyperLoRAError
 
 _SDXL: dict[str, Any] = {
@@ -53,19 +54,23 @@ def unet_of(base: str, dtype: torch.dtype) -> torch.nn.Module:
     """A UNet on the meta device, which has shapes and no numbers.
 
     Args:
-        base: one of ``UNETS``, or a diffusers folder; empty for SDXL's.
+        base: one of ``UNETS``, what it is called on the Hugging Face hub, or a diffusers folder; empty for SDXL's.
         dtype: of its weights.
 
     Raises:
-        HyperLoRAError: it is neither.
+        HyperLoRAError: it is none of these, or cannot be read.
     """
     from diffusers import UNet2DConditionModel
 
     folder = Path(base) / "unet"
+    name = {hub: short for short, hub in NAMED.items()}.get(base, base or "sdxl")
     if (folder / "config.json").is_file():
-        config = UNet2DConditionModel.load_config(folder)
-    elif (base or "sdxl") in UNETS:
-        config = UNETS[base or "sdxl"]
+        try:
+            config = UNet2DConditionModel.load_config(folder)
+        except (OSError, ValueError) as error:
+            raise HyperLoRAError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    elif name in UNETS:
+        config = UNETS[name]
     else:
         raise HyperLoRAError(
             f"a plan loads nothing, so it knows nothing of the UNet of {base}: give --base a diffusers folder, or one "

@@ -10,13 +10,14 @@ import time
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, encode_id, find_references, generate, open_photo
 from hyperlora_core.lora import LoRA
 from hyperlora_core.training.command import CHECKPOINT, main
 from hyperlora_core.training.config import TrainConfig
-from hyperlora_core.training.states import lock, states
+from hyperlora_core.training.states import states
 
 SMALL = {
     "steps": 2,
@@ -184,7 +185,8 @@ def test_what_lies_in_the_folder_of_a_run_is_nobody_elses(base_folder, training_
     assert "holds something else than a run of training" in caplog.text and precious.exists()
     busy = tmp_path / "busy"
     busy.mkdir()
-    held = lock(busy)
+    held = FileLock(busy / ".lock")
+    held.acquire()
     assert main(given("base", base_folder, training_set, clip_file, busy)) == 1
     assert "another training is at work" in caplog.text
     held.release()

@@ -22,7 +22,7 @@ def test_accelerate_reads_them(name, kind):
         ["--config_file", str(LAUNCH / f"{name}.yaml"), "-m", "hyperlora_core.training", "id_clip"]
     )
     told, _, _ = _validate_launch_command(parsed)
-    assert told.mixed_precision == "bf16" and told.module
+    assert told.mixed_precision == "no" and told.module, "the command says which precision"
     assert (told.use_deepspeed, told.use_fsdp, told.multi_gpu) == (
         kind == "DEEPSPEED",
         kind == "FSDP",

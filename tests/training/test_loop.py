@@ -1,6 +1,7 @@
 """The loop: a run is the same however it is computed, stopped and gone on with."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.training import stages
@@ -177,10 +179,51 @@ def test_a_state_that_was_cut_short_is_not_gone_on_from(tmp_path, whole):
 
 
 def test_another_runs_folder_is_refused(tmp_path):
-    run(tmp_path).close()
+    made = run(tmp_path)
+    made.train()
+    made.close()
     with pytest.raises(HyperLoRAError, match="a run whose seed is 0, not 1"):
         run(tmp_path, replace(CONFIG, seed=1))
+    with pytest.raises(HyperLoRAError, match=r"whose optimization\.warmup is \d+, not 7"):
+        run(tmp_path, replace(CONFIG, optimization=replace(CONFIG.optimization, warmup=7)))
     run(tmp_path, replace(CONFIG, batch=1, gradient_checkpointing=True)).close()
+
+
+def test_a_run_that_failed_before_its_first_state_keeps_no_folder_to_itself(tmp_path):
+    run(tmp_path).close()
+    made = run(tmp_path, replace(CONFIG, seed=1))
+    assert made.config.load(tmp_path / "config.json").seed == 1
+    made.close()
+
+
+def test_a_state_that_cannot_be_written_leaves_those_before_it(tmp_path, monkeypatch):
+    made = run(tmp_path, replace(CONFIG, save_every=1))
+
+    def full(folder):
+        if folder.endswith(".state-3.part"):
+            raise OSError(28, "No space left on device")
+        return saved(folder)
+
+    saved = made.accelerator.save_state
+    monkeypatch.setattr(made.accelerator, "save_state", full)
+    with pytest.raises(HyperLoRAError, match=r"state of step 3 cannot be written .*No space left.*make room"):
+        made.train()
+    made.close()
+    assert [state.name for state in states(tmp_path)] == ["state-1", "state-2"]
+    again = run(tmp_path, replace(CONFIG, save_every=1))
+    assert again.progress.step == 2 and again.train()
+    again.close()
+
+
+def test_the_log_tells_loss_rate_pace_and_gate(tmp_path):
+    lines = []
+    made = run(tmp_path)
+    made.train(lambda at, loss: lines.append(at.account(loss)))
+    made.close()
+    assert re.fullmatch(r"step 4 of 4: loss \d\.\d{5}, [\d.]+ samples a second, 0:00:00 left", lines[-1])
+    events = EventAccumulator(str(next((tmp_path / "log").rglob("events*")))).Reload()
+    assert {"loss", "learning_rate", "gradient_norm", "samples_per_second", "gate"} <= {*events.Tags()["scalars"]}
+    assert [event.value for event in events.Scalars("gate")][-1] == 1
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_state(tmp_path):
@@ -190,7 +233,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_state(tmp_path):
         if at.progress.step == 3:
             at.trained[0].data.fill_(float("nan"))
 
-    with pytest.raises(HyperLoRAError, match="of step 4 is nan: lower the learning rate"):
+    with pytest.raises(HyperLoRAError, match="of step 4 is nan: begin anew in another folder with a lower"):
         made.train(spoil)
     made.close()
     assert [state.name for state in states(tmp_path)] == ["state-2"]

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from hyperlora_core import HyperLoRAError
+from hyperlora_core.doors.base_model import NAMED
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training.command import main
 from hyperlora_core.training.config import RECIPES, on_24_gb
 from hyperlora_core.training.forward import GeneratedLoRAs
-from hyperlora_core.training.memory import LiveBytes, peak_of_pass
+from hyperlora_core.training.memory import LiveBytes, peak_of_encoding, peak_of_pass
 from hyperlora_core.training.plan import plan
 from hyperlora_core.training.unets import UNETS, unet_of
 from tests.training.small_run import CONFIG, SHAPE
@@ -27,6 +28,10 @@ def test_the_unets_are_the_published_ones(name, parameters, attentions):
     unet = unet_of(name, torch.float32)
     assert sum(value.numel() for value in unet.parameters()) == parameters, "as ComfyUI's own of that name has"
     assert len(attention_modules(unet)) == attentions
+
+
+def test_a_unet_is_known_by_its_name_on_the_hub():
+    assert unet_of(NAMED["sd15"], torch.float32).config == unet_of("sd15", torch.float32).config
 
 
 def test_an_unknown_unet_is_told():
@@ -52,15 +57,22 @@ def test_live_bytes_are_counted_and_let_go():
     "name", ["id_clip", *(pytest.param(name, marks=pytest.mark.slow) for name in ("base", "id_embed"))]
 )
 def test_the_small_recipes_fit_into_24_gb_at_full_size(name):
-    *_, total, _, _ = plan(on_24_gb(RECIPES[name]), gpus=1)
+    *_, total, _, _, _ = plan(on_24_gb(RECIPES[name]), gpus=1)
     assert total.strip().startswith("in all") and 10 < float(total.split()[-1]) < 22
+
+
+def test_encoding_a_large_picture_takes_more_than_a_small_pass():
+    peak, weights = peak_of_encoding(512)
+    assert weights == 4 * 83_653_863, "SDXL's VAE"
+    assert 4 * peak_of_encoding(256)[0] == pytest.approx(peak, rel=0.05)
+    assert peak > 4 * 128 * 512**2 * 2, "two full-size feature maps at the least"
 
 
 def test_adamw_takes_a_copy_of_what_trains_where_that_is_more_than_a_pass():
     config = replace(RECIPES["id_clip"], base="sd15", resolution=64, batch=1)
     told = {line[2:46].strip(): float(line.split()[-1]) for line in plan(config, 1) if re.search(r"  \d+\.\d\d$", line)}
     a_pass = next(size for part, size in told.items() if part.startswith("a pass"))
-    beyond = told["AdamW's step, beyond what the pass had"]
+    beyond = told["AdamW's step, beyond what these had"]
     assert a_pass + beyond == pytest.approx(told["what trains, float32"], abs=0.02) and beyond > 0
     eight = replace(config, optimization=replace(config.optimization, eight_bit=True))
     assert not any("AdamW's step" in line for line in plan(eight, 1))
