@@ -83,6 +83,7 @@ class FaceAnalyzer:
         provider: what computes, as the user chose it or as ``auto`` found it.
         path: the folder of its models.
         embedder: which face embedder it has.
+        content: sha256 of its models.
         cache_key: what its results depend on.
     """
 
@@ -94,6 +95,7 @@ class FaceAnalyzer:
         self.provider = models.provider
         self.path = path
         self.embedder = models.encoder
+        self.content = models.content
         self.cache_key = (models.content, models.provider)
 
     @classmethod

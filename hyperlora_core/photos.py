@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ MAX_SIDE = 4096
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """How the files are called that a folder of photos is searched for."""
+
+# What is opened, whatever a file is called: PIL would also have others' programs run over files of EPS.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "JPEG2000", "BMP", "DIB", "GIF", "TIFF", "PPM")
 
 _Turn = Image.Transpose
 _TURNS = dict(
@@ -72,7 +76,8 @@ def opened(picture: Path | bytes, name: str) -> Iterator[Image.Image]:
         HyperLoRAError: it is no picture, or broken, or larger than PIL opens.
     """
     try:
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+        file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
+        with Image.open(file, formats=_formats()) as image:
             yield image
     except Image.DecompressionBombError as error:
         raise HyperLoRAError(f"the photo {name} is too large to open: reduce it to {MAX_SIDE} pixels a side") from error
@@ -84,12 +89,27 @@ def opened(picture: Path | bytes, name: str) -> Iterator[Image.Image]:
         raise HyperLoRAError(f"the photo {name} cannot be read ({error}): it may be broken or cut short") from error
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of ``_FORMATS`` that this PIL knows."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def orientation(image: Image.Image) -> int:
+    """How a picture that was opened is turned, 1 to 8 as in EXIF; 1 where it does not say so, or in broken tags."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # whatever a parser of tags raises over broken ones; the pixels are there
+        return 1
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The pixels of a picture that was opened, as ``open_photo`` gives them: RGB."""
     image.draft("RGB", (MAX_SIDE, MAX_SIDE))
     image.load()
     # not ImageOps.exif_transpose, which writes all tags anew, and fails where another one is broken
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    turn = _TURNS.get(orientation(image))
     return _limited(_rgb(image if turn is None else image.transpose(turn)))
 
 
@@ -141,7 +161,7 @@ def to_images(photos: Sequence[Image.Image], size: int | None = None) -> Tensor:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # "I;16" is 16 bits; "I" is 32, and holds 8 or 16 of them
-        pixels = np.asarray(image).astype(np.float64)
+        pixels = np.asarray(image).astype(np.float32)
         divisor = 1 if image.mode == "I" and pixels.max(initial=0) <= 255 else 257
         image = Image.fromarray((pixels / divisor).clip(0, 255).round().astype("u1"))
     elif image.mode == "F":

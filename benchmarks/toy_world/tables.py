@@ -206,7 +206,11 @@ def minutes(measured: Measured) -> str:
         done = measured.seeds("full", stage)
         rows.append((stage, steps, f"{measured.minutes('full', stage):.0f}" if done else NOT_RUN, len(done)))
     longest = measured.longest()
-    told = f"\n\nThe longest chain of stages ended with {longest[0]}: {longest[1]:.0f} minutes." if longest else ""
+    told = (
+        f"\n\nThe longest chain of stages ended with {longest[0]}: {longest[1]:.0f} minutes of one core."
+        if longest
+        else ""
+    )
     return table(("stage", "steps of 16 samples", "minutes, mean", "seeds"), rows) + told
 
 

@@ -1,10 +1,10 @@
 """What a picture has to be for a training set, and what is measured of it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import HyperLoRAError, NoFaceError
 from ..faces import Face, FaceAnalyzer
@@ -12,6 +12,8 @@ from ..photo_report import pose, sharpness
 from . import pictures
 from .shards import Sample
 from .sources import Item
+
+_T = TypeVar("_T")
 
 ACCEPTED = ""
 REASONS = {
@@ -42,6 +44,7 @@ REASONS = {
 """Why pictures are rejected, in the order in which it is looked for."""
 
 _DETECT, _EMBED = "detect", "embed"
+_PAUSE = 1.0  # seconds before a picture is shown to the models once more
 _MOST_FAILURES = 50  # one after the other: then it is not the pictures
 
 
@@ -154,11 +157,20 @@ class Checker:
             found.reason, found.detail = "failed", f"{type(error).__name__}: {error}"
         return found
 
-    @contextmanager
-    def _counted(self, step: str, name: str) -> Iterator[None]:
-        """A step of the models, which may fail on some pictures, but not on all: a full GPU is not theirs."""
+    def _run(self, step: str, name: str, models: Callable[[], _T]) -> _T:
+        """A step of the models, which may fail on some pictures, but not on all: a full GPU is not theirs.
+
+        What fails is tried once more, for a GPU that others use as well may be full for a moment.
+        """
         try:
-            yield
+            try:
+                answer = models()
+            except NoFaceError:
+                raise
+            except Exception:
+                if not self.failures[step]:
+                    time.sleep(_PAUSE)
+                answer = models()
         except NoFaceError:  # which is an answer
             self.failures[step] = 0
             raise
@@ -171,6 +183,7 @@ class Checker:
                 ) from error
             raise
         self.failures[step] = 0
+        return answer
 
     def _look(self, found: Checked) -> None:
         item, limits = found.item, self.limits
@@ -190,8 +203,7 @@ class Checker:
             found.reason = "picture too small"
             return
         found.thumb = pictures.thumbnail(photo)
-        with self._counted(_DETECT, item.name):
-            faces = self.analyzer.detect(photo, margins=False)
+        faces = self._run(_DETECT, item.name, lambda: self.analyzer.detect(photo, margins=False))
         if len(faces) != 1:
             found.reason = "several faces" if faces else "no face"
             return
@@ -202,8 +214,7 @@ class Checker:
         if found.reason != ACCEPTED:
             return
         try:
-            with self._counted(_EMBED, item.name):
-                embed = self.analyzer.id_embedding(photo, face)
+            embed = self._run(_EMBED, item.name, lambda: self.analyzer.id_embedding(photo, face))
         except NoFaceError:
             found.reason = "not found again"
             return

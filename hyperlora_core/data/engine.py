@@ -20,10 +20,13 @@ from typing import Any
 
 from ..errors import HyperLoRAError, MissingPackageError
 
+log = logging.getLogger(__name__)
+
 _OBJECT_STORE = 512 << 20  # bytes; numbers alone lie there
 _FOLDER = "hyperlora-"
 _OLD = 24 * 3600  # seconds
 _PATIENCE = 20  # seconds that a cluster is waited for
+_WORKERS_A_GPU = 4  # whose models share its memory
 _DEATHS = 3  # of a worker that is being made
 _SPARE_CPUS = 1  # for Ray Data's own tasks beside the actors
 
@@ -33,7 +36,7 @@ class Cluster:
     """What works.
 
     Attributes:
-        workers: processes; 0 takes one a core of this machine.
+        workers: processes; 0 takes one a core of this machine, and four a GPU at most.
         gpus: that they share; with 0 none is set aside for them, and models may use what they see.
         address: of a Ray cluster, "auto" for the one that this machine is of; None starts one here.
     """
@@ -49,9 +52,8 @@ class Cluster:
     @property
     def processes(self) -> int:
         """How many workers there are."""
-        return self.workers or len(
-            os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-        )
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.workers or (min(cores, _WORKERS_A_GPU * self.gpus) if self.gpus else cores)
 
 
 class _Worker:
@@ -149,6 +151,8 @@ class Engine:
 
         worker_class: Any = _Worker
         size = min(processes or self.cluster.processes, len(tasks))
+        if self.cluster.address:
+            _see_what_there_is(ray.cluster_resources(), size, gpus)
         done = ray.data.from_items([dict(task) for task in tasks], override_num_blocks=len(tasks)).map(
             worker_class,
             fn_constructor_args=(worker, dict(arguments)),
@@ -207,6 +211,7 @@ class Engine:
         folder = _folder()
         self._ends.callback(shutil.rmtree, folder, ignore_errors=True)
         ray.init(
+            address="local",
             num_cpus=self.cluster.processes + _SPARE_CPUS,
             num_gpus=self.cluster.gpus,
             include_dashboard=False,
@@ -215,6 +220,16 @@ class Engine:
             **quiet,
         )
         self._ends.callback(ray.shutdown)
+
+
+def _see_what_there_is(there: Mapping[str, float], workers: int, gpus: float) -> None:
+    """Say that workers will have to wait: a cluster may grow, or may never have what is asked for."""
+    cpus, has = int(there.get("CPU", 0)), int(there.get("GPU", 0))
+    log.info("The cluster has %d CPUs and %d GPUs for %d workers", cpus, has, workers)
+    if gpus and not has:
+        log.warning("It has no GPU, without which no worker can begin: waiting for one. --gpus 0 asks for none")
+    elif cpus < workers + _SPARE_CPUS or (gpus and int(has / gpus) < workers):
+        log.warning("Not all workers can begin, each of which takes a CPU%s", f" and {gpus:g} of a GPU" if gpus else "")
 
 
 def _folder() -> str:

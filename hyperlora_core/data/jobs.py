@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -26,7 +27,7 @@ from .work import Work, read_json
 _THREADS = 1  # of each worker: numbers do not depend on how many workers there are
 _DUPLICATES_SHOWN = 3  # of each unit
 _BATCHES_HELD = 4
-_MOST_CAPTION_FAILURES = 50  # of a worker: then it is not the pictures
+_MOST_CAPTION_FAILURES = 50  # one after the other: then it is not the pictures
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +38,21 @@ class CheckUnit:
     Args:
         out: the set's folder.
         faces: the face models' folder.
+        content: what they are, see ``FaceModels.content``.
         provider: what they run on.
         limits: what is accepted.
         need_licence, person_folders, licence: see ``Checker`` and ``items_of``.
         run: names the run.
+
+    Raises:
+        HyperLoRAError: other face models are here than where the run was begun.
     """
 
     def __init__(
         self,
         out: str,
         faces: str,
+        content: Sequence[str],
         provider: str,
         limits: Limits,
         need_licence: bool,
@@ -55,7 +61,13 @@ class CheckUnit:
         run: str,
     ) -> None:
         self._work = Work(Path(out))
-        self._check = Checker(FaceAnalyzer.load(faces, provider, _THREADS), limits, need_licence)
+        analyzer = FaceAnalyzer.load(faces, provider, _THREADS)
+        if analyzer.content != tuple(content):
+            raise HyperLoRAError(
+                f"the face models in {faces} on {socket.gethostname()} are others than where the run was begun: copy "
+                "the same folder there"
+            )
+        self._check = Checker(analyzer, limits, need_licence)
         self._person_folders, self._licence, self._run = person_folders, licence, run
 
     def __call__(self, task: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,7 +246,7 @@ class FinishUnit:
             except Exception as error:  # whatever another's code may raise
                 yield from self._one_by_one(held, tries, crashed, error)
                 return
-            self._captions_well = True
+            self._captions_well, self._caption_failures = True, 0
             if len(written) != len(wanting) or not all(isinstance(caption, str) for caption in written):
                 raise HyperLoRAError(
                     f"the captioner {self._name} gave {len(written)} captions for {len(wanting)} pictures, or some "
@@ -242,8 +254,7 @@ class FinishUnit:
                 )
             captions = dict(zip((sample.key for sample in wanting), written, strict=True))
         for sample in held:
-            if sample.key in captions:
-                source = sample.source | {"caption_by": self._name}
-                yield replace(sample, caption=" ".join(captions[sample.key].split()), source=source)
+            if caption := " ".join(captions.get(sample.key, "").split()):
+                yield replace(sample, caption=caption, source=sample.source | {"caption_by": self._name})
             else:
                 yield sample

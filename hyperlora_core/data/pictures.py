@@ -7,12 +7,11 @@ import numpy as np
 from PIL import Image
 
 from ..cache import digest
-from ..photos import MAX_SIDE, opened, upright
+from ..photos import MAX_SIDE, opened, orientation, upright
 
 PHASH_BITS = 64
 
 _KEPT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
-_ORIENTATION = 0x0112
 _QUALITY = 95
 
 
@@ -38,7 +37,7 @@ def size_of(given: bytes, name: str) -> tuple[int, int]:
         HyperLoRAError: it is no picture.
     """
     with opened(given, name) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        turned = orientation(image) in (5, 6, 7, 8)
         return (image.height, image.width) if turned else image.size
 
 
@@ -67,7 +66,7 @@ def _suffix_as_it_is(image: Image.Image) -> str:
         and image.mode == "RGB"
         and not image.has_transparency_data
         and getattr(image, "n_frames", 1) == 1
-        and image.getexif().get(_ORIENTATION, 1) == 1
+        and orientation(image) == 1
         and max(image.size) <= MAX_SIDE
     )
     return _KEPT[str(image.format)] if plain else ""

@@ -5,6 +5,7 @@ report, then ``dataset.json``. Each step's files appear whole, and say by being 
 """
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -135,7 +136,7 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
         _plan(work, wanted)
         run = uuid.uuid4().hex
         with Engine(cluster) as engine:
-            _check(work, wanted, engine, run)
+            _check(work, wanted, engine, run, models.content)
             found = _duplicates(work, wanted, engine)
             if dropped:
                 (work.out / INFO).unlink(missing_ok=True)  # until all of it is out, nobody is to train on the set
@@ -164,22 +165,28 @@ def _plan(work: Work, wanted: Preparation) -> None:
     atomic.write_text(work.plan, f'{{"units": {number + 1}}}\n')
 
 
-def _check(work: Work, wanted: Preparation, engine: Engine, run: str) -> None:
-    left = [{"unit": unit} for unit in range(work.units) if not work.checked(unit, ".parquet").exists()]
+def _check(work: Work, wanted: Preparation, engine: Engine, run: str, content: Sequence[str]) -> None:
+    cluster = engine.cluster
+    # one that nobody shared out would be every worker's
+    provider = "CPU" if wanted.provider == "auto" and not cluster.gpus else wanted.provider
+    on_gpus = cluster.gpus and provider != "CPU"
+    left = [{"unit": unit} for unit in sorted({*range(work.units)} - work.checked_units())]
     log.info("%d units of pictures, %d to be looked at", work.units, len(left))
     arguments = {
         "out": str(work.out.resolve()),
         "faces": str(wanted.faces.resolve()),
-        "provider": wanted.provider,
+        "content": content,
+        "provider": provider,
         "limits": wanted.limits,
         "need_licence": wanted.need_licence,
         "person_folders": wanted.person_folders,
         "licence": wanted.licence,
         "run": run,
     }
-    gpus = min(1.0, engine.cluster.gpus / engine.cluster.processes)
+    processes = max(1, min(engine.cluster.processes, len(left)))
+    share = 1 / math.ceil(processes / cluster.gpus) if on_gpus else 0
     progress = _Progress("looked at", len(left))
-    for done in engine.each(CheckUnit, arguments, left, gpus=gpus):
+    for done in engine.each(CheckUnit, arguments, left, processes, share):
         progress.add(done["pictures"], done["accepted"])
 
 
@@ -242,11 +249,10 @@ def _finish(
     work: Work, wanted: Preparation, engine: Engine, run: str, later: np.ndarray, withdrawn: np.ndarray
 ) -> None:
     omitted = np.union1d(later, withdrawn)
-    left = []
+    left, finished = [], work.finished_units()
     for unit in range(work.units):
         omit, gone = (rows_in(ids, unit).tolist() for ids in (omitted, withdrawn))
-        path = work.finished(unit)
-        note = read_json(path) if path.exists() else None
+        note = read_json(work.finished(unit)) if unit in finished else None
         if note is None or note["omit"] != omit or {*map(int, note["thumbs"])}.intersection(gone):
             left.append({"unit": unit, "omit": str(omit), "withdrawn": str(gone)})
         else:

@@ -20,6 +20,7 @@ import os
 import tarfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -206,6 +207,10 @@ def read_shard(path: Path) -> Iterator[Sample]:
             yield _sample(path, file, spans, within)
 
 
+class UnreadableError(HyperLoRAError):
+    """A disk or a network fails: nothing is wrong with the set, so no other sample may take a sample's place."""
+
+
 class Shards:
     """A training set, read at random.
 
@@ -265,12 +270,22 @@ class Shards:
 
         Raises:
             IndexError: there is no such place.
+            UnreadableError: a disk or a network fails.
             HyperLoRAError: the shard is not what its note says, or broken.
         """
         if not 0 <= place < len(self):
             raise IndexError(place)
         shard = int(np.searchsorted(self._ends, place, side="right"))
         within = place - (self._ends[shard - 1] if shard else 0)
+        try:
+            return self._read(shard, within)
+        except UnreadableError:  # a server that was away and came back knows no files that were open before
+            if (file := self._opened.pop(shard, None)) is not None:
+                with suppress(OSError):
+                    file.close()
+            return self._read(shard, within)
+
+    def _read(self, shard: int, within: int) -> Sample:
         file = self._open(shard)
         return _sample(self._shards[shard], file, self._spans[shard], within)
 
@@ -310,7 +325,9 @@ def _spans(path: Path) -> np.ndarray:
             for member in tar:
                 end = member.offset_data + math.ceil(member.size / tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 found.setdefault(member.name.partition(".")[0], [member.offset, end])[1] = end
-    except (OSError, tarfile.TarError) as error:
+    except OSError as error:
+        raise UnreadableError(f"the shard {path} cannot be read ({error})") from error
+    except tarfile.TarError as error:
         raise HyperLoRAError(f"the shard {path} cannot be read ({error})") from error
     return np.array(list(found.values()), np.int64).reshape(-1, 2)
 
@@ -319,18 +336,25 @@ def _reading(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise HyperLoRAError(f"the shard {path} cannot be read ({error})") from error
+        raise UnreadableError(f"the shard {path} cannot be read ({error})") from error
 
 
 def _sample(path: Path, file: BinaryIO, spans: np.ndarray, within: int) -> Sample:
+    content = _span(path, file, *spans[within]) if within < len(spans) else b""
     try:
-        start, end = spans[within].tolist()
-        file.seek(start)
-        with tarfile.open(fileobj=io.BytesIO(file.read(end - start))) as tar:
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             read = {member.name.partition("."): tar.extractfile(member) for member in tar}
             found = {dot + suffix: value.read() for (_, dot, suffix), value in read.items() if value is not None}
         return Sample.of_members(found)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, StopIteration, tarfile.TarError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, StopIteration, tarfile.TarError) as error:
         raise HyperLoRAError(
             f"sample {within} of {path} cannot be read ({error}): run hyperlora prepare again"
         ) from error
+
+
+def _span(path: Path, file: BinaryIO, start: int, end: int) -> bytes:
+    try:
+        file.seek(start)
+        return file.read(end - start)
+    except OSError as error:
+        raise UnreadableError(f"the shard {path} cannot be read ({error})") from error

@@ -31,8 +31,12 @@ _LARGEST_NOTE = 1 << 20
 _OWN = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _LONGEST = 2000  # letters of a note that are kept
 _NAMES_OF_LICENCE = ("licence", "license", "LICENSE", "LICENCE", "License")
+_NO_LICENCE = ("?", "unknown", "none", "n/a", "null", "nan")  # LAION's table has the first where it knows none
 _NAMES_OF_URL = ("url", "URL")
 _LEFT_OUT = {"caption", "TEXT", "exif", "status", "error_message", "width", "height", "person"}
+
+# By which tarfile ends a loop over members without a word, wherever in a file they come.
+_BREAKS: Any = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError)  # type: ignore[attr-defined]
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +95,7 @@ def check_sources(sources: Sequence[Path], out: Path) -> None:
     Raises:
         HyperLoRAError: a source is not there, is no folder or shard, stands twice, or the set would lie in it.
     """
-    seen: list[Path] = []
+    seen: dict[Path, Path] = {}  # each source, and each folder that holds one -> the source
     for source in sources:
         if not source.exists():
             raise HyperLoRAError(
@@ -100,14 +104,15 @@ def check_sources(sources: Sequence[Path], out: Path) -> None:
         if source.is_file() and not source.name.lower().endswith(SHARD_SUFFIXES):
             raise HyperLoRAError(f"{source} is no source: give a folder of pictures, or a WebDataset shard (.tar)")
         whole = source.resolve()
-        other = next((one for one in seen if whole == one or one in whole.parents or whole in one.parents), None)
+        above = [whole, *whole.parents]
+        other = seen.get(whole) or next((one for folder in above if (one := seen.get(folder)) == folder), None)
         if other is not None:
             raise HyperLoRAError(f"the source {source} lies in {other}, or the other way round: give one of them")
         if whole == out.resolve() or whole in out.resolve().parents:
             raise HyperLoRAError(
                 f"the set {out} would lie in the source {source}, and be read with it the next time: give another"
             )
-        seen.append(whole)
+        seen |= dict.fromkeys(above, whole)
 
 
 def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
@@ -232,6 +237,29 @@ def _of_file(root: Path, name: str) -> _Found:
     return name, files, "", ""
 
 
+class _Header(tarfile.TarInfo):
+    """A header in a shard: one that is broken is an error, where tarfile takes it for the end and says nothing."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> "_Header":
+        begins = tar.offset
+        try:
+            return super().fromtarfile(tar)
+        except _BREAKS as error:
+            if begins:
+                raise tarfile.ReadError(f"{error} at byte {begins}") from error
+            raise
+
+
+def _goes_on(tar: tarfile.TarFile) -> bool:
+    """Whether anything but zeros follows the end of a shard, which is read as a stream."""
+    stream: Any = tar.fileobj
+    while block := stream.read(1 << 20):
+        if block.strip(b"\0"):
+            return True
+    return False
+
+
 def _of_shard(unit: Unit, unreadable: Callable[[int], bool]) -> Iterator[_Found]:
     """Samples are files of one name, up to the first dot, that stand one after the other."""
     within = os.path.relpath(unit.shard, unit.root) if unit.shard != unit.root else os.path.basename(unit.shard)
@@ -242,7 +270,7 @@ def _of_shard(unit: Unit, unreadable: Callable[[int], bool]) -> Iterator[_Found]
         yield f"{within}/(start)", {}, "broken shard", "its first picture ended the process"
         return
     try:
-        with tarfile.open(unit.shard, "r|*") as tar:
+        with tarfile.open(unit.shard, "r|*", tarinfo=_Header) as tar:
             for member in tar:
                 folder, _, file = member.name.rpartition("/")
                 if not member.isfile() or file.startswith((".", "__")):
@@ -270,12 +298,15 @@ def _of_shard(unit: Unit, unreadable: Callable[[int], bool]) -> Iterator[_Found]
                     content = tar.extractfile(member)
                     read = content.read if content else bytes
                     files[suffix] = read() if wanted else _note(member.size, read)
+            if _goes_on(tar):
+                raise tarfile.ReadError("something follows its end: shards that were joined, or a broken block")
         if key:
             yield f"{within}/{key}", files, problem, ""
     except HyperLoRAError:
         raise
     except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
         _see_that_it_is_there(Path(unit.root), Path(unit.shard), error)
+        # what was read of the last one may be all of it, but for a note of its licence: nobody knows
         yield f"{within}/{key or '(start)'}", {}, "broken shard", f"{type(error).__name__}: {error}"
 
 
@@ -317,6 +348,7 @@ def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, 
         notes = notes | notes["source"]
         name = _clean(str(notes.get("path") or name))  # by which a drop list knows it
     source: dict[str, Any] = {"path": name}
+    notes = {key: value for key, value in notes.items() if key not in _NAMES_OF_LICENCE or _is_licence(value)}
     for kind, names in (("url", _NAMES_OF_URL), ("licence", _NAMES_OF_LICENCE)):
         value = next((notes.pop(one) for one in names if _is_said(notes.get(one))), None)
         if value is not None or (kind == "licence" and licence):
@@ -324,7 +356,8 @@ def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, 
     for key, value in notes.items():
         if key not in (*source, *_LEFT_OUT) and isinstance(value, str | int | float | bool) and value != "":
             source[_clean(key)] = _clean(value[:_LONGEST]) if isinstance(value, str) else value
-    caption = files.get(".txt", b"").decode("utf-8", errors="replace") or notes.get("caption") or ""
+    noted = notes.get("caption")
+    caption = files.get(".txt", b"").decode("utf-8", errors="replace") or (noted if _is_said(noted) else "")
     if person is None and _is_said(notes.get("person")):
         person = str(notes["person"])
     return Item(
@@ -340,6 +373,11 @@ def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, 
 def _is_said(value: Any) -> bool:
     """Whether a note says something; 0 does, as Flickr's licence of that number."""
     return value is not None and value != "" and value == value
+
+
+def _is_licence(value: Any) -> bool:
+    """Whether it names one."""
+    return _is_said(value) and str(value).strip().lower() not in _NO_LICENCE
 
 
 def _clean(text: str) -> str:

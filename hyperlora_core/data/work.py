@@ -12,6 +12,8 @@
 
 import json
 import logging
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +62,14 @@ class Work:
     def shard(self, number: int) -> Path:
         """The shard of a unit; there is none where nothing of the unit is used."""
         return self.out / f"{SHARD.format(number)}.tar"
+
+    def checked_units(self) -> set[int]:
+        """Units that were looked at."""
+        return _numbers(self.folder / "checked", ".parquet")
+
+    def finished_units(self) -> set[int]:
+        """Units whose shards are written."""
+        return _numbers(self.folder / "finished", ".json")
 
     @property
     def units(self) -> int:
@@ -126,6 +136,12 @@ class Work:
                     f"{self.out} was begun with {name} {json.dumps(before.get(name))}, and "
                     f"{json.dumps(settings.get(name))} is given: give the first, or another folder"
                 )
+
+
+def _numbers(folder: Path, suffix: str) -> set[int]:
+    """Of the files in a folder. Asked one by one, a shared disk would remember for a minute that one is not there."""
+    with os.scandir(folder) as found:
+        return {int(entry.name.removesuffix(suffix)) for entry in found if re.fullmatch(rf"\d+{suffix}", entry.name)}
 
 
 def read_json(path: Path) -> Any:

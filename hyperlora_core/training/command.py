@@ -13,7 +13,9 @@ import torch
 import tyro
 from accelerate import DistributedType
 
+from ..checkpoint import read_checkpoint
 from ..clip import ClipVision
+from ..clip_weights import find_tower
 from ..data.shards import Shards
 from ..doors.base_model import BaseModel
 from ..doors.diffusers import attention_modules
@@ -29,6 +31,7 @@ from .forward import GeneratedLoRAs
 from .grids import save_grid
 from .identity_loss import IdentityLoss
 from .loop import DTYPES, Run, accelerator_for
+from .optimizer import adamw
 from .plan import plan
 from .portraits import PortraitTask
 
@@ -156,12 +159,11 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     shards = Shards(config.data)
     begun = _begun(config, shards)
     states.compare(out, config, begun)
+    _check_at_hand(config)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
     network = network_for(config, attention_modules(base.unet))
     clip = None
-    if network.config.clip_width is not None:
-        if not config.clip:
-            raise HyperLoRAError("this HyperLoRA reads CLIP: name its file or folder with --clip")
+    if network.config.clip_width is not None and config.clip:  # where it reads CLIP and none is named, the task says so
         dtype = DTYPES[config.mixed_precision]
         clip = ClipVision.load(config.clip, accelerator.device, dtype, width=network.config.clip_width)
         check_clip(network.encoders.clip_vision, clip.encoder, "never")
@@ -212,6 +214,24 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     return STOPPED
 
 
+def _check_at_hand(config: TrainConfig) -> None:
+    """Find what is missing before a base model is loaded, or downloaded."""
+    adamw(config.optimization.eight_bit)
+    start = read_checkpoint(Path(config.start)).config if config.start else None
+    if config.clip:
+        find_tower(config.clip)
+    elif (start.clip_width if start else config.shape.clip_width) is not None:
+        raise HyperLoRAError("this HyperLoRA reads CLIP: name its file or folder with --clip")
+    if config.identity.weight:
+        _judge(config)
+
+
+def _judge(config: TrainConfig) -> FaceAnalyzer:
+    """What finds faces for the identity loss; none of the machine's GPUs is for it."""
+    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return FaceAnalyzer.load(config.identity.faces, "CPU", max(1, (os.cpu_count() or 1) // processes_here))
+
+
 def _begun(config: TrainConfig, shards: Shards) -> dict[str, str]:
     """What a training begins with, see ``states.compare``; the base model is known by its name alone."""
     begun = {"--data": shards.fingerprint}
@@ -235,8 +255,7 @@ def _identity_loss(
         raise HyperLoRAError(
             f"the stage {config.stage} makes no ID-LoRA of a face embedding: leave identity.weight at 0"
         )
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of this machine: none of its GPUs is for faces
-    analyzer = FaceAnalyzer.load(told.faces, "CPU", max(1, (os.cpu_count() or 1) // here))
+    analyzer = _judge(config)
     check_face(face, analyzer.embedder, "never")
     loss = IdentityLoss(base, analyzer, told, loras.targets, config.seed, config.gradient_checkpointing)
     return loss, told.weight

@@ -32,10 +32,18 @@ def optimizer_for(config: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
         {"params": values, "lr": rate, "full_lr": rate, "weight_decay": decay}
         for (rate, decay), values in groups.items()
     ]
-    return _adamw(optimization.eight_bit)(listed, betas=optimization.betas)
+    return adamw(optimization.eight_bit)(listed, betas=optimization.betas)
 
 
-def _adamw(eight_bit: bool) -> Any:
+def adamw(eight_bit: bool) -> Any:
+    """The class of AdamW.
+
+    Args:
+        eight_bit: with its state in 8 bits.
+
+    Raises:
+        HyperLoRAError: 8 bits were asked for and bitsandbytes cannot be used.
+    """
     if not eight_bit:
         return torch.optim.AdamW
     try:
@@ -43,7 +51,7 @@ def _adamw(eight_bit: bool) -> Any:
     except (ImportError, RuntimeError) as error:
         raise HyperLoRAError(
             f"AdamW in 8 bits needs bitsandbytes, which cannot be used here ({error}): pip install bitsandbytes, or "
-            "train without --optimization.eight-bit"
+            "train with --optimization.no-eight-bit"
         ) from error
     return AdamW8bit
 

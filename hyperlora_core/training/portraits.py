@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import crops
 from ..clip import ClipVision, pixel_values
-from ..data.shards import Sample, Shards
+from ..data.shards import Sample, Shards, UnreadableError
 from ..doors.base_model import BaseModel
 from ..errors import HyperLoRAError
 from ..network.config import HyperLoRAConfig
@@ -83,6 +83,8 @@ class Portraits(Dataset[Portrait]):
             at = (place + tried) % len(self.shards)
             try:
                 return self._portrait(number, at)
+            except UnreadableError:
+                raise
             except HyperLoRAError as error:
                 log.warning("%s; the next sample takes its place", error)
         tries = min(_TRIES, len(self.shards))

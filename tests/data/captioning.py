@@ -38,3 +38,8 @@ def fails_on_one(photos):
     if any(photo.size == (910, 1137) for photo in photos):
         raise ZeroDivisionError("of the captioner")
     return sizes(photos)
+
+
+def says_nothing(photos):
+    """Gives empty texts."""
+    return ["  "] * len(photos)

@@ -149,18 +149,49 @@ def test_models_that_fail_on_everything_end_the_run(step, analyzer, photos, monk
 
 def test_models_that_fail_now_and_then_cost_a_picture_each(analyzer, photos, monkeypatch):
     monkeypatch.setattr(checks, "_MOST_FAILURES", 2)
+    monkeypatch.setattr(checks, "_PAUSE", 0.0)
     failing = Checker(FaceAnalyzer(analyzer._models, analyzer.path), Limits(min_side=100, min_face=1))
     item, detect, calls = Item("obama", as_file(open_photo(photos["obama"]).resize((364, 456)))), analyzer.detect, []
 
     def sometimes(*arguments, **more):
         calls.append(1)
-        if len(calls) % 2:
+        if len(calls) % 3:
             raise RuntimeError("out of memory")
         return detect(*arguments, **more)
 
     monkeypatch.setattr(failing.analyzer, "detect", sometimes)
     reasons = [failing(item).reason for _ in range(6)]
     assert reasons[::2] == ["failed"] * 3 and "failed" not in reasons[1::2]
+
+
+def test_what_fails_for_a_moment_costs_no_picture(analyzer, photos, monkeypatch):
+    monkeypatch.setattr(checks, "_PAUSE", 0.0)
+    failing = Checker(FaceAnalyzer(analyzer._models, analyzer.path), Limits(min_side=100, min_face=1))
+    item, embedding, calls = Item("obama", as_file(open_photo(photos["obama"]))), analyzer.id_embedding, []
+
+    def first_not(*arguments, **more):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("out of memory")
+        return embedding(*arguments, **more)
+
+    monkeypatch.setattr(failing.analyzer, "id_embedding", first_not)
+    assert failing(item).reason == "" and len(calls) == 2
+
+
+def test_a_picture_with_broken_tags_is_a_picture(checker, photos):
+    file = io.BytesIO()
+    open_photo(photos["obama"]).save(file, "WEBP", exif=b"Exif\x00\x00broken!!")
+    with Image.open(file) as image, pytest.raises(SyntaxError):
+        image.getexif()
+    assert checker(Item("tagged", file.getvalue())).reason == ""
+
+
+def test_no_other_program_is_run_over_a_picture(checker):
+    """PIL would have Ghostscript run whatever a file of PostScript says."""
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 600 600\n%%EndComments\n{} loop\n"
+    found = checker(Item("a.jpg", script))
+    assert found.reason == "broken picture" and "no picture that can be read" in found.detail
 
 
 def test_hashes_tell_the_same_picture(photos):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hyperlora_core import HyperLoRAError
+from hyperlora_core import FaceAnalyzer, HyperLoRAError
 from hyperlora_core.data import captioners, rows
 from hyperlora_core.data.checks import Limits
 from hyperlora_core.data.duplicates import sample_id
@@ -25,7 +25,8 @@ FILES = ("biden/biden.jpg", "obama/cut.jpg", "obama/obama.jpg", "obama/obama2.jp
 
 
 def check(work: Work, face_pack, run: str = "a run") -> dict:
-    return CheckUnit(str(work.out), str(face_pack), "CPU", Limits(), False, True, "", run)({"unit": 0})
+    content = FaceAnalyzer.load(face_pack, "CPU", 1).content
+    return CheckUnit(str(work.out), str(face_pack), content, "CPU", Limits(), False, True, "", run)({"unit": 0})
 
 
 def finish(work: Work, omit=(), withdrawn=(), captioner="", recaption=False, batch=2, run="a run") -> list:
@@ -90,6 +91,33 @@ def test_a_captioner_that_fails_ends_the_run_and_nothing_is_lost(name, message, 
     with pytest.raises(HyperLoRAError, match=message):
         finish(work, captioner=f"tests.data.captioning:{name}", recaption=True)
     assert len(finish(work, captioner="tests.data.captioning:sizes")) == 4
+
+
+def test_other_face_models_on_one_machine_are_refused(work, face_pack):
+    with pytest.raises(HyperLoRAError, match="are others than where the run was begun"):
+        CheckUnit(str(work.out), str(face_pack), ("another",), "CPU", Limits(), False, True, "", "a run")
+
+
+def test_a_caption_is_not_replaced_by_nothing(work):
+    first, *_ = finish(work, captioner="tests.data.captioning:says_nothing", recaption=True)
+    assert first.caption == "a man in a dark suit" and "caption_by" not in first.source
+
+
+def test_pictures_are_not_blamed_for_too_little_memory(work):
+    for place in range(21):
+        Tries(work.tries("check", 0), "a run").at(place)
+    with pytest.raises(HyperLoRAError, match=r"ended 20 times in one unit .*fewer --workers"):
+        Tries(work.tries("check", 0), "a run")
+
+
+def test_a_note_is_written_in_place_and_is_whole(work):
+    tries = Tries(work.tries("check", 0), "a run")
+    for place in ("reading 123456", 7):
+        tries.at(place)
+    assert json.loads(work.tries("check", 0).read_text())["at"] == "7"
+    assert len(list((work.folder / "tries").iterdir())) == 1
+    tries.done()
+    assert not list((work.folder / "tries").iterdir())
 
 
 @pytest.mark.parametrize("batch", [1, 4])

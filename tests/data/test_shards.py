@@ -91,6 +91,30 @@ def test_a_shards_headers_are_walked_through_once(folder, samples, monkeypatch):
     assert walked == ["shard-000000", "shard-000002"] and len(read._opened) == 1
 
 
+def test_a_disk_that_fails_is_asked_once_more_and_then_named(folder, samples, monkeypatch):
+    read, gone = Shards(folder), [0]
+
+    def stale(path):
+        gone[0] += 1
+        raise shards.UnreadableError(f"the shard {path} cannot be read (Stale file handle)")
+
+    assert same(read[0], samples[0])
+    read._opened[0] = StaleFile()
+    assert same(read[1], samples[1]), "opened anew"
+    monkeypatch.setattr(shards, "_reading", stale)
+    read._opened.clear()
+    with pytest.raises(shards.UnreadableError, match="Stale file handle"):
+        read[0]
+    assert gone == [2]
+
+
+class StaleFile(io.BytesIO):
+    """What a file is whose server was away."""
+
+    def seek(self, *_):
+        raise OSError(116, "Stale file handle")
+
+
 def test_a_set_that_is_another_has_another_fingerprint(folder, samples):
     before = Shards(folder).fingerprint
     assert before == Shards(folder).fingerprint

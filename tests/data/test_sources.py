@@ -104,6 +104,36 @@ def test_a_shard_that_was_cut_short_gives_what_is_whole(cut, tmp_path):
     assert [item.problem for item in items[len(whole) :]] == ["broken shard"]
 
 
+def _cut(content, at):
+    return content[:at]
+
+
+def _zeroed(content, at):
+    return content[:at] + bytes(512) + content[at + 512 :]
+
+
+def _garbled(content, at):
+    return content[:at] + b"x" * 512 + content[at + 512 :]
+
+
+def _joined(content, at):
+    return content + content
+
+
+@pytest.mark.parametrize(
+    ("how", "at", "whole"),
+    [(_cut, 3584, 0), (_cut, 3784, 0), (_cut, 7168, 1), (_zeroed, 7168, 1), (_garbled, 3584, 0), (_garbled, 7168, 1)]
+    + [(_joined, 0, 2)],
+)
+def test_a_shard_that_breaks_between_its_files_says_so(how, at, whole, tmp_path):
+    """Where tarfile's loop over members ends as if nothing were wrong; of the last picture, notes may be missing."""
+    path = shard(tmp_path / "x.tar", {f"{number}.jpg": PICTURE * 200 for number in range(3)})
+    path.write_bytes(how(path.read_bytes(), at))
+    items = list(items_of(Unit(".", shard=str(path))))
+    assert [item.problem for item in items] == [""] * whole + ["broken shard"]
+    assert all(item.picture == PICTURE * 200 for item in items[:whole])
+
+
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, b"\x1f\x8b broken gzip"])
 def test_a_shard_that_is_none_is_one_broken_item(content, tmp_path):
     (tmp_path / "x.tar").write_bytes(content)
@@ -188,6 +218,16 @@ def test_nought_is_a_licence_and_not_a_number_is_none(said, licence, person, tmp
     assert item.source["licence"] == licence and item.person == person
 
 
+@pytest.mark.parametrize("said", ["?", " Unknown ", "n/a", None])
+def test_a_licence_that_says_nothing_is_none(said, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(PICTURE)
+    (tmp_path / "a.json").write_text(json.dumps({"LICENSE": said, "caption": float("nan")}))
+    (item,) = items_of(Unit(str(tmp_path), files=("a.jpg",)))
+    assert item.source == {"path": "a.jpg"} and item.caption == ""
+    (item,) = items_of(Unit(str(tmp_path), files=("a.jpg",)), licence="CC0")
+    assert item.source["licence"] == "CC0"
+
+
 def test_each_source_has_something(tmp_path):
     for name in ("full", "unmounted"):
         (tmp_path / name).mkdir()
@@ -201,7 +241,9 @@ def test_each_source_has_something(tmp_path):
 
 def test_what_is_no_source_is_refused(tmp_path, album):
     (tmp_path / "x.zip").touch()
-    for wrong in ([tmp_path / "gone"], [tmp_path / "x.zip"], [album, album], [album, album / "obama"]):
+    within = [album, album / "obama"]
+    check_sources([album / "obama", album / "biden"], tmp_path / "set")
+    for wrong in ([tmp_path / "gone"], [tmp_path / "x.zip"], [album, album], within, within[::-1]):
         with pytest.raises(HyperLoRAError, match="source"):
             check_sources(wrong, tmp_path / "set")
     for out in (album, album / "obama" / "set"):
