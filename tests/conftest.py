@@ -17,7 +17,8 @@ from demo import photos as photos_source
 from demo.server import ComfyServer
 
 GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
-SHARED = ("browser", "host")  # folders whose tests share ComfyUI's servers: memory does not hold those of two processes
+SHARED = ("tests/browser/", "tests/host/")  # share ComfyUI's servers: memory does not hold those of two processes
+ALONE = ("tests/host/test_comfyui_door.py", "tests/host/test_runtime.py")  # have ComfyUI in their own process
 
 
 class Together(LoadScopeScheduling):
@@ -28,7 +29,7 @@ class Together(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "server" if file.startswith(tuple(f"tests/{folder}/" for folder in SHARED)) else file
+        return "server" if file.startswith(SHARED) and file not in ALONE else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Together:

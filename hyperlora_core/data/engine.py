@@ -5,6 +5,7 @@ worker, which reads a unit's and writes its shard. https://docs.ray.io/en/latest
 """
 
 import logging
+import math
 import os
 import pickle
 import shutil
@@ -54,6 +55,10 @@ class Cluster:
         """How many workers there are."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return self.workers or (min(cores, _WORKERS_A_GPU * self.gpus) if self.gpus else cores)
+
+    def share(self, workers: int) -> float:
+        """Of a GPU, that each of so many workers takes, so that all of them can work; 0 without GPUs."""
+        return 1 / math.ceil(workers / self.gpus) if self.gpus else 0.0
 
 
 class _Worker:

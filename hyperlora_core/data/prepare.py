@@ -5,7 +5,6 @@ report, then ``dataset.json``. Each step's files appear whole, and say by being 
 """
 
 import logging
-import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -169,7 +168,6 @@ def _check(work: Work, wanted: Preparation, engine: Engine, run: str, content: S
     cluster = engine.cluster
     # one that nobody shared out would be every worker's
     provider = "CPU" if wanted.provider == "auto" and not cluster.gpus else wanted.provider
-    on_gpus = cluster.gpus and provider != "CPU"
     left = [{"unit": unit} for unit in sorted({*range(work.units)} - work.checked_units())]
     log.info("%d units of pictures, %d to be looked at", work.units, len(left))
     arguments = {
@@ -184,7 +182,7 @@ def _check(work: Work, wanted: Preparation, engine: Engine, run: str, content: S
         "run": run,
     }
     processes = max(1, min(engine.cluster.processes, len(left)))
-    share = 1 / math.ceil(processes / cluster.gpus) if on_gpus else 0
+    share = 0.0 if provider == "CPU" else cluster.share(processes)
     progress = _Progress("looked at", len(left))
     for done in engine.each(CheckUnit, arguments, left, processes, share):
         progress.add(done["pictures"], done["accepted"])
