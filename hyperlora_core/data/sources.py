@@ -95,7 +95,8 @@ def check_sources(sources: Sequence[Path], out: Path) -> None:
     Raises:
         HyperLoRAError: a source is not there, is no folder or shard, stands twice, or the set would lie in it.
     """
-    seen: dict[Path, Path] = {}  # each source, and each folder that holds one -> the source
+    given: set[Path] = set()
+    within: dict[Path, Path] = {}  # each source, and each folder that holds one -> the source
     for source in sources:
         if not source.exists():
             raise HyperLoRAError(
@@ -104,15 +105,15 @@ def check_sources(sources: Sequence[Path], out: Path) -> None:
         if source.is_file() and not source.name.lower().endswith(SHARD_SUFFIXES):
             raise HyperLoRAError(f"{source} is no source: give a folder of pictures, or a WebDataset shard (.tar)")
         whole = source.resolve()
-        above = [whole, *whole.parents]
-        other = seen.get(whole) or next((one for folder in above if (one := seen.get(folder)) == folder), None)
+        other = within.get(whole) or next((folder for folder in whole.parents if folder in given), None)
         if other is not None:
             raise HyperLoRAError(f"the source {source} lies in {other}, or the other way round: give one of them")
         if whole == out.resolve() or whole in out.resolve().parents:
             raise HyperLoRAError(
                 f"the set {out} would lie in the source {source}, and be read with it the next time: give another"
             )
-        seen |= dict.fromkeys(above, whole)
+        given.add(whole)
+        within |= dict.fromkeys([whole, *whole.parents], whole)
 
 
 def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:

@@ -117,17 +117,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("hyperlora train: stopped before its first step")
         return STOPPED
     except torch.OutOfMemoryError as error:
-        log.error("hyperlora train: %s", out_of_memory(error))
+        log.error("hyperlora train: %s, or begin with a recipe for 24 GB", out_of_memory(error))
         return 1
 
 
 def out_of_memory(error: torch.OutOfMemoryError) -> str:
     """What to say of a GPU that is too small."""
     reason = str(error).partition("\n")[0]
-    return (
-        f"the GPU's memory is not enough ({reason}): give a smaller --batch, with which the run goes on as it would "
-        "have, or begin with a recipe for 24 GB"
-    )
+    return f"the GPU's memory is not enough ({reason}): give a smaller --batch, with which the run goes on as it would have"
 
 
 def log_to_stderr() -> None:

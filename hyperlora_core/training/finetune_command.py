@@ -69,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("hyperlora finetune: stopped before its first step")
         return STOPPED
     except torch.OutOfMemoryError as error:
-        log.error("hyperlora finetune: %s", out_of_memory(error))
+        log.error(
+            "hyperlora finetune: %s, or begin in another folder with a smaller --resolution", out_of_memory(error)
+        )
         return 1
 
 

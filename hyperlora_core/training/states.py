@@ -46,9 +46,10 @@ def compare(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> None:
         raise HyperLoRAError(
             f"{folder} holds something else than a run of training: give an empty folder, or one that is not there"
         )
-    if not states(folder):
+    told = config.load(path) if path.exists() else None  # another program's file of that name is refused
+    if told is None or not states(folder):
         return
-    before, now = dict(_flat(asdict(config.load(path)))), dict(_flat(asdict(config)))
+    before, now = dict(_flat(asdict(told))), dict(_flat(asdict(config)))
     for name in now:
         if name not in _FREE and before[name] != now[name]:
             raise HyperLoRAError(

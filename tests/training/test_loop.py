@@ -196,6 +196,13 @@ def test_a_run_that_failed_before_its_first_state_keeps_no_folder_to_itself(tmp_
     made.close()
 
 
+def test_another_programs_file_of_the_same_name_is_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
+    with pytest.raises(HyperLoRAError, match="no configuration of a training run"):
+        run(tmp_path)
+    assert "UNet2DConditionModel" in (tmp_path / "config.json").read_text()
+
+
 def test_a_state_that_cannot_be_written_leaves_those_before_it(tmp_path, monkeypatch):
     made = run(tmp_path, replace(CONFIG, save_every=1))
 
