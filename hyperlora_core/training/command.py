@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def out_of_memory(error: torch.OutOfMemoryError) -> str:
     """What to say of a GPU that is too small."""
     reason = str(error).partition("\n")[0]
-    return f"the GPU's memory is not enough ({reason}): give a smaller --batch, with which the run goes on as it would have"
+    return f"the GPU's memory is not enough ({reason}): give a smaller --batch, with which the run goes on unchanged"
 
 
 def log_to_stderr() -> None:
