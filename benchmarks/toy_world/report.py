@@ -87,6 +87,8 @@ def write(folder: Path = RESULTS) -> Path:
         tables.strengths(measured),
         '## What decides\n\nStage 3, the ID-LoRA. "Off": that attention of the resampler adds nothing.',
         tables.deciders(measured),
+        "What stage 2 teaches CLIP stays: after it, each of the two tells who it is. Without it the embedding does.",
+        tables.carriers(measured),
         "## Ablations\n\nThe ID-LoRA's differences from the full recipe at the same stage, or at stage 3. Below 0 in "
         "NRMSE is better. The ID-LoRA's steps are equal but where it says otherwise. A row of one seed is a "
         "first look.",

@@ -34,6 +34,16 @@ ABLATIONS = (
     ("other-photo", "id_embed", "id_embed", "the reference is another photo than the target"),
 )
 
+# Where it is asked which of the two conditions carries the person: variant, stage, what it is.
+CARRIERS = (
+    ("full", "id_clip", "stage 2"),
+    ("full", "id_embed", "stage 3"),
+    ("stage-2-only", "id_clip", "stage 3's steps given to stage 2"),
+    ("no-stage-2", "id_embed", "stage 2's steps given to stage 3"),
+    ("other-photo", "id_embed", "the reference is another photo"),
+    ("no-base", "id_embed", "no Base parts"),
+)
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table; all but its first column stand right."""
@@ -138,6 +148,23 @@ def deciders(measured: Measured) -> str:
         colours = _short(correlation(readings, measured.truth, "colour")) if readings else NOT_RUN
         rows.append((name.replace("id", "ID", 1), colours, *_summary(readings, measured)))
     return table(("", "correlation, colours", "NRMSE, all ten", "colours", "geometry", "obeys", "leaks"), rows)
+
+
+def carriers(measured: Measured) -> str:
+    """Whether the face embedding or CLIP carries the person, by how the HyperLoRA was trained."""
+    rows = []
+    for variant, stage, what in CARRIERS:
+        seeds = measured.seeds(variant, stage)
+        ways = [measured.of(variant, stage, way, seeds) for way in ("id", "id, CLIP off", "id, embedding off")]
+        if not all(ways):
+            rows.append((what, *[NOT_RUN] * 4, "–"))
+            continue
+        truth = measured.truth
+        colours = [_short(correlation(each, truth, "colour")) for each in ways]
+        decides = _signed(correlation_difference(ways[1], ways[2], truth, "colour"))
+        rows.append((what, *colours, decides, ", ".join(map(str, seeds))))
+    head = ("correlation, colours", "ID", "CLIP off", "embedding off", "the embedding alone over CLIP alone", "seeds")
+    return table(head, rows)
 
 
 def ablations(measured: Measured) -> str:
