@@ -254,8 +254,13 @@ def test_nodes_say_at_what_they_are_and_carry_the_score(either_page, server):
     page.page.evaluate(
         """() => {
             window.badgesSeen = [];
-            setInterval(() => window.app.rootGraph.nodes.forEach((node) =>
-                Object.values(node.hyperloraBadges ?? {}).forEach((text) => window.badgesSeen.push(text))), 4);
+            for (const node of window.app.rootGraph.nodes) {  // whoever sets a badge has its node drawn again
+                const drawAgain = node.setDirtyCanvas;
+                node.setDirtyCanvas = function (...given) {
+                    window.badgesSeen.push(...Object.values(this.hyperloraBadges ?? {}));
+                    return drawAgain?.apply(this, given);
+                };
+            }
         }"""
     )
     assert page.queue()["type"] == "execution_success"
