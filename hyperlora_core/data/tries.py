@@ -56,13 +56,14 @@ class Tries:
 
     def at(self, place: int | str) -> None:
         """Note that a place is next."""
-        note = json.dumps({"run": self._run, "deaths": self._deaths, "at": str(place)[:_LONGEST_PLACE]})
-        line = note.ljust(len(note) - len(str(place)[:_LONGEST_PLACE]) + _LONGEST_PLACE).encode()
+        note = json.dumps({"run": self._run, "deaths": self._deaths, "at": str(place)})
+        line = note.ljust(len(note) - len(str(place)) + _LONGEST_PLACE).encode()  # as long as the last
         if self._file < 0:
             self._part.write_bytes(line)
             self._part.replace(self._path)
             self._file = os.open(self._path, os.O_WRONLY)
-        os.pwrite(self._file, line, 0)
+        else:
+            os.pwrite(self._file, line, 0)
 
     def done(self) -> None:
         """The unit is done."""

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -89,42 +89,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     log_to_stderr()
     words = sys.argv[1:] if arguments is None else list(arguments)
+    return exit_code("hyperlora train", "begin with a recipe for 24 GB", lambda: _main(words))
+
+
+def exit_code(command: str, with_less: str, work: Callable[[], int]) -> int:
+    """Do a command's work, and say what ended it.
+
+    Args:
+        command: its name.
+        with_less: what can be done about a GPU that is too small, beside a smaller batch.
+        work: gives the exit code where nothing ends it.
+    """
     try:
-        given = tyro.extras.overridable_config_cli(
-            {
-                name: (f"{_SAID[name.removesuffix('-24gb')]}{', on one card of 24 GB' if '-' in name else ''}", recipe)
-                for name, recipe in (_PAPER | _SMALL).items()
-            },
-            args=words,
-            prog="hyperlora train",
-        )
-        recipe = next(word for word in words if word in _PAPER | _SMALL)
-        named = recipe.removesuffix("-24gb")
-        if given.config.stage != named:
-            raise HyperLoRAError(f"the recipe {named} has the stage {named}: for another, name its recipe")
-        if given.plan:
-            return _plan(given, (16 if recipe == named else 1) if given.gpus is None else given.gpus)
-        if given.gpus is not None or given.samples_per_second is not None:
-            raise HyperLoRAError(
-                "--gpus and --samples-per-second are for --plan: to train on several GPUs, start this command with "
-                "accelerate launch --num_processes"
-            )
-        return train(given.config, given.out, given.cpu)
+        return work()
     except HyperLoRAError as error:
-        log.error("hyperlora train: %s", error)
+        log.error("%s: %s", command, error)
         return 1
     except KeyboardInterrupt:
-        log.error("hyperlora train: stopped before its first step")
+        log.error("%s: stopped before its first step", command)
         return STOPPED
     except torch.OutOfMemoryError as error:
-        log.error("hyperlora train: %s, or begin with a recipe for 24 GB", out_of_memory(error))
+        reason = str(error).partition("\n")[0]
+        log.error(
+            "%s: the GPU's memory is not enough (%s): give a smaller --batch, with which the run goes on unchanged, "
+            "or %s",
+            command,
+            reason,
+            with_less,
+        )
         return 1
 
 
-def out_of_memory(error: torch.OutOfMemoryError) -> str:
-    """What to say of a GPU that is too small."""
-    reason = str(error).partition("\n")[0]
-    return f"the GPU's memory is not enough ({reason}): give a smaller --batch, with which the run goes on unchanged"
+def _main(words: Sequence[str]) -> int:
+    given = tyro.extras.overridable_config_cli(
+        {
+            name: (f"{_SAID[name.removesuffix('-24gb')]}{', on one card of 24 GB' if '-' in name else ''}", recipe)
+            for name, recipe in (_PAPER | _SMALL).items()
+        },
+        args=words,
+        prog="hyperlora train",
+    )
+    recipe = next(word for word in words if word in _PAPER | _SMALL)
+    named = recipe.removesuffix("-24gb")
+    if given.config.stage != named:
+        raise HyperLoRAError(f"the recipe {named} has the stage {named}: for another, name its recipe")
+    if given.plan:
+        return _plan(given, (16 if recipe == named else 1) if given.gpus is None else given.gpus)
+    if given.gpus is not None or given.samples_per_second is not None:
+        raise HyperLoRAError(
+            "--gpus and --samples-per-second are for --plan: to train on several GPUs, start this command with "
+            "accelerate launch --num_processes"
+        )
+    return train(given.config, given.out, given.cpu)
 
 
 def log_to_stderr() -> None:

@@ -20,7 +20,7 @@ from ..identity_file import load_identity
 from ..lora import LoRA
 from ..network.hyperlora import HyperLoRA
 from . import states
-from .command import STOPPED, log_to_stderr, out_of_memory
+from .command import STOPPED, exit_code, log_to_stderr
 from .finetune import FinetuneConfig, OwnLoRA, OwnPhoto, PhotoTask, check_fits, read_photos
 from .loop import DTYPES, Run, accelerator_for
 
@@ -58,21 +58,11 @@ class Finetune:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; see ``command.main``."""
     log_to_stderr()
-    try:
-        return finetune(
-            tyro.cli(Finetune, args=None if arguments is None else list(arguments), prog="hyperlora finetune")
-        )
-    except HyperLoRAError as error:
-        log.error("hyperlora finetune: %s", error)
-        return 1
-    except KeyboardInterrupt:
-        log.error("hyperlora finetune: stopped before its first step")
-        return STOPPED
-    except torch.OutOfMemoryError as error:
-        log.error(
-            "hyperlora finetune: %s, or begin in another folder with a smaller --resolution", out_of_memory(error)
-        )
-        return 1
+    words = None if arguments is None else list(arguments)
+    with_less = "begin in another folder with a smaller --resolution"
+    return exit_code(
+        "hyperlora finetune", with_less, lambda: finetune(tyro.cli(Finetune, args=words, prog="hyperlora finetune"))
+    )
 
 
 def finetune(given: Finetune) -> int:

@@ -36,6 +36,7 @@ from .optimizer import average_of, learning_rate_share, optimizer_for
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """What ``RunConfig.mixed_precision`` is in torch."""
 
+_SHARING = (DistributedType.DEEPSPEED, DistributedType.FSDP)  # what trains, or its gradients, among the processes
 _PATIENCE = timedelta(hours=2)  # processes wait for the main one, which alone writes states, longer than torch would
 _PACE = 20  # steps by whose median a run's pace is told
 
@@ -122,7 +123,7 @@ def accelerator_for(config: RunConfig, folder: Path, cpu: bool = False) -> Accel
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],  # else gradients lie there twice
     )
     kind = accelerator.distributed_type
-    if fp16 and kind in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+    if fp16 and kind in _SHARING:
         raise HyperLoRAError(f"fp16 does not go with {kind.value}: train with --mixed-precision bf16, or under DDP")
     if kind == DistributedType.FSDP and (config.optimization.ema or config.optimization.eight_bit):
         raise HyperLoRAError(
@@ -342,7 +343,7 @@ class Run(Generic[L]):
     def weights(self) -> dict[str, Tensor]:
         """What is trained and what stands beside it, by name; called on every process, empty but on the main one."""
         main, kind = self.accelerator.is_main_process, self.accelerator.distributed_type
-        if not main and kind not in (DistributedType.DEEPSPEED, DistributedType.FSDP):  # these gather from all
+        if not main and kind not in _SHARING:  # these gather from all
             return {}
         with self.averaged():
             state = self.accelerator.get_state_dict(self._model)

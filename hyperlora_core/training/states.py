@@ -84,7 +84,7 @@ def claim(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> FileLock
         HyperLoRAError: it is the folder of another run, or of something else, or another process is at work in it, or
             it cannot be written.
     """
-    compare(folder, config, begun)
+    compare(folder, config, begun)  # before anything is written into what may be another's
     held = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
