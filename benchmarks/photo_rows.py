@@ -33,7 +33,7 @@ def photo_to_lora(folder: Path, pairs: int, device: torch.device) -> Iterator[Ro
     dtype = compute_dtype(device)
     network, reference = HyperLoRA.load(folder, device, dtype), Reference(folder).to(device, dtype)
     clip_folder = full_size.clip()
-    clip, analyzer = ClipVision.load(clip_folder, device, dtype), FaceAnalyzer.load(face_pack(), "CPU")
+    clip, analyzer = ClipVision.load(clip_folder, device, dtype), FaceAnalyzer.load(face_pack())
     seen_by = PhotoReference(face_pack(), clip_folder, device, dtype)
     photo = open_photo(photos()[PERSON])
 
@@ -58,7 +58,7 @@ def photo_to_lora(folder: Path, pairs: int, device: torch.device) -> Iterator[Ro
 
 def one_pass() -> Iterator[Row]:
     """How near a face's embedding in the photo is to the one that the weights were trained with, of its crop."""
-    analyzer = FaceAnalyzer.load(face_pack(), "CPU")
+    analyzer = FaceAnalyzer.load(face_pack())
     likeness = {}
     for name, path in photos().items():
         photo = open_photo(path)

@@ -94,7 +94,7 @@ def planned(out: Path, source: Path) -> Work:
 
 def check_arguments(work: Work) -> dict[str, object]:
     """Of ``CheckUnit``."""
-    arguments = {"out": str(work.out), "faces": str(face_pack()), "provider": "CPU", "limits": Limits()}
+    arguments = {"out": str(work.out), "faces": str(face_pack()), "engine": "auto", "device": "cpu", "limits": Limits()}
     return arguments | {"need_licence": False, "person_folders": False, "licence": "", "run": "benchmark"}
 
 

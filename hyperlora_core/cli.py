@@ -152,7 +152,7 @@ def _convert(options: argparse.Namespace) -> int:
         raise HyperLoRAError("--faces was given, but this HyperLoRA reads no face embedding")
     encoders = Encoders(
         clip_vision=find_tower(options.clip, config.clip_width).encoder() if options.clip else None,
-        face=FaceAnalyzer.load(options.faces, "CPU").embedder if options.faces else None,
+        face=FaceAnalyzer.load(options.faces).embedder if options.faces else None,
     )
     log.info("%s", convert(options.source, options.target, encoders))
     return 0

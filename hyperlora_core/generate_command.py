@@ -11,10 +11,9 @@ from .clip import ClipVision
 from .devices import check_device
 from .encoders import OTHER_ENCODERS, check_clip, check_face
 from .errors import HyperLoRAError
-from .faces import ORDERS, FaceAnalyzer
+from .faces import ENGINES, ORDERS, FaceAnalyzer
 from .generation import generate
 from .network.hyperlora import HyperLoRA
-from .onnx_models import PROVIDERS
 from .photos import open_photo
 from .pipeline import ON_NO_FACE, encode_base, encode_id, find_references
 
@@ -75,7 +74,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--on-no-face", choices=ON_NO_FACE[:2], default="error", help="a photo without a face (%(default)s)"
     )
-    command.add_argument("--provider", choices=PROVIDERS, default="auto", help="what finds faces (%(default)s)")
+    command.add_argument(
+        "--face-engine", choices=ENGINES, default=ENGINES[0], help="what runs the face models (%(default)s)"
+    )
     command.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, ... (%(default)s)")
     command.add_argument(
         "--dtype",
@@ -98,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     clip = ClipVision.load(options.clip, options.device, width=network.config.clip_width) if reads_clip else None
     if clip is not None:
         check_clip(network.encoders.clip_vision, clip.encoder, options.other_encoders)
-    analyzer = FaceAnalyzer.load(options.faces, options.provider)
+    analyzer = FaceAnalyzer.load(options.faces, options.face_engine, options.device)
     if network.config.reads_faces:
         check_face(network.encoders.face, analyzer.embedder, options.other_encoders)
     photos = [open_photo(path) for path in options.image]

@@ -192,7 +192,7 @@ def _clip(path: Path) -> list[str]:
 
 
 def _faces(path: Path) -> list[str]:
-    encoder = FaceAnalyzer.load(path, "CPU").embedder
+    encoder = FaceAnalyzer.load(path).embedder
     return [
         f"{path} holds face models",
         f"embedder      {encoder.name}",

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 
-import comfy.model_management
 from comfy_api.latest import io
 from PIL import Image
 
 from ..hyperlora_core.cache import digest
-from ..hyperlora_core.faces import ORDERS, FaceAnalyzer, Reference, draw_faces
+from ..hyperlora_core.faces import ORDERS, Reference, draw_faces
 from ..hyperlora_core.photos import to_images, to_photos
 from ..hyperlora_core.picks import Pick, read_picks
 from ..hyperlora_core.pipeline import find_references
 from .cache import cache
 from .cards import saved_preview
-from .models import AUTO, LoadedHyperLoRA
+from .models import LoadedHyperLoRA
 from .picker import described, reduced
 from .progress import Remarks, photo_progress, stage
 from .sockets import CATEGORY, Faces, hyper_lora_input, on_no_face_input, photos_input
@@ -37,9 +36,10 @@ def find_faces(
 ) -> tuple[list[Reference], Remarks]:
     """``find_references`` as a node calls it: with progress and interruption, and remarks on what is left out."""
     stage("faces")
-    remarks = Remarks()
+    analyzer = hyper_lora.analyzer()
+    remarks = Remarks(found_by=analyzer.runs_on)
     references = find_references(
-        _analyzer(hyper_lora, remarks),
+        analyzer,
         photos,
         order,
         index,
@@ -52,17 +52,6 @@ def find_faces(
         picks=picks,
     )
     return references, remarks
-
-
-def _analyzer(hyper_lora: LoadedHyperLoRA, remarks: Remarks) -> FaceAnalyzer:
-    analyzer = hyper_lora.analyzer()
-    on_gpu = not comfy.model_management.is_device_cpu(comfy.model_management.get_torch_device())
-    if on_gpu and analyzer.provider == "CPU" and hyper_lora.provider == AUTO:
-        remarks(
-            "faces are found on the CPU, though there is a GPU: pip uninstall -y onnxruntime, then pip install "
-            "onnxruntime-gpu; or set provider to CPU on Load HyperLoRA if that is meant"
-        )
-    return analyzer
 
 
 class HyperLoRADetectFaces(io.ComfyNode):

@@ -13,10 +13,9 @@ from ..hyperlora_core.clip_weights import TowerFile, find_tower
 from ..hyperlora_core.doors.comfyui import Operations, hand_over
 from ..hyperlora_core.encoders import OTHER_ENCODERS, Encoder, check_clip, check_face
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.faces import FaceAnalyzer
+from ..hyperlora_core.faces import ENGINES, FaceAnalyzer
 from ..hyperlora_core.generation import TRIGGER_WORDS
 from ..hyperlora_core.network.hyperlora import HyperLoRA
-from ..hyperlora_core.onnx_models import PROVIDERS
 from . import settings
 from .folders import clip_files, face_folder, face_folders, hyper_lora_models, searched, stamp_of_models
 from .sockets import CATEGORY, HyperLoraModel, other_encoders_input
@@ -39,11 +38,10 @@ class LoadedHyperLoRA:
         patcher: the resampler's; by this name ComfyUI knows that a model is meant.
         config: the network's shapes.
         encoders: what it was trained with.
-        provider: what was chosen to find faces.
     """
 
     def __init__(
-        self, network: HyperLoRA, clip_path: Path | None, face_path: Path, provider: str, other_encoders: str
+        self, network: HyperLoRA, clip_path: Path | None, face_path: Path, face_engine: str, other_encoders: str
     ) -> None:
         network.compute_device = comfy.model_management.get_torch_device()
         self.network = network
@@ -51,7 +49,7 @@ class LoadedHyperLoRA:
         self.config = network.config
         self.encoders = network.encoders
         self._clip_path, self._dtype = clip_path, network.compute_dtype
-        self._face_path, self.provider = face_path, provider
+        self._face_path, self._face_engine = face_path, face_engine
         self._other_encoders = other_encoders
         self._clip: ClipVision | None = None
 
@@ -65,7 +63,7 @@ class LoadedHyperLoRA:
 
     def analyzer(self) -> FaceAnalyzer:
         """The face models."""
-        analyzer = FaceAnalyzer.load(self._face_path, _provider(self.provider))
+        analyzer = _analyzer(self._face_path, self._face_engine)
         if self.config.reads_faces:
             check_face(self.encoders.face, analyzer.embedder, self._other_encoders)
         return analyzer
@@ -130,17 +128,34 @@ def _described(name: str, path: Path) -> str:
     return f"{name} ({what})"
 
 
-def face_analyzer(choice: str = AUTO, provider: str = AUTO) -> FaceAnalyzer:
-    """Load face models by the name that a widget gives.
+def face_analyzer(choice: str = AUTO, engine: str = AUTO, on_cpu: bool = False) -> FaceAnalyzer:
+    """Load face models by the names that widgets give.
+
+    Args:
+        choice: which face models.
+        engine: what runs them.
+        on_cpu: compute there, out of the way of what ComfyUI has on its device.
 
     Raises:
         HyperLoRAError: they are missing or broken.
     """
-    return FaceAnalyzer.load(_choose_faces(choice), _provider(provider))
+    return _analyzer(_choose_faces(choice), engine, on_cpu)
 
 
-def _provider(choice: str) -> str:
-    return settings.provider() if choice == AUTO else choice
+def _analyzer(folder: Path, engine: str, on_cpu: bool = False) -> FaceAnalyzer:
+    device = comfy.model_management.get_torch_device()
+    if on_cpu or comfy.model_management.is_device_cpu(device):
+        return FaceAnalyzer.load(folder, _engine(engine))
+    return FaceAnalyzer.load(folder, _engine(engine), device, Operations, _hand_over_faces)
+
+
+def _hand_over_faces(analyzer: FaceAnalyzer) -> None:
+    for run in analyzer.models.runs:
+        hand_over(run, [run.module])
+
+
+def _engine(choice: str) -> str:
+    return settings.face_engine() if choice == AUTO else choice
 
 
 def face_model_input(tooltip: str) -> io.Input:
@@ -163,7 +178,7 @@ def load_hyper_lora(
     model: str,
     clip_vision: str = AUTO,
     face_model: str = AUTO,
-    provider: str = AUTO,
+    face_engine: str = AUTO,
     dtype: str = AUTO,
     other_encoders: str = OTHER_ENCODERS[0],
 ) -> LoadedHyperLoRA:
@@ -179,7 +194,7 @@ def load_hyper_lora(
         )
     network = HyperLoRA.load(models[model], dtype=_compute_dtype(dtype), operations=Operations)
     clip_path = _choose_clip(clip_vision, network.config.clip_width, network.encoders.clip_vision, other_encoders)
-    return LoadedHyperLoRA(network, clip_path, _choose_faces(face_model), provider, other_encoders)
+    return LoadedHyperLoRA(network, clip_path, _choose_faces(face_model), face_engine, other_encoders)
 
 
 class HyperLoRALoadModel(io.ComfyNode):
@@ -214,10 +229,11 @@ class HyperLoRALoadModel(io.ComfyNode):
                     "weights were trained with."
                 ),
                 io.Combo.Input(
-                    "provider",
-                    options=list(PROVIDERS),
+                    "face_engine",
+                    options=list(ENGINES),
                     default=AUTO,
-                    tooltip="What finds faces: auto takes what the settings say, or else the fastest there is.",
+                    tooltip="What runs the face models. auto takes what the settings say, or else torch, where "
+                    "ComfyUI's other models are; and onnxruntime for models that torch cannot run.",
                 ),
                 io.Combo.Input(
                     "dtype",
@@ -238,9 +254,9 @@ class HyperLoRALoadModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, model: str | None = None, face_model: str | None = None, provider: str = AUTO, **_: object
+        cls, model: str | None = None, face_model: str | None = None, face_engine: str = AUTO, **_: object
     ) -> object:
-        return stamp_of_models(model, FACE_MODEL if face_model == AUTO else face_model), _provider(provider)
+        return stamp_of_models(model, FACE_MODEL if face_model == AUTO else face_model), _engine(face_engine)
 
     @classmethod
     def execute(
@@ -248,9 +264,9 @@ class HyperLoRALoadModel(io.ComfyNode):
         model: str,
         clip_vision: str = AUTO,
         face_model: str = AUTO,
-        provider: str = AUTO,
+        face_engine: str = AUTO,
         dtype: str = AUTO,
         other_encoders: str = OTHER_ENCODERS[0],
     ) -> io.NodeOutput:
-        loaded = load_hyper_lora(model, clip_vision, face_model, provider, dtype, other_encoders)
+        loaded = load_hyper_lora(model, clip_vision, face_model, face_engine, dtype, other_encoders)
         return io.NodeOutput(loaded, TRIGGER_WORDS)

@@ -30,7 +30,15 @@ def stage(name: str, **values: int) -> None:
 
 
 class Remarks(list[str]):
-    """What a node has to say that is no error: in the log, the history and, by ``web/notices.js``, the editor."""
+    """What a node has to say that is no error: in the log, the history and, by ``web/notices.js``, the editor.
+
+    Args:
+        found_by: what found faces for it, which a badge says.
+    """
+
+    def __init__(self, found_by: str = "") -> None:
+        super().__init__()
+        self._found_by = found_by
 
     def __call__(self, remark: str) -> None:
         """Say one more."""
@@ -39,4 +47,5 @@ class Remarks(list[str]):
 
     def ui(self, ui: dict | None = None) -> dict:
         """A node's UI output with the remarks in it."""
-        return {**(ui or {}), **({"remarks": list(self)} if self else {})}
+        said = {"remarks": list(self), "hyperlora_found_by": [self._found_by] if self._found_by else []}
+        return {**(ui or {}), **{key: value for key, value in said.items() if value}}

@@ -8,11 +8,11 @@ from typing import Any
 
 import folder_paths
 
-from ..hyperlora_core.onnx_models import PROVIDERS
+from ..hyperlora_core.faces import ENGINES
 from ..hyperlora_core.pipeline import ON_NO_FACE
 
 CACHE_SIZE = "HyperLoRA.Cache.Size"
-PROVIDER = "HyperLoRA.Faces.Provider"
+FACE_ENGINE = "HyperLoRA.Faces.Engine"
 NO_FACE = "HyperLoRA.Faces.OnNoFace"
 LICENCES = "HyperLoRA.Licences.Accepted"
 DEFAULT_MEGABYTES = 512
@@ -29,9 +29,9 @@ def cache_megabytes() -> int:
         return _unfit(CACHE_SIZE, chosen, DEFAULT_MEGABYTES)
 
 
-def provider() -> str:
-    """What finds faces where a node leaves it to "auto"."""
-    return _one_of(PROVIDER, PROVIDERS)
+def face_engine() -> str:
+    """What runs the face models where a node leaves it to "auto"."""
+    return _one_of(FACE_ENGINE, ENGINES)
 
 
 def on_no_face() -> str:

@@ -16,7 +16,7 @@ function wanted(node) {
     const sources = sourcesOf(node, "images.");
     if (!sources.length || !sources.every((source) => LOADERS.includes(source?.comfyClass))) return null;
     const loader = sourceOf(node, node.inputs.findIndex((input) => input.name === "hyper_lora"));
-    const models = { face_model: valueOf(loader, "face_model"), provider: valueOf(loader, "provider") };
+    const models = { face_model: valueOf(loader, "face_model"), face_engine: valueOf(loader, "face_engine") };
     return sources.map((source) => ({ image: valueOf(source, "image"), ...models }));
 }
 

@@ -104,6 +104,9 @@ app.registerExtension({
             onExecuted?.apply(this, arguments);
             if (output?.hyperlora_identity) show("card", 96, identityCard(output.hyperlora_identity[0]));
             if (output?.hyperlora_regions) show("regions", 140, regionsCard(output.hyperlora_regions[0]));
+            if (output?.hyperlora_found_by) {
+                setBadge(this, "found_by", say("faces.found_by", "faces: {by}", { by: output.hyperlora_found_by[0] }));
+            }
             if (output?.hyperlora_score) {
                 const [score] = output.hyperlora_score;
                 const text = score == null ? say("score.none", "no face") : say("score.best", "best {n}", { n: score.toFixed(2) });

@@ -17,12 +17,14 @@ app.registerExtension({
             defaultValue: 512,
         },
         {
-            id: "HyperLoRA.Faces.Provider",
-            category: ["HyperLoRA", "Faces", "Provider"],
-            name: "What finds faces",
-            tooltip: "Where a node's provider is auto. auto here takes the fastest that onnxruntime has.",
+            id: "HyperLoRA.Faces.Engine",
+            category: ["HyperLoRA", "Faces", "Engine"],
+            name: "What runs the face models",
+            tooltip:
+                "Where a node's face_engine is auto. auto here is torch, on the device of ComfyUI's other models, " +
+                "and onnxruntime for models that torch cannot run.",
             type: "combo",
-            options: ["auto", "CUDA", "ROCm", "CoreML", "DirectML", "CPU"],
+            options: ["auto", "torch", "onnxruntime", "insightface"],
             defaultValue: "auto",
         },
         {

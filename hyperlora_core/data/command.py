@@ -4,7 +4,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from ..onnx_models import PROVIDERS
+from ..faces import ENGINES
 from .checks import Limits
 from .duplicates import Near
 
@@ -23,7 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add("--out", type=Path, required=True, metavar="DIR", help="the training set; the same command goes on with it")
     add("--faces", type=Path, required=True, metavar="DIR", help="the folder of antelopev2's .onnx files")
-    add("--provider", choices=PROVIDERS, default="auto", help="what finds faces (%(default)s)")
+    add("--face-engine", choices=ENGINES, default=ENGINES[0], help="what runs the face models (%(default)s)")
     add(
         "--person-folders",
         action="store_true",
@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
         **{
             name: given[name]
             for name in (
-                "provider",
+                "face_engine",
                 "person_folders",
                 "licence",
                 "need_licence",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from .. import atomic
 from ..errors import HyperLoRAError
@@ -39,7 +40,8 @@ class CheckUnit:
         out: the set's folder.
         faces: the face models' folder.
         content: what they are, see ``FaceModels.content``.
-        provider: what they run on.
+        engine: what runs them.
+        device: where torch computes.
         limits: what is accepted.
         need_licence, person_folders, licence: see ``Checker`` and ``items_of``.
         run: names the run.
@@ -53,7 +55,8 @@ class CheckUnit:
         out: str,
         faces: str,
         content: Sequence[str],
-        provider: str,
+        engine: str,
+        device: str,
         limits: Limits,
         need_licence: bool,
         person_folders: bool,
@@ -61,7 +64,8 @@ class CheckUnit:
         run: str,
     ) -> None:
         self._work = Work(Path(out))
-        analyzer = FaceAnalyzer.load(faces, provider, _THREADS)
+        torch.set_num_threads(_THREADS)
+        analyzer = FaceAnalyzer.load(faces, engine, device)
         if analyzer.content != tuple(content):
             raise HyperLoRAError(
                 f"the face models in {faces} on {socket.gethostname()} are others than where the run was begun: copy "

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import atomic, onnx_models
+from .. import atomic
 from ..devices import check_device
 from ..errors import HyperLoRAError
+from ..faces import models as face_models
 from . import captioners, report, report_page, rows
 from .checks import Limits
 from .duplicates import (
@@ -53,7 +54,7 @@ class Preparation:
         sources: folders of pictures, and WebDataset shards.
         out: the set's folder.
         faces: the face models' folder.
-        provider: what they run on.
+        face_engine: what runs them.
         limits: what is accepted.
         near: what counts as a duplicate.
         person_folders: the first folder below a source names a person.
@@ -70,7 +71,7 @@ class Preparation:
     sources: Sequence[Path]
     out: Path
     faces: Path
-    provider: str = "auto"
+    face_engine: str = "auto"
     limits: Limits = field(default_factory=Limits)
     near: Near = field(default_factory=Near)
     person_folders: bool = False
@@ -129,7 +130,7 @@ def prepare(wanted: Preparation, cluster: Cluster) -> DatasetInfo:
         captioners.check(wanted.captioner)
         if cluster.address is None:
             check_device(wanted.caption_device, "--caption-device")
-    models = onnx_models.load(wanted.faces, "CPU", 1)
+    models = face_models.load(wanted.faces, wanted.face_engine)
     work = Work(wanted.out)
     with work.opened(wanted.settings(models.content)):
         _plan(work, wanted)
@@ -166,15 +167,14 @@ def _plan(work: Work, wanted: Preparation) -> None:
 
 def _check(work: Work, wanted: Preparation, engine: Engine, run: str, content: Sequence[str]) -> None:
     cluster = engine.cluster
-    # one that nobody shared out would be every worker's
-    provider = "CPU" if wanted.provider == "auto" and not cluster.gpus else wanted.provider
     left = [{"unit": unit} for unit in sorted({*range(work.units)} - work.checked_units())]
     log.info("%d units of pictures, %d to be looked at", work.units, len(left))
     arguments = {
         "out": str(work.out.resolve()),
         "faces": str(wanted.faces.resolve()),
         "content": content,
-        "provider": provider,
+        "engine": wanted.face_engine,
+        "device": "cuda" if cluster.gpus else "cpu",  # one that nobody shared out would be every worker's
         "limits": wanted.limits,
         "need_licence": wanted.need_licence,
         "person_folders": wanted.person_folders,
@@ -182,9 +182,8 @@ def _check(work: Work, wanted: Preparation, engine: Engine, run: str, content: S
         "run": run,
     }
     processes = max(1, min(engine.cluster.processes, len(left)))
-    share = 0.0 if provider == "CPU" else cluster.share(processes)
     progress = _Progress("looked at", len(left))
-    for done in engine.each(CheckUnit, arguments, left, processes, share):
+    for done in engine.each(CheckUnit, arguments, left, processes, cluster.share(processes)):
         progress.add(done["pictures"], done["accepted"])
 
 

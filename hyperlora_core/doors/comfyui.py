@@ -4,9 +4,9 @@ import json
 import logging
 import uuid
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import comfy.lora
 import comfy.lora_convert
@@ -18,12 +18,10 @@ import torch
 from comfy.weight_adapter.lora import LoRAAdapter
 from torch import Tensor, nn
 
-from ..clip import ClipVision
 from ..errors import HyperLoRAError
 from ..lora import Factors, LoRA
 from ..network import ops
 from ..network.bases import Bases
-from ..network.hyperlora import HyperLoRA
 
 _shapes: weakref.WeakKeyDictionary[nn.Module, dict[str, tuple[int, ...] | None]] = weakref.WeakKeyDictionary()
 
@@ -88,9 +86,13 @@ class Operations(comfy.ops.manual_cast):
             return mixed
 
 
-def hand_over(
-    owner: HyperLoRA | ClipVision, parts: Iterable[nn.Module]
-) -> dict[nn.Module, comfy.model_patcher.ModelPatcher]:
+class Owner(Protocol):
+    """A model that says which of its parts is about to compute."""
+
+    before_use: Callable[[nn.Module], object]
+
+
+def hand_over(owner: Owner, parts: Iterable[nn.Module]) -> dict[nn.Module, comfy.model_patcher.ModelPatcher]:
     """Make the weights of a model ComfyUI's to count, move and offload, each part by itself.
 
     ComfyUI is asked for a part that is about to compute. Bases are the exception: where the device has no room for them

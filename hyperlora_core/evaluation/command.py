@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..comfy_client import SERVER
-from ..onnx_models import PROVIDERS
+from ..faces import ENGINES
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--timeout", type=float, default=3600, metavar="S", help="seconds a picture (%(default)s)")
     add("--no-draw", action="store_true", help="score and report what is drawn; no server is asked")
     add("--list", action="store_true", help="name the methods, and what each needs; nothing else")
-    add("--provider", choices=PROVIDERS, default="auto", help="what finds faces (%(default)s)")
+    add("--face-engine", choices=ENGINES, default=ENGINES[0], help="what runs the face models (%(default)s)")
     add("--device", default="cpu", help="where CLIP and an IR network compute: cpu, cuda, ... (%(default)s)")
 
 

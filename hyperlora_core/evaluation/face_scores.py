@@ -14,13 +14,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .. import files, onnx_models
+from .. import files
 from ..devices import check_device
 from ..encoders import Encoder, face_encoder, is_known_embedder
 from ..errors import HyperLoRAError
 from ..faces import Face, FaceAnalyzer
+from ..faces.models import load_embedder
+from ..faces.networks import aligned
+from ..faces.warping import FACE_SIDE
 
-_SIDE = 112  # pixels of an aligned face
 _UNITS = {24: (3, 4, 14, 3), 49: (3, 13, 30, 3), 50: (3, 8, 36, 3)}
 """Blocks of the IR networks of 50, 101 and 152 layers, in stages of 64, 128, 256 and 512 channels."""
 _DEPTHS = (64, 128, 256, 512)
@@ -47,16 +49,16 @@ class FaceJudge:
             analyzer: finds faces.
             path: ``.onnx`` in ArcFace's format; ``.pth``, ``.pt`` or ``.safetensors`` of an IR network, as
                 CurricularFace's backbone is published. None takes the analyzer's own embedder.
-            device: where an IR network computes.
+            device: where it computes.
 
         Raises:
             HyperLoRAError: it cannot be read, or is something else.
         """
-        path = Path(path) if path is not None else analyzer.embedder_input[0]
+        path = Path(path) if path is not None else analyzer.models.embedder_file
         if not path.is_file():
             raise HyperLoRAError(f"there is no face embedder {path}")
         if path.suffix.lower() == ".onnx":
-            return cls(analyzer, face_encoder(path), onnx_models.load_embedder(path, analyzer.provider))
+            return cls(analyzer, face_encoder(path), load_embedder(path, analyzer.engine, device).of_aligned)
         return cls(analyzer, face_encoder(path), _of_network(read_network(path), device))
 
     @property
@@ -77,10 +79,7 @@ class FaceJudge:
 
     def embedding(self, picture: Image.Image, face: Face) -> np.ndarray:
         """Of a face on an RGB picture, float32, unit length."""
-        from insightface.utils import face_align
-
-        aligned = face_align.norm_crop(np.asarray(picture), landmark=face.keypoints, image_size=_SIDE)
-        found = self._embed(aligned)
+        found = self._embed(aligned(np.asarray(picture), face.keypoints))
         return (found / np.linalg.norm(found)).astype(np.float32)
 
 
@@ -107,7 +106,7 @@ class IRNetwork(nn.Module):
             nn.BatchNorm2d(512),
             nn.Dropout(),
             nn.Flatten(),
-            nn.Linear(512 * (_SIDE // 16) ** 2, 512),
+            nn.Linear(512 * (FACE_SIDE // 16) ** 2, 512),
             nn.BatchNorm1d(512, affine=affine),
         )
 
@@ -179,8 +178,8 @@ def _of_network(network: IRNetwork, device: str) -> Callable[[np.ndarray], np.nd
     network.to(device)
 
     @torch.inference_mode()
-    def embed(aligned: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(aligned.copy()).permute(2, 0, 1)[None].float().to(device)
+    def embed(face: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(face).permute(2, 0, 1)[None].float().to(device)
         return network(pixels / 127.5 - 1)[0].cpu().numpy()
 
     return embed

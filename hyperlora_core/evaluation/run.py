@@ -230,6 +230,6 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _describer(options: argparse.Namespace) -> Describer:
-    analyzer = FaceAnalyzer.load(options.faces, options.provider)
+    analyzer = FaceAnalyzer.load(options.faces, options.face_engine, options.device)
     judge = FaceJudge.load(analyzer, options.id_model, options.device)
     return Describer(ClipScorer.load(options.clip, options.device), judge, options.out / FEATURES)

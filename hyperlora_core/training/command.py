@@ -1,7 +1,6 @@
 """The command ``hyperlora train``, also ``python -m hyperlora_core.training`` and under ``accelerate launch``."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -241,8 +240,7 @@ def _check_at_hand(config: TrainConfig) -> None:
 
 def _judge(config: TrainConfig) -> FaceAnalyzer:
     """What finds faces for the identity loss; none of the machine's GPUs is for it."""
-    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return FaceAnalyzer.load(config.identity.faces, "CPU", max(1, (os.cpu_count() or 1) // processes_here))
+    return FaceAnalyzer.load(config.identity.faces)
 
 
 def _begun(config: TrainConfig, shards: Shards) -> dict[str, str]:

@@ -20,54 +20,40 @@ from torch.nn import functional
 
 from ..doors.base_model import BaseModel, in_full
 from ..doors.diffusers import LoRAInjection
-from ..errors import HyperLoRAError, MissingPackageError
 from ..faces import FaceAnalyzer
+from ..faces.engines import TorchRun
+from ..faces.models import load_embedder
+from ..faces.warping import FACE_SIDE, alignment, inverted
 from . import counter
 from .config import IdentityConfig
 from .forward import Matrices
 from .loop import Batch
 from .targets import picture_of
 
-_SIDE = 112  # of an ArcFace embedder's input
-
 log = logging.getLogger(__name__)
 
 
 class FaceEmbedding(nn.Module):
-    """An ArcFace-format ONNX model as a frozen torch module.
+    """A face embedder of a pack as a frozen torch module.
 
     ``(B, 3, 112, 112)``, RGB, -1..1 -> ``(B, N)``, unit length.
 
     Args:
         path: the .onnx file.
-        mean, std: of its input, in numbers from 0 to 255.
 
     Raises:
-        HyperLoRAError: it cannot be converted, or takes another input.
-        MissingPackageError: onnx2torch is missing.
+        HyperLoRAError: torch cannot run it, or it is something else.
     """
 
-    def __init__(self, path: Path, mean: float = 127.5, std: float = 127.5) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
-        self.mean, self.std = mean, std
-        try:
-            import onnx
-            import onnx2torch
-            from google.protobuf.message import DecodeError
-        except ImportError as error:
-            raise MissingPackageError(f"the identity loss needs {error.name}: pip install -e .[train]") from error
-        try:
-            model = onnx.load(path)
-            shape = [each.dim_value for each in model.graph.input[0].type.tensor_type.shape.dim]
-            self.model = onnx2torch.convert(model).eval().requires_grad_(False)
-        except (OSError, ValueError, NotImplementedError, RuntimeError, IndexError, DecodeError) as error:
-            raise HyperLoRAError(f"the face embedder {path} cannot be used for the identity loss ({error})") from error
-        if shape[1:] != [3, _SIDE, _SIDE]:
-            raise HyperLoRAError(f"the face embedder {path} takes {shape}; (1, 3, {_SIDE}, {_SIDE}) was expected")
+        embedder = load_embedder(path, "torch")
+        assert isinstance(embedder.run, TorchRun)
+        self.mean, self.std, self.model = embedder.mean, embedder.spread, embedder.run.module
 
     def forward(self, faces: Tensor) -> Tensor:
         inputs = (faces * 127.5 + 127.5 - self.mean) / self.std
-        each = [self.model(face[None]).flatten(1) for face in inputs]  # some files know a batch of one alone
+        each = [self.model(face[None])[0].flatten(1) for face in inputs]  # some files know a batch of one alone
         return functional.normalize(torch.cat(each), dim=-1)
 
 
@@ -79,14 +65,10 @@ def align(picture: Tensor, keypoints: np.ndarray) -> Tensor:
         keypoints: ``(5, 2)``, pixels: eyes, nose, corners of the mouth.
 
     Returns:
-        ``(3, 112, 112)``, -1..1, black beyond the picture's edge. Source of the places: ArcFace's alignment, which
-        insightface has.
+        ``(3, 112, 112)``, -1..1, black beyond the picture's edge.
     """
-    from insightface.utils.face_align import estimate_norm
-
-    there = np.vstack([estimate_norm(keypoints.astype(np.float32), _SIDE), [0, 0, 1]])
-    back = torch.from_numpy(np.linalg.inv(there)[:2]).to(picture)
-    places = torch.arange(_SIDE, device=picture.device, dtype=picture.dtype)
+    back = torch.from_numpy(inverted(alignment(keypoints))).to(picture)
+    places = torch.arange(FACE_SIDE, device=picture.device, dtype=picture.dtype)
     y, x = torch.meshgrid(places, places, indexing="ij")
     pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ back.T
     height, width = picture.shape[1:]
@@ -130,7 +112,7 @@ class IdentityLoss:
                 self.unet.enable_gradient_checkpointing(self._injection.checkpoint)  # type: ignore[operator]
         if checkpointing:
             base.pipeline.vae.enable_gradient_checkpointing()
-        self.embedding = FaceEmbedding(*analyzer.embedder_input).to(base.device)
+        self.embedding = FaceEmbedding(analyzer.models.embedder_file).to(base.device)
         self._schedule = EulerDiscreteScheduler.from_config(base.pipeline.scheduler.config, timestep_spacing="trailing")
 
     def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection) -> Tensor:

@@ -54,7 +54,7 @@ def test_widget_values_survive_a_round_trip(page):
         "HyperLoRAGenerate": {"id_weight": 0.65, "base_weight": -0.3},
         "HyperLoRAApply": {"strength": 1.25},
         "HyperLoRASave": {"filename_prefix": "people/anna", "dtype": "fp32"},
-        "HyperLoRALoadModel": {"provider": "CPU", "dtype": "fp32", "face_model": "antelopev2"},
+        "HyperLoRALoadModel": {"face_engine": "torch", "dtype": "fp32", "face_model": "antelopev2"},
     }
     page.set_widgets(changes)
     expected = workflows.fill(workflows.load("portrait_steps_base"), changes)

@@ -2,8 +2,6 @@
 
 import io
 import shutil
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 
@@ -13,7 +11,7 @@ from PIL import Image
 
 from hyperlora_core import FaceAnalyzer, HyperLoRAError, open_photo
 from hyperlora_core.crops import face_box
-from hyperlora_core.errors import MissingPackageError, NoFaceError
+from hyperlora_core.errors import NoFaceError
 from hyperlora_core.faces import ORDERS, choose_face, draw_faces, sort_faces
 
 
@@ -44,8 +42,8 @@ def test_a_face_is_described(analyzer, opened):
 
 def test_faces_are_embedded_where_it_is_asked_for_alone(analyzer, opened, monkeypatch):
     """The embedder takes longer than all else; finding six faces for one person needs it once."""
-    embedded, get = [], analyzer._models.embedder.get
-    monkeypatch.setattr(analyzer._models.embedder, "get", lambda *face: embedded.append(1) or get(*face))
+    embedded, embedding = [], analyzer.models.embedder.embedding
+    monkeypatch.setattr(analyzer.models.embedder, "embedding", lambda *face: embedded.append(1) or embedding(*face))
     group = analyzer.detect(opened["group"])
     assert [face.embedding for face in group] == [None] * 6 and not embedded
     found = analyzer.id_embedding(opened["group"], group[0])
@@ -147,22 +145,6 @@ def test_a_pack_is_loaded_once_a_process(face_pack):
     assert len({id(analyzer) for analyzer in found}) == 1
 
 
-def test_the_provider_in_use_is_reported(analyzer, face_pack):
-    assert analyzer.provider == "CPU"
-    assert FaceAnalyzer.load(face_pack, "CPU").provider == "CPU"
-
-
-def test_a_provider_that_is_not_there(face_pack):
-    with pytest.raises(MissingPackageError, match="pip uninstall -y onnxruntime onnxruntime-gpu && pip install"):
-        FaceAnalyzer.load(face_pack, "CUDA")
-    with pytest.raises(
-        MissingPackageError, match="DirectML was asked for, but the onnxruntime that is installed offers"
-    ):
-        FaceAnalyzer.load(face_pack, "DirectML")
-    with pytest.raises(HyperLoRAError, match="the provider 'TPU' is unknown"):
-        FaceAnalyzer.load(face_pack, "TPU")
-
-
 @pytest.fixture
 def pack(face_pack, tmp_path):
     """A copy of the face pack that a test may spoil."""
@@ -207,44 +189,6 @@ def test_a_model_of_another_kind_beside_them_is_passed_over(pack, opened):
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "other", value[:1], value[1:])
     onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]), pack / "aaa.onnx")
     assert len(FaceAnalyzer.load(pack).detect(opened["astronaut"])) == 1
-
-
-def python(code: str, *paths) -> subprocess.CompletedProcess:
-    setup = f"import sys; sys.path[:0] = {[str(path) for path in paths]!r}\n"
-    return subprocess.run([sys.executable, "-c", setup + code], capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize(
-    ("package", "advice"),
-    [("insightface", "pip install 'insightface>=2.1,<3'"), ("onnxruntime", "pip install onnxruntime")],
-)
-def test_a_missing_package_is_named_with_its_pip_line(package, advice, face_pack, request):
-    code = f"""
-sys.modules[{package!r}] = None
-from hyperlora_core import FaceAnalyzer
-from hyperlora_core.errors import MissingPackageError
-try:
-    FaceAnalyzer.load({str(face_pack)!r})
-except MissingPackageError as error:
-    print(error)
-"""
-    result = python(code, request.config.rootpath)
-    assert f"finding faces needs {package}" in result.stdout and advice in result.stdout, result.stderr
-
-
-def test_two_builds_of_onnxruntime_are_said_plainly(face_pack, tmp_path, request):
-    info = tmp_path / "onnxruntime_gpu-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.0\n")
-    code = f"""
-from hyperlora_core import FaceAnalyzer
-try:
-    FaceAnalyzer.load({str(face_pack)!r}, "CUDA")
-except ValueError as error:
-    print(error)
-"""
-    result = python(code, request.config.rootpath, tmp_path)
-    assert "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall" in result.stdout
 
 
 def test_black_and_white_photos_work(analyzer, opened):

@@ -16,7 +16,7 @@ from hyperlora_core.pipeline import find_references
 
 @pytest.fixture(scope="module")
 def analyzer(face_pack) -> FaceAnalyzer:
-    return FaceAnalyzer.load(face_pack, "CPU")
+    return FaceAnalyzer.load(face_pack)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests.data import album as album_source
 
 @pytest.fixture(scope="session")
 def analyzer(face_pack) -> FaceAnalyzer:
-    return FaceAnalyzer.load(face_pack, "CPU", 1)
+    return FaceAnalyzer.load(face_pack)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ OF_THE_SET = ("*.tar", "*.json", "report.html")
 
 def command(source: Path, out: Path, faces: Path, *more: str) -> list[str]:
     """After ``hyperlora``."""
-    return ["prepare", str(source), "--out", str(out), "--faces", str(faces), "--provider", "CPU", *more]
+    return ["prepare", str(source), "--out", str(out), "--faces", str(faces), *more]
 
 
 def prepare(source: Path, out: Path, faces: Path, *more: str) -> int:

@@ -132,7 +132,7 @@ def test_models_that_fail_on_everything_end_the_run(step, analyzer, photos, monk
     def full(*arguments, **more):
         raise RuntimeError("out of memory")
 
-    failing = Checker(FaceAnalyzer(analyzer._models, analyzer.path), Limits(min_side=100, min_face=1))
+    failing = Checker(FaceAnalyzer(analyzer.models, analyzer.path), Limits(min_side=100, min_face=1))
     monkeypatch.setattr(failing.analyzer, step, full)
     item = Item("obama", as_file(open_photo(photos["obama"]).resize((364, 456))))
     small, broken = Item("small", as_file(Image.new("RGB", (64, 64)))), Item("broken", b"no picture")
@@ -150,7 +150,7 @@ def test_models_that_fail_on_everything_end_the_run(step, analyzer, photos, monk
 def test_models_that_fail_now_and_then_cost_a_picture_each(analyzer, photos, monkeypatch):
     monkeypatch.setattr(checks, "_MOST_FAILURES", 2)
     monkeypatch.setattr(checks, "_PAUSE", 0.0)
-    failing = Checker(FaceAnalyzer(analyzer._models, analyzer.path), Limits(min_side=100, min_face=1))
+    failing = Checker(FaceAnalyzer(analyzer.models, analyzer.path), Limits(min_side=100, min_face=1))
     item, detect, calls = Item("obama", as_file(open_photo(photos["obama"]).resize((364, 456)))), analyzer.detect, []
 
     def sometimes(*arguments, **more):
@@ -166,7 +166,7 @@ def test_models_that_fail_now_and_then_cost_a_picture_each(analyzer, photos, mon
 
 def test_what_fails_for_a_moment_costs_no_picture(analyzer, photos, monkeypatch):
     monkeypatch.setattr(checks, "_PAUSE", 0.0)
-    failing = Checker(FaceAnalyzer(analyzer._models, analyzer.path), Limits(min_side=100, min_face=1))
+    failing = Checker(FaceAnalyzer(analyzer.models, analyzer.path), Limits(min_side=100, min_face=1))
     item, embedding, calls = Item("obama", as_file(open_photo(photos["obama"]))), analyzer.id_embedding, []
 
     def first_not(*arguments, **more):

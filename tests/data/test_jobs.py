@@ -25,8 +25,8 @@ FILES = ("biden/biden.jpg", "obama/cut.jpg", "obama/obama.jpg", "obama/obama2.jp
 
 
 def check(work: Work, face_pack, run: str = "a run") -> dict:
-    content = FaceAnalyzer.load(face_pack, "CPU", 1).content
-    return CheckUnit(str(work.out), str(face_pack), content, "CPU", Limits(), False, True, "", run)({"unit": 0})
+    content = FaceAnalyzer.load(face_pack).content
+    return CheckUnit(str(work.out), str(face_pack), content, "auto", "cpu", Limits(), False, True, "", run)({"unit": 0})
 
 
 def finish(work: Work, omit=(), withdrawn=(), captioner="", recaption=False, batch=2, run="a run") -> list:
@@ -95,7 +95,7 @@ def test_a_captioner_that_fails_ends_the_run_and_nothing_is_lost(name, message, 
 
 def test_other_face_models_on_one_machine_are_refused(work, face_pack):
     with pytest.raises(HyperLoRAError, match="are others than where the run was begun"):
-        CheckUnit(str(work.out), str(face_pack), ("another",), "CPU", Limits(), False, True, "", "a run")
+        CheckUnit(str(work.out), str(face_pack), ("another",), "auto", "cpu", Limits(), False, True, "", "a run")
 
 
 def test_a_caption_is_not_replaced_by_nothing(work):

@@ -84,8 +84,6 @@ def test_a_shard_and_a_folder_are_one_set_and_give_up_whom_they_share(ray_sessio
         str(out),
         "--faces",
         str(face_pack),
-        "--provider",
-        "CPU",
         *more,
     ]
     assert main(line) == 0

@@ -111,7 +111,7 @@ def server(models_with_faults, tmp_path_factory) -> Iterator[ComfyServer]:
 
 @pytest.fixture(scope="session")
 def bare_server(models, models_with_faults, photos, tmp_path_factory) -> Iterator[tuple[ComfyServer, Path]]:
-    """A ComfyUI without insightface, CLIP and face models, and its user's home folder."""
+    """A ComfyUI without CLIP and without any package that finds faces, and its user's home folder."""
     base, home = tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("home")
     folder = base / "models"
     (folder / "clip_vision").mkdir(parents=True)
@@ -120,7 +120,9 @@ def bare_server(models, models_with_faults, photos, tmp_path_factory) -> Iterato
     (folder / "insightface").symlink_to(models / "insightface")
     for name, source in ((demo.HYPER_LORA, models), ("face_alone", models_with_faults)):
         wrong_files.linked(folder / "hyper_lora" / name, source / "hyper_lora" / name)
-    environment = without_packages(tmp_path_factory.mktemp("blocker"), "insightface") | {"HOME": str(home)}
+    environment = without_packages(tmp_path_factory.mktemp("blocker"), "insightface", "onnxruntime", "onnx", "cv2") | {
+        "HOME": str(home)
+    }
     with ComfyServer(base, environment=environment) as server:
         server.upload(photos["obama"])
         yield server, home

@@ -11,7 +11,7 @@ NODES = {
         "model MODEL, crops IMAGE, trigger_words STRING, lora LORA,LORA_MODEL",
     ),
     "HyperLoRALoadModel": (
-        "model COMBO, clip_vision COMBO auto, face_model COMBO auto, provider COMBO auto, dtype COMBO auto, "
+        "model COMBO, clip_vision COMBO auto, face_model COMBO auto, face_engine COMBO auto, dtype COMBO auto, "
         "other_encoders COMBO refuse",
         "hyper_lora HYPER_LORA, trigger_words STRING",
     ),
@@ -181,7 +181,7 @@ OPTIONS = {
     ("HyperLoRAUniLoader", "encoder_types"): ["clip", "arcface", "clip + arcface"],
     ("HyperLoRAUniLoader", "dtype"): ["fp16", "bf16", "fp32"],
     ("HyperLoRALoader", "dtype"): ["fp16", "bf16", "fp32"],
-    ("HyperLoRALoadModel", "provider"): ["auto", "CUDA", "ROCm", "CoreML", "DirectML", "CPU"],
+    ("HyperLoRALoadModel", "face_engine"): ["auto", "torch", "onnxruntime", "insightface"],
     ("HyperLoRALoadModel", "dtype"): ["auto", "fp32", "bf16", "fp16"],
     ("HyperLoRADetectFaces", "order"): ["largest", "left to right", "detection order", "best match"],
     ("HyperLoRADetectFaces", "on_no_face"): ["error", "skip", "bypass"],

@@ -48,7 +48,7 @@ def asked(photos, face_pack, tmp_path_factory) -> list[str]:
         for name in names:
             shutil.copy(photos[name], folder / "people" / person)
     (folder / "protocol.json").write_text(json.dumps(PROTOCOL))
-    line = ["evaluate", str(folder / "people"), "--protocol", str(folder / "protocol.json"), "--provider", "CPU"]
+    line = ["evaluate", str(folder / "people"), "--protocol", str(folder / "protocol.json")]
     line += ["--clip", str(clip_folder(folder / "clip")), "--faces", str(face_pack)]
     return [*line, *(f"--set=hyperlora-{kind}.model={HYPER_LORA}" for kind in ("id", "full"))]
 
@@ -64,8 +64,6 @@ def trained(server, models, face_pack, photos) -> None:
         str(models / "hyper_lora" / HYPER_LORA),
         "--faces",
         str(face_pack),
-        "--provider",
-        "CPU",
     ]
     command += ["--clip", str(models / "clip_vision" / CLIP_VISION), "--image", str(photos["obama2"])]
     assert main([*command, "--out", str(folder / "barack.safetensors")]) == 0

@@ -65,16 +65,15 @@ def blank(server, tmp_path_factory) -> str:
 
 @complaint(1, "a missing insightface kills the whole pack")
 @complaint(6, "downloads into hidden caches, and fails offline")
-def test_without_insightface_the_nodes_are_there_and_nothing_is_downloaded(bare_server, small):
+def test_without_insightface_faces_are_found_and_nothing_is_downloaded(bare_server, small):
     server, home = bare_server
     log = server.log.read_text()
     assert PACK_NAME in log and "IMPORT FAILED" not in log
     ours = {name for name, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
     assert ours == set(NODES)
-    error = failure(server, small("portrait_steps", HyperLoRALoadModel={"model": "face_alone"}))
-    assert error.node_type == "HyperLoRADetectFaces"
-    assert "finding faces needs insightface" in error.message
-    assert "pip install 'insightface>=2.1,<3'" in error.message
+    workflow = small("portrait_steps", HyperLoRALoadModel={"model": "face_alone"})
+    found = server.run(workflow).outputs[workflows.node(workflow, "HyperLoRADetectFaces")]
+    assert found["hyperlora_found_by"] == ["torch on cpu"] and len(found["hyperlora_faces"][0]["faces"]) == 1
     assert not [path for path in home.rglob("*") if path.suffix in (".onnx", ".zip", ".safetensors", ".bin")]
 
 
@@ -250,16 +249,20 @@ def test_nothing_of_the_person_stays_in_the_model(small, picture):
 def test_face_models_are_loaded_once_a_process(server, small, picture, uploaded):
     for name in ("obama", "biden", "astronaut"):
         picture(small("portrait_simple", name))
-    assert len(re.findall(r"Faces are found with .*/insightface/models/antelopev2 on", server.log.read_text())) == 1
+    assert (
+        len(
+            re.findall(r"Faces are found with .*/insightface/models/antelopev2 by torch on cpu", server.log.read_text())
+        )
+        == 1
+    )
 
 
 @complaint(15, "CUDA is chosen and the CPU runs")
-def test_a_provider_that_cannot_run_is_an_error_and_the_one_in_use_is_said(server, small, picture):
-    error = failure(server, small("portrait_simple", HyperLoRALoadModel={"provider": "CUDA"}))
-    assert "the provider CUDA was asked for, but the onnxruntime that is installed offers " in error.message
-    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu" in error.message
-    picture(small("portrait_simple"))
-    assert re.search(r"Faces are found with .*antelopev2 on CPU", server.log.read_text())
+def test_faces_are_found_on_comfyuis_device_and_the_node_says_by_what(server, small):
+    for engine, by in (("auto", "torch on cpu"), ("onnxruntime", "onnxruntime on CPU")):
+        workflow = small("portrait_simple", HyperLoRALoadModel={"face_engine": engine})
+        outputs = server.run(workflow).outputs[workflows.node(workflow, "HyperLoRAPortrait")]
+        assert outputs["hyperlora_found_by"] == [by]
 
 
 @complaint(16, "mat1 and mat2: a LoRA on the wrong base model")

@@ -130,8 +130,8 @@ def test_a_zip_left_beside_the_models_it_held_changes_nothing(server, models_wit
     shutil.rmtree(pack)
 
 
-def test_the_log_says_which_models_and_which_provider_are_in_use(server, small, picture):
+def test_the_log_says_which_models_are_in_use_and_what_runs_them(server, small, picture):
     picture(small("portrait_simple"))
     log = server.log.read_text()
     assert "HyperLoRA uses the CLIP vision model" in log
-    assert re.search(r"Faces are found with .*antelopev2 on CPU", log)
+    assert re.search(r"Faces are found with .*antelopev2 by torch on cpu", log)

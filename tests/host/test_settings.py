@@ -23,12 +23,18 @@ def choose(server):
         requests.post(f"{server.url}/settings/HyperLoRA.{key}", json=value, timeout=30).raise_for_status()
 
     yield choose
-    for key, value in (("Faces.Provider", "auto"), ("Faces.OnNoFace", "error"), ("Licences.Accepted", False)):
+    for key, value in (("Faces.Engine", "auto"), ("Faces.OnNoFace", "error"), ("Licences.Accepted", False)):
         choose(key, value)
 
 
+def found_by(server, workflow: workflows.Workflow) -> str:
+    """What the badge of the node that finds faces says."""
+    (said,) = server.run(workflow).outputs[workflows.node(workflow, "HyperLoRAPortrait")]["hyperlora_found_by"]
+    return said
+
+
 @pytest.mark.slow
-def test_the_provider_is_taken_where_a_node_says_auto(server, choose, photos):
+def test_the_face_engine_is_taken_where_a_node_says_auto(server, choose, photos):
     plain = workflows.fill(
         models.with_demo_models(workflows.load("portrait_simple")),
         {
@@ -37,18 +43,18 @@ def test_the_provider_is_taken_where_a_node_says_auto(server, choose, photos):
             "KSampler": {"steps": 1},
         },
     )
-    server.run(plain)
-    choose("Faces.Provider", "CUDA")
-    assert "the provider CUDA was asked for" in str(failure(server, plain))
+    assert found_by(server, plain) == "torch on cpu"
+    choose("Faces.Engine", "onnxruntime")
+    assert found_by(server, plain) == "onnxruntime on CPU"
     chosen = plain | {
-        number: node | {"inputs": node["inputs"] | {"provider": "CPU"}}
+        number: node | {"inputs": node["inputs"] | {"face_engine": "torch"}}
         for number, node in plain.items()
         if node["class_type"] == "HyperLoRALoadModel"
     }
-    server.run(chosen)
-    choose("Faces.Provider", "a horse")
-    server.run(plain)
-    assert "The setting HyperLoRA.Faces.Provider cannot be used (a horse): auto is" in server.log.read_text()
+    assert found_by(server, chosen) == "torch on cpu"
+    choose("Faces.Engine", "a horse")
+    assert found_by(server, plain) == "torch on cpu"
+    assert "The setting HyperLoRA.Faces.Engine cannot be used (a horse): auto is" in server.log.read_text()
 
 
 @pytest.mark.slow

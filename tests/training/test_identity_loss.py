@@ -28,7 +28,7 @@ def analyzer(face_pack):
 
 @pytest.fixture(scope="module")
 def embedding(analyzer):
-    return FaceEmbedding(*analyzer.embedder_input)
+    return FaceEmbedding(analyzer.models.embedder_file)
 
 
 def pixels(photo: Image.Image) -> torch.Tensor:

@@ -1,21 +1,26 @@
-"""Faces on photos: boxes, landmarks and embeddings, by insightface's models.
+"""Faces on photos: boxes, landmarks and embeddings, by the face models of a pack.
 
 Preprocessing and the two passes of the embedding are what the released weights were trained on.
 """
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageOps
 
-from . import onnx_models
-from .crops import face_box
-from .encoders import Encoder
-from .errors import HyperLoRAError, NoFaceError
+from ..crops import face_box
+from ..encoders import Encoder
+from ..errors import HyperLoRAError, NoFaceError
+from ..network import ops
+from . import models
+from .engines import ENGINES
+from .models import FaceModels
 
 ORDERS = ("largest", "left to right", "detection order", "best match")
 
@@ -80,51 +85,56 @@ class FaceAnalyzer:
     """Finds and describes faces.
 
     Attributes:
-        provider: what computes, as the user chose it or as ``auto`` found it.
+        models: what it does that with.
         path: the folder of its models.
         embedder: which face embedder it has.
         content: sha256 of its models.
+        engine: what was asked for to run them.
+        runs_on: what computes, as "torch on cuda:0".
         cache_key: what its results depend on.
     """
 
-    _loaded: dict[tuple[Path, str, int | None], tuple[object, "FaceAnalyzer"]] = {}  # noqa: RUF012 - one cache for the process
+    _loaded: dict[Hashable, tuple[object, "FaceAnalyzer"]] = {}  # noqa: RUF012 - one cache for the process
     _lock = threading.Lock()
 
-    def __init__(self, models: onnx_models.FaceModels, path: Path) -> None:
-        self._models = models
-        self.provider = models.provider
-        self.path = path
-        self.embedder = models.encoder
-        self.content = models.content
-        self.cache_key = (models.content, models.provider)
+    def __init__(self, models: FaceModels, path: Path, engine: str = ENGINES[0]) -> None:
+        self.models, self.path, self.engine = models, path, engine
+        self.embedder, self.content = models.encoder, models.content
+        self.runs_on = f"{models.engine} on {models.device}"
+        self.cache_key = (models.content, self.runs_on)
 
     @classmethod
-    def load(cls, path: str | Path, provider: str = "auto", threads: int | None = None) -> "FaceAnalyzer":
-        """Load a face pack, once a process for each folder and provider, and again when its files were replaced.
+    def load(
+        cls,
+        path: str | Path,
+        engine: str = ENGINES[0],
+        device: str | torch.device = "cpu",
+        operations: Any = ops,
+        placed: Callable[["FaceAnalyzer"], object] = lambda analyzer: None,
+    ) -> "FaceAnalyzer":
+        """Load a face pack, once a process for each way of running it, and again when its files were replaced.
 
         Nothing is ever downloaded.
 
         Args:
             path: the folder of the .onnx files, e.g. ``models/insightface/models/antelopev2``.
-            provider: one of ``PROVIDERS``.
-            threads: that each model computes with; None leaves it to onnxruntime, which takes all cores.
+            engine: what runs them, one of ``ENGINES``.
+            device: where torch computes; the other engines take a GPU of their own where it is no CPU.
+            operations: classes for the leaves of torch's modules; see ``network.ops``.
+            placed: called with one that is new, by which a host takes its weights over.
 
         Raises:
             HyperLoRAError: the folder lacks a model, or one is broken or of another kind.
-            MissingPackageError: insightface or onnxruntime is missing, or the provider is.
+            MissingPackageError: a package that the engine needs is missing.
         """
         with cls._lock:
-            key = (Path(path).resolve(), onnx_models.known_as(provider), threads)
-            stamp = onnx_models.stamp(key[0])
+            key = (Path(path).resolve(), engine, str(device), operations)
+            stamp = models.stamp(key[0])
             if key not in cls._loaded or cls._loaded[key][0] != stamp:
-                cls._loaded[key] = (stamp, cls(onnx_models.load(key[0], provider, threads), key[0]))
+                analyzer = cls(models.load(key[0], engine, device, operations), key[0], engine)
+                placed(analyzer)
+                cls._loaded[key] = (stamp, analyzer)
             return cls._loaded[key][1]
-
-    @property
-    def embedder_input(self) -> tuple[Path, float, float]:
-        """The face embedder's file, and the mean and spread that its input is brought to, of numbers from 0 to 255."""
-        model = self._models.embedder
-        return Path(model.model_file), float(model.input_mean), float(model.input_std)
 
     def detect(self, photo: Image.Image, embed: bool = False, margins: bool = True) -> list[Face]:
         """Find all faces.
@@ -142,7 +152,7 @@ class FaceAnalyzer:
         """
         for margin in (0.0, *_MARGINS) if margins else (0.0,):
             border = round(margin * max(photo.size))
-            pixels = _bgr(ImageOps.expand(photo, border) if border else photo)
+            pixels = _pixels(ImageOps.expand(photo, border) if border else photo)
             for size in _DETECTION_SIZES:
                 found = self._detect_at(pixels, size)
                 if found:
@@ -165,20 +175,20 @@ class FaceAnalyzer:
             NoFaceError: no face is found in the crop.
         """
         box = face_box(face.landmarks, scale=2)
-        pixels = _bgr(photo.crop(box))
+        pixels = _pixels(photo.crop(box))
         there = face.box - np.array([round(box[0]), round(box[1])] * 2)
         for size in _DETECTION_SIZES:
             found = self._detect_at(pixels, size)
             if found:
                 _, keypoints = max(found, key=lambda other: _overlap(other[0][:4], there))
-                return self._models.embedding(pixels, keypoints)
+                return self.models.embedder.embedding(pixels, keypoints)
         raise NoFaceError("a face was found, but not again in the crop around it: use a sharper or larger photo")
 
     def _detect_at(self, pixels: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes with their scores ``(5,)``, and keypoints ``(5, 2)``."""
         if min(pixels.shape[:2]) * size < max(pixels.shape[:2]):
             return []  # a strip, of which nothing is left at this size
-        boxes, keypoints = self._models.detector.detect(pixels, input_size=(size, size))
+        boxes, keypoints = self.models.detector.detect(pixels, size, size)
         return [
             (box, points)
             for box, points in zip(boxes, keypoints, strict=True)
@@ -187,13 +197,13 @@ class FaceAnalyzer:
 
     def _describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray, embed: bool, by: float) -> Face:
         """A face on pixels whose corner lies at ``-by`` of the photo."""
-        landmarks = self._models.landmarks(pixels, box[:4])
+        landmarks = self.models.landmarker.landmarks(pixels, box[:4])
         return Face(
             (box[:4] + by).astype(np.float32),
             float(box[4]),
             (keypoints + by).astype(np.float32),
             (landmarks + by).astype(np.float32),
-            self._models.embedding(pixels, keypoints) if embed else None,
+            self.models.embedder.embedding(pixels, keypoints) if embed else None,
         )
 
 
@@ -269,8 +279,8 @@ def draw_faces(
     return drawn
 
 
-def _bgr(photo: Image.Image) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(photo)[..., ::-1])
+def _pixels(photo: Image.Image) -> np.ndarray:
+    return np.asarray(photo)
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:

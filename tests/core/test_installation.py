@@ -1,0 +1,91 @@
+"""Installing the pack beside others changes nothing of theirs, in the environment that InstantID's and PuLID's users have."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo.cache import build_once
+from hyperlora_core import FaceAnalyzer, open_photo
+from tests.insightface_reference import reference
+
+NEIGHBOURS = (
+    "numpy==1.26.4",
+    "onnxruntime-gpu==1.20.1",
+    "opencv-contrib-python==4.11.0.86",
+    "mediapipe==0.10.21",
+    "insightface==0.7.3",
+    "huggingface_hub==0.27.1",
+    "pillow==10.4.0",
+    "safetensors==0.4.5",
+    "requests==2.32.3",
+    "aiohttp==3.10.11",
+)
+"""An older set that other packs hold fast; of ComfyUI's own packages some that this one reads with."""
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def freeze(python: Path) -> set[str]:
+    return set(run(python, "-m", "pip", "freeze").splitlines())
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """A Python with those packages; made once, for insightface 0.7.3 has to be compiled."""
+
+    def build(folder: Path) -> None:
+        run(sys.executable, "-m", "venv", folder / "env")
+        inside = folder / "env" / "bin" / "python"
+        run(inside, "-m", "pip", "install", "--quiet", "numpy==1.26.4", "cython", "setuptools<80", "wheel")
+        run(inside, "-m", "pip", "install", "--quiet", "--no-build-isolation", "insightface==0.7.3", "numpy==1.26.4")
+        run(inside, "-m", "pip", "install", "--quiet", *NEIGHBOURS)
+        # of the OpenCV packages that were asked for, the last one that is installed is there
+        run(inside, "-m", "pip", "uninstall", "--quiet", "-y", "opencv-python-headless", "opencv-python")
+        run(inside, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", NEIGHBOURS[2])
+
+    return build_once("neighbours-1", build) / "env" / "bin" / "python"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_nothing_that_is_there_is_changed(python, request):
+    root, before = request.config.rootpath, freeze(python)
+    run(python, "-m", "pip", "install", "--quiet", "-r", root / "requirements.txt")
+    after = freeze(python)
+    assert before <= after
+    new = {line.partition("==")[0].lower() for line in after - before}
+    assert not new & {"insightface", "onnxruntime", "opencv-python", "opencv-python-headless", "numpy"}
+    code = "import cv2, onnxruntime; cv2.ximgproc; print(onnxruntime.get_available_providers())"
+    assert "CUDAExecutionProvider" in run(python, "-c", code)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_command_s_package_changes_nothing_either(python, request, tmp_path):
+    """As a trial, for torch would come with it, which a ComfyUI has."""
+    report = tmp_path / "report.json"
+    run(python, "-m", "pip", "install", "--dry-run", "--quiet", "--report", report, request.config.rootpath)
+    added = {each["metadata"]["name"].lower() for each in json.loads(report.read_text())["install"]}
+    there = {line.partition("==")[0].lower() for line in freeze(python)}
+    assert "comfyui-hyperlora" in added and not added & there
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_numbers_are_those_of_insightface_0_7_3_too(python, face_pack, photos, tmp_path):
+    expected = reference(face_pack, photos, tmp_path / "insightface.npz", str(python))
+    analyzer = FaceAnalyzer.load(face_pack, "torch")
+    for name, path in photos.items():
+        photo = open_photo(path)
+        for place, face in enumerate(analyzer.detect(photo, embed=True)):
+            assert np.abs(face.box - expected[f"{name}.boxes"][place]).max() < 0.1
+            assert np.abs(face.landmarks - expected[f"{name}.landmarks"][place]).max() < 0.1
+            assert float(analyzer.id_embedding(photo, face) @ expected[f"{name}.id_embeds"][place]) > 0.9999

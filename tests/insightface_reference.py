@@ -1,0 +1,94 @@
+"""insightface's own numbers for photos, as the released weights were trained with them: by an OpenCV before version 5.
+
+OpenCV 5 cuts faces out with another arithmetic, so insightface's own embeddings differ with it. Run as a script, in an
+environment that has insightface: FOLDER OF MODELS, FILE TO WRITE, PHOTOS.
+"""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+SIZES = (640, 512, 384, 256)
+OPENCV = "opencv-python-headless==4.11.0.86"
+
+
+def reference(pack: Path, photos: dict[str, Path], out: Path, python: str = sys.executable) -> dict[str, np.ndarray]:
+    """Photos' faces: ``boxes``, ``keypoints``, ``landmarks``, ``embeddings``, ``id_embeds``, each as "group.boxes".
+
+    Args:
+        pack: face models.
+        photos: name -> file.
+        out: .npz that is written.
+        python: of the environment; another than this one has to have an OpenCV before version 5 itself.
+    """
+    path = [] if python != sys.executable else [str(opencv4())]
+    code = f"import sys; sys.path[:0] = {path!r}; import runpy; runpy.run_path({__file__!r}, run_name='__main__')"
+    command = [python, "-c", code, str(pack), str(out), *(f"{name}={photo}" for name, photo in photos.items())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(out) as stored:
+        return dict(stored)
+
+
+def opencv4() -> Path:
+    """A folder in which ``cv2`` is OpenCV 4, downloaded once."""
+    from demo.cache import build_once, pip_download
+
+    def build(folder: Path) -> None:
+        (folder / "wheel").mkdir()
+        with zipfile.ZipFile(pip_download(OPENCV, folder / "wheel")) as wheel:
+            wheel.extractall(folder)
+
+    return build_once(OPENCV.replace("==", "-"), build)
+
+
+def _main(pack: str, out: str, *photos: str) -> None:
+    import cv2
+    from insightface.app import FaceAnalysis
+    from PIL import Image
+
+    assert int(cv2.__version__.partition(".")[0]) < 5
+    analysis = FaceAnalysis(name=pack, providers=["CPUExecutionProvider"])
+
+    def faces(picture: Image.Image) -> list:
+        pixels = np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+        for size in SIZES:
+            analysis.det_model.input_size = None
+            analysis.prepare(ctx_id=0, det_size=(size, size))
+            found = analysis.get(pixels)
+            if found:
+                return found
+        raise SystemExit("no face")
+
+    def overlap(one: np.ndarray, other: np.ndarray) -> float:
+        wide, high = np.minimum(one[2:4], other[2:4]) - np.maximum(one[:2], other[:2])
+        return wide * high if wide > 0 and high > 0 else 0.0
+
+    numbers = {}
+    for entry in photos:
+        name, _, file = entry.partition("=")
+        photo = Image.open(file).convert("RGB")
+        found, ids = faces(photo), []
+        for face in found:
+            low, high = face.landmark_2d_106.min(0).astype(float), face.landmark_2d_106.max(0).astype(float)
+            half = 0.75 * (high - low).max()
+            x, y = (low + high) / 2 - (0, half / 8)
+            corner = (round(x - 2 * half), round(y - 2 * half))
+            there = face.bbox - np.array([*corner, *corner])
+            crop = photo.crop((x - 2 * half, y - 2 * half, x + 2 * half, y + 2 * half))
+            ids.append(max(faces(crop), key=lambda other: overlap(other.bbox, there)).normed_embedding)
+        numbers |= {
+            f"{name}.boxes": np.stack([face.bbox for face in found]),
+            f"{name}.keypoints": np.stack([face.kps for face in found]),
+            f"{name}.landmarks": np.stack([face.landmark_2d_106 for face in found]),
+            f"{name}.embeddings": np.stack([face.normed_embedding for face in found]),
+            f"{name}.id_embeds": np.stack(ids),
+        }
+    np.savez(out, **numbers)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
