@@ -75,6 +75,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--on-no-face", choices=ON_NO_FACE[:2], default="error", help="a photo without a face (%(default)s)"
     )
     command.add_argument(
+        "--turn-upright",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="turn photos on which the head lies on its side or upside down (%(default)s)",
+    )
+    command.add_argument(
         "--face-engine", choices=ENGINES, default=ENGINES[0], help="what runs the face models (%(default)s)"
     )
     command.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, ... (%(default)s)")
@@ -114,6 +120,7 @@ def _run(options: argparse.Namespace) -> int:
             options.on_no_face,
             embed=network.config.reads_faces,
             progress=_say_progress(options.image),
+            turn_upright=options.turn_upright,
         )
         identity, _ = encode_id(network, clip, references, not options.keep_background, options.grayscale)
         if options.base_weight != 0:

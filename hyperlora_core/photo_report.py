@@ -9,6 +9,7 @@ from PIL import Image
 
 from .crops import face_box
 from .faces import Reference
+from .faces.upright import TURNED as ROLLED
 from .mixing import mean_agreement
 
 LEAST_PIXELS, FEW_PIXELS = 80, 150
@@ -39,6 +40,7 @@ class PhotoQuality:
         pitch: degrees, downwards above 0.
         roll: degrees, clockwise above 0.
         score: how sure the detector is, 0 to 1.
+        turned: degrees that the photo was turned by to be read upright; pose and sharpness are of the upright photo.
         agreement: mean cosine of its face embedding with the others'; None for a single photo, or without embeddings.
     """
 
@@ -50,6 +52,7 @@ class PhotoQuality:
     pitch: float
     roll: float
     score: float
+    turned: float
     agreement: float | None
 
     @property
@@ -66,10 +69,12 @@ class PhotoQuality:
             found.append("blurred: use a sharper one")
         elif self.sharpness < SOFT:
             found.append("a little soft")
-        turned = max(abs(self.yaw), abs(self.pitch))
-        if turned > PROFILE:
+        if abs(self.roll) > ROLLED:
+            found.append(f"the head is turned by {abs(self.roll):.0f} degrees: turn the photo upright")
+        away = max(abs(self.yaw), abs(self.pitch))
+        if away > PROFILE:
             found.append("turned far away: add one from the front")
-        elif turned > TURNED:
+        elif away > TURNED:
             found.append("turned aside: good beside one from the front")
         if self.score < UNSURE:
             found.append("the face is hardly recognised: hidden, or in bad light")
@@ -83,14 +88,16 @@ class PhotoQuality:
             or self.pixels < LEAST_PIXELS
             or self.sharpness < BLURRED
             or self.score < UNSURE
+            or abs(self.roll) > ROLLED
         )
 
     def __str__(self) -> str:
         agreement = "" if self.agreement is None else f", agreement {self.agreement:.2f}"
+        upright = f", turned upright by {abs(self.turned):.0f} degrees" if self.turned else ""
         return (
             f"photo {self.number}: {'replace' if self.is_bad else 'keep'}. face {self.pixels:.0f} pixels of "
             f"{self.size[0]} x {self.size[1]}, sharpness {self.sharpness:.2f}, yaw {self.yaw:+.0f}, pitch "
-            f"{self.pitch:+.0f}, roll {self.roll:+.0f}, detected {self.score:.2f}{agreement}. "
+            f"{self.pitch:+.0f}, roll {self.roll:+.0f}, detected {self.score:.2f}{agreement}{upright}. "
             f"{'; '.join(self.faults) or 'good'}"
         )
 
@@ -107,15 +114,17 @@ def examine(references: Sequence[Reference]) -> list[PhotoQuality]:
         agreements = mean_agreement(torch.stack([torch.from_numpy(embed) for embed in embeds if embed is not None]))
     found = []
     for ref, agreement in zip(references, agreements, strict=True):
-        left, top, right, bottom = (float(edge) for edge in ref.face.box)
+        view = ref.view
+        left, top, right, bottom = (float(edge) for edge in view.face.box)
         found.append(
             PhotoQuality(
                 ref.number,
                 ref.photo.size,
                 max(right - left, bottom - top),
-                sharpness(ref.photo, ref.face.landmarks),
-                *pose(ref.face.keypoints),
-                ref.face.score,
+                sharpness(view.photo, view.face.landmarks),
+                *pose(view.face.keypoints),
+                view.face.score,
+                view.turned,
                 agreement,
             )
         )

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from .errors import HyperLoRAError
 
-MAX_SIDE = 4096
-"""Longer photos are reduced to this many pixels: faces need no more."""
+MAX_SIDE = 16384
+"""Longer photos are reduced to this many pixels a side."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """How the files are called that a folder of photos is searched for."""
@@ -104,13 +104,13 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The pixels of a picture that was opened, as ``open_photo`` gives them: RGB."""
-    image.draft("RGB", (MAX_SIDE, MAX_SIDE))
+def upright(image: Image.Image, most: int = MAX_SIDE) -> Image.Image:
+    """The pixels of a picture that was opened, as ``open_photo`` gives them: RGB, of ``most`` pixels a side."""
+    image.draft("RGB", (most, most))
     image.load()
     # not ImageOps.exif_transpose, which writes all tags anew, and fails where another one is broken
     turn = _TURNS.get(orientation(image))
-    return _limited(_rgb(image if turn is None else image.transpose(turn)))
+    return _limited(_rgb(image if turn is None else image.transpose(turn)), most)
 
 
 def to_photos(images: Tensor) -> list[Image.Image]:
@@ -134,7 +134,7 @@ def to_photos(images: Tensor) -> list[Image.Image]:
         )
     if 0 in images.shape:
         raise HyperLoRAError(f"a picture without a pixel was given: the batch's shape is {tuple(images.shape)}")
-    return [_limited(_from_tensor(image, number)) for number, image in enumerate(images, start=1)]
+    return [_limited(_from_tensor(image, number), MAX_SIDE) for number, image in enumerate(images, start=1)]
 
 
 def _from_tensor(image: Tensor, number: int) -> Image.Image:
@@ -173,10 +173,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _limited(photo: Image.Image) -> Image.Image:
-    if max(photo.size) <= MAX_SIDE:
+def _limited(photo: Image.Image, most: int) -> Image.Image:
+    if max(photo.size) <= most:
         return photo
-    reduced = ImageOps.contain(photo, (MAX_SIDE, MAX_SIDE))
+    reduced = ImageOps.contain(photo, (most, most))
     log.info("A photo of %d x %d was reduced to %d x %d", *photo.size, *reduced.size)
     return reduced
 

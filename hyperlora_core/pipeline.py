@@ -13,7 +13,8 @@ from . import crops
 from .cache import NOTHING_KEPT, Cache, digest
 from .clip import ClipVision
 from .errors import NOT_FINITE, HyperLoRAError, NoFaceError
-from .faces import Face, FaceAnalyzer, Reference, choose_face, sort_faces
+from .faces import Face, FaceAnalyzer, Reference, View, choose_face, sort_faces
+from .faces.upright import TURNED, roll, turned_back, turned_upright
 from .identity import Identity
 from .network.hyperlora import HyperLoRA
 from .picks import Pick, check_picks
@@ -37,6 +38,7 @@ def find_references(
     report: Callable[[str], None] = log.warning,
     progress: Callable[[int], None] = lambda done: None,
     picks: Sequence[Pick] = (),
+    turn_upright: bool = True,
 ) -> list[Reference]:
     """Find a person's face in each photo.
 
@@ -55,6 +57,8 @@ def find_references(
         progress: told of the number of photos done, after each.
         picks: faces that were pointed at; on their photos they are taken, and ``order`` and ``index`` choose on the
             others.
+        turn_upright: turn photos on which the head is turned by more than ``upright.TURNED`` degrees; where it is not,
+            or cannot be, it is reported.
 
     Returns:
         One reference for each photo that has the face, and one for each face picked where some were.
@@ -83,8 +87,11 @@ def find_references(
         try:
             picked = [pick.find(faces, photo, number) for pick in picks if pick.photo == sha256]
             for face in picked or [choose_face(faces, index)]:
-                id_embed = id_embedding(analyzer, photo, sha256, face, cache) if embed else None
-                references.append(Reference(photo, sha256, faces, face, id_embed, number, analyzer.embedder))
+                view, remark = _view(analyzer, photo, face, turn_upright, cache)
+                if remark:
+                    report(f"photo {number} of {len(photos)}: {remark}")
+                id_embed = id_embedding(analyzer, view.photo, sha256, view.face, cache) if embed else None
+                references.append(Reference(photo, sha256, faces, face, view, id_embed, number, analyzer.embedder))
         except NoFaceError as error:
             problem = f"photo {number} of {len(photos)}: {error}"
             if on_no_face == "error":
@@ -99,6 +106,30 @@ def find_references(
             raise NoFaceError(f"{nothing}. {problems[0]}")
         report(f"{nothing}: the model stays as it is")
     return references
+
+
+def _view(
+    analyzer: FaceAnalyzer, photo: Image.Image, face: Face, turn_upright: bool, cache: Cache
+) -> tuple[View, str | None]:
+    """A face as it is read, and what there is to say of that."""
+    degrees = roll(face.keypoints)
+    if abs(degrees) <= TURNED:
+        return View(photo, face), None
+
+    def find() -> View | None:
+        return turned_upright(photo, face, lambda view: detect_faces(analyzer, view, digest(view), cache=cache))
+
+    view = find() if turn_upright else None
+    if view is None:
+        return View(photo, face), (
+            f"the head is turned by some {abs(degrees):.0f} degrees, and is read as another person's: "
+            + (
+                "it was not surely found upright, so turn the photo yourself"
+                if turn_upright
+                else "turn the photo upright"
+            )
+        )
+    return view, f"the head was turned by some {abs(view.turned):.0f} degrees: the photo is read upright"
 
 
 def detect_faces(
@@ -153,11 +184,12 @@ def on_photos(
         sha256 = digest(photo)
         if sha256 != ref.photo_sha256:
             wanted = embed and ref.id_embed is not None
+            view = replace(ref.view, photo=turned_back(photo, ref.view.turned))
             try:
-                found_again = id_embedding(analyzer, photo, sha256, ref.face, cache) if wanted else None
+                found_again = id_embedding(analyzer, view.photo, sha256, view.face, cache) if wanted else None
             except NoFaceError as error:
                 raise NoFaceError(f"photo {ref.number} of {len(photos)}, as it is now: {error}") from error
-            ref = replace(ref, photo=photo, photo_sha256=sha256, id_embed=found_again)
+            ref = replace(ref, photo=photo, photo_sha256=sha256, view=view, id_embed=found_again)
         placed.append(ref)
     return placed
 
@@ -189,13 +221,13 @@ def encode_id(
     if not references:
         return Identity(None, None, network.source, network.attentions), []
 
-    first, embeds = references[0], _embeds(references)
+    first, embeds, views = references[0], _embeds(references), [ref.view for ref in references]
 
     def make() -> tuple[torch.Tensor, list[Image.Image], Image.Image]:
-        pictures = [crops.id_image(ref.photo, ref.face.landmarks, remove_background, grayscale) for ref in references]
+        pictures = [crops.id_image(view.photo, view.face.landmarks, remove_background, grayscale) for view in views]
         tokens = _tokens(clip, pictures, cache) if network.config.reads_clip else None
         rows = network.id_rows(embeds, tokens)
-        return _finite(rows.cpu()), pictures, crops.thumbnail(first.photo, first.face.landmarks)
+        return _finite(rows.cpu()), pictures, crops.thumbnail(first.view.photo, first.view.face.landmarks)
 
     key = ("ID rows", *_encoded_by(network, clip), *_seen(references), remove_background, grayscale)
     rows, pictures, thumbnail = cache.get(key, make)
@@ -244,7 +276,8 @@ def encode_base(
         return Identity(None, None, network.source, network.attentions), []
 
     def make() -> tuple[torch.Tensor, list[Image.Image]]:
-        pictures = [crops.base_image(ref.photo, ref.face.landmarks, crop, scale_lrtb, safe_crop) for ref in references]
+        views = [ref.view for ref in references]
+        pictures = [crops.base_image(view.photo, view.face.landmarks, crop, scale_lrtb, safe_crop) for view in views]
         rows = network.base_rows(_tokens(clip, pictures, cache))
         return _finite(rows.cpu()), pictures
 
@@ -283,7 +316,7 @@ def _encoded_by(network: HyperLoRA, clip: ClipVision | None) -> tuple[Hashable, 
 
 
 def _seen(references: Sequence[Reference]) -> tuple[Hashable, ...]:
-    return tuple((ref.photo_sha256, digest(ref.face.landmarks, ref.id_embed)) for ref in references)
+    return tuple((ref.photo_sha256, digest(ref.view.face.landmarks, ref.id_embed)) for ref in references)
 
 
 def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> None:

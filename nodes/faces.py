@@ -15,7 +15,7 @@ from .cards import saved_preview
 from .models import LoadedHyperLoRA
 from .picker import described, reduced
 from .progress import Remarks, photo_progress, stage
-from .sockets import CATEGORY, Faces, hyper_lora_input, on_no_face_input, photos_input
+from .sockets import CATEGORY, Faces, hyper_lora_input, on_no_face_input, photos_input, turn_upright_input
 
 PREVIEW_SIZE = 512
 
@@ -33,6 +33,7 @@ def find_faces(
     index: int = 0,
     match: Image.Image | None = None,
     picks: Sequence[Pick] = (),
+    turn_upright: bool = True,
 ) -> tuple[list[Reference], Remarks]:
     """``find_references`` as a node calls it: with progress and interruption, and remarks on what is left out."""
     stage("faces")
@@ -50,6 +51,7 @@ def find_faces(
         report=remarks,
         progress=photo_progress(len(photos)),
         picks=picks,
+        turn_upright=turn_upright,
     )
     return references, remarks
 
@@ -94,6 +96,7 @@ class HyperLoRADetectFaces(io.ComfyNode):
                     tooltip="The faces that were clicked: each by its photo's content and its place on it.",
                     extra_dict={"hidden": True},
                 ),
+                turn_upright_input(),
             ],
             outputs=[
                 Faces.Output(display_name="faces"),
@@ -111,10 +114,13 @@ class HyperLoRADetectFaces(io.ComfyNode):
         on_no_face: str = "error",
         reference=None,
         picked: str = "[]",
+        turn_upright: bool = True,
     ) -> io.NodeOutput:
         photos = photos_of(images)
         match = to_photos(reference)[0] if reference is not None else None
-        references, remarks = find_faces(hyper_lora, photos, on_no_face, order, index, match, read_picks(picked))
+        references, remarks = find_faces(
+            hyper_lora, photos, on_no_face, order, index, match, read_picks(picked), turn_upright
+        )
         drawn, shown = list(photos), [described(photo, digest(photo), []) for photo in photos]
         for ref in references:
             used = [other.face for other in references if other.number == ref.number]

@@ -17,6 +17,7 @@ from .sockets import (
     id_weight_input,
     on_no_face_input,
     photos_input,
+    turn_upright_input,
     weight_input,
 )
 
@@ -45,6 +46,7 @@ class HyperLoRAPortrait(io.ComfyNode):
                 ),
                 on_no_face_input(),
                 application_input(),
+                turn_upright_input(),
             ],
             outputs=[
                 io.Model.Output(display_name="model"),
@@ -64,13 +66,14 @@ class HyperLoRAPortrait(io.ComfyNode):
         base_weight: float = 0.0,
         on_no_face: str = "error",
         application: str = APPLICATIONS[0],
+        turn_upright: bool = True,
     ) -> io.NodeOutput:
         if base_weight != 0 and not hyper_lora.config.has_base:
             raise HyperLoRAError(
                 f"base_weight is {base_weight:g}, but this HyperLoRA has no Base parts and makes an ID-LoRA only: "
                 "set it to 0"
             )
-        references, remarks = find_faces(hyper_lora, photos_of(images), on_no_face)
+        references, remarks = find_faces(hyper_lora, photos_of(images), on_no_face, turn_upright=turn_upright)
         stage("encode")
         network, clip = hyper_lora.network, hyper_lora.clip()
         identity, pictures = encode_id(network, clip, references, cache=cache())

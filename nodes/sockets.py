@@ -77,6 +77,17 @@ def on_no_face_input(optional: bool = False) -> io.Input:
     )
 
 
+def turn_upright_input() -> io.Input:
+    """What to do about a head that lies on its side; optional, as API prompts may lack it."""
+    return io.Boolean.Input(
+        "turn_upright",
+        default=True,
+        optional=True,
+        tooltip="Turn a photo on which the head lies on its side or upside down: turned by more than 30 degrees a face "
+        "is read as another person's. The node says which photos were turned.",
+    )
+
+
 def other_encoders_input() -> io.Input:
     """What to do about encoders that the HyperLoRA was not trained with; optional, as API prompts may lack it."""
     return io.Combo.Input(

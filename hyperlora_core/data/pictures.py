@@ -7,7 +7,10 @@ import numpy as np
 from PIL import Image
 
 from ..cache import digest
-from ..photos import MAX_SIDE, opened, orientation, upright
+from ..photos import opened, orientation, upright
+
+MAX_SIDE = 4096
+"""Longer pictures of a training set are reduced to this many pixels a side: nothing larger is trained on."""
 
 PHASH_BITS = 64
 
@@ -53,7 +56,7 @@ def read(given: bytes, name: str) -> Picture:
     """
     with opened(given, name) as image:
         suffix = _suffix_as_it_is(image)
-        photo = upright(image)
+        photo = upright(image, MAX_SIDE)
     if suffix:
         return Picture(photo, given, suffix)
     return Picture(photo, jpeg(photo), ".jpg")

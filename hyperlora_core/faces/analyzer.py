@@ -6,7 +6,7 @@ Preprocessing and the two passes of the embedding are what the released weights 
 import logging
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +20,18 @@ from ..errors import HyperLoRAError, NoFaceError
 from ..network import ops
 from . import models
 from .engines import ENGINES
+from .face import Face
 from .models import FaceModels
+from .networks import fitting
+from .upright import View
 
 ORDERS = ("largest", "left to right", "detection order", "best match")
 
 _DETECTION_SIZES = (640, 512, 384, 256)
+_LOOKED_AT_ONCE = 4096  # pixels of the longer side up to which the largest size shows each face of 100 pixels
 _MARGINS = (0.25, 0.5, 1.0)  # of the longer side: tight crops are found once there is something around them
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Face:
-    """One face on a photo; pixels of the photo throughout, float32.
-
-    Attributes:
-        box: ``(4,)``, left, top, right, bottom.
-        score: how sure the detector is, 0..1.
-        keypoints: ``(5, 2)``, eyes, nose, corners of the mouth.
-        landmarks: ``(106, 2)``.
-        embedding: ``(512,)``, unit length, of the face as it lies in the whole photo; None where it was not asked for.
-    """
-
-    box: np.ndarray
-    score: float
-    keypoints: np.ndarray
-    landmarks: np.ndarray
-    embedding: np.ndarray | None = None
-
-    def scaled(self, by: float) -> "Face":
-        """The face on the same photo at another size."""
-        return replace(self, box=self.box * by, keypoints=self.keypoints * by, landmarks=self.landmarks * by)
-
-    @property
-    def area(self) -> float:
-        """Of the box, in pixels."""
-        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +39,11 @@ class Reference:
     """A photo of a person whose face on it is known.
 
     Attributes:
-        photo: RGB.
+        photo: RGB, as it was given.
         photo_sha256: over its size and pixels.
         faces: all faces on it, in the order that one was picked from.
         face: the person's.
+        view: the photo and the face as they are read: turned upright where the head was turned.
         id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on; None where it reads none.
         number: the photo's place among those given, from 1.
         embedder: what finds the faces' embeddings.
@@ -76,6 +53,7 @@ class Reference:
     photo_sha256: str
     faces: tuple[Face, ...]
     face: Face
+    view: View
     id_embed: np.ndarray | None
     number: int
     embedder: Encoder
@@ -140,7 +118,8 @@ class FaceAnalyzer:
         """Find all faces.
 
         Smaller detector sizes are tried until a face is found, then the photo with a margin around it: a face that
-        fills the frame is found so.
+        fills the frame is found so. Photos longer than 4096 pixels are looked at once more, at a size at which a face
+        of 100 pixels is as large as on one of 4096.
 
         Args:
             photo: RGB.
@@ -153,10 +132,13 @@ class FaceAnalyzer:
         for margin in (0.0, *_MARGINS) if margins else (0.0,):
             border = round(margin * max(photo.size))
             pixels = _pixels(ImageOps.expand(photo, border) if border else photo)
-            for size in _DETECTION_SIZES:
-                found = self._detect_at(pixels, size)
-                if found:
-                    return [self._describe(pixels, box, points, embed, -border) for box, points in found]
+            found = next((found for size in _DETECTION_SIZES if (found := self._detect_at(pixels, size, size))), [])
+            if not border and max(photo.size) > _LOOKED_AT_ONCE:
+                scale = _DETECTION_SIZES[0] / _LOOKED_AT_ONCE
+                finer = self._detect_at(pixels, *fitting(photo.size, scale))
+                found += [face for face in finer if not any(_overlap(face[0], one[0]) > 0.2 for one in found)]
+            if found:
+                return [self._describe(pixels, box, points, embed, -border) for box, points in found]
         return []
 
     def id_embedding(self, photo: Image.Image, face: Face) -> np.ndarray:
@@ -178,17 +160,17 @@ class FaceAnalyzer:
         pixels = _pixels(photo.crop(box))
         there = face.box - np.array([round(box[0]), round(box[1])] * 2)
         for size in _DETECTION_SIZES:
-            found = self._detect_at(pixels, size)
+            found = self._detect_at(pixels, size, size)
             if found:
-                _, keypoints = max(found, key=lambda other: _overlap(other[0][:4], there))
+                _, keypoints = max(found, key=lambda other: _overlap(other[0], there))
                 return self.models.embedder.embedding(pixels, keypoints)
         raise NoFaceError("a face was found, but not again in the crop around it: use a sharper or larger photo")
 
-    def _detect_at(self, pixels: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _detect_at(self, pixels: np.ndarray, width: int, height: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes with their scores ``(5,)``, and keypoints ``(5, 2)``."""
-        if min(pixels.shape[:2]) * size < max(pixels.shape[:2]):
+        if min(pixels.shape[:2]) * max(width, height) < max(pixels.shape[:2]):
             return []  # a strip, of which nothing is left at this size
-        boxes, keypoints = self.models.detector.detect(pixels, size, size)
+        boxes, keypoints = self.models.detector.detect(pixels, width, height)
         return [
             (box, points)
             for box, points in zip(boxes, keypoints, strict=True)
@@ -285,6 +267,7 @@ def _pixels(photo: Image.Image) -> np.ndarray:
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Intersection over union of two boxes."""
+    one, other = one[:4], other[:4]
     low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
     common = float(np.prod(np.clip(high - low, 0, None)))
     areas = [float(np.prod(box[2:] - box[:2])) for box in (one, other)]

@@ -234,7 +234,7 @@ def _broken(file: Path, error: OnnxError) -> HyperLoRAError:
     return HyperLoRAError(
         f"the face model {file} {known}"
         if known
-        else f"the face model {file} is broken, for {error}: {files.DOWNLOAD_AGAIN}"
+        else f"the face model {file} cannot be read, for {error}: {files.DOWNLOAD_AGAIN}"
     )
 
 

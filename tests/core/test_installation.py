@@ -1,4 +1,4 @@
-"""Installing the pack beside others changes nothing of theirs, in the environment that InstantID's and PuLID's users have."""
+"""Installing the pack changes nothing that is there, in an environment as users of InstantID and PuLID have it."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.insightface_reference import reference
 
 NEIGHBOURS = (
     "numpy==1.26.4",
-    "onnxruntime-gpu==1.20.1",
+    "onnxruntime-gpu==1.20.2",
     "opencv-contrib-python==4.11.0.86",
     "mediapipe==0.10.21",
     "insightface==0.7.3",
@@ -29,7 +29,7 @@ NEIGHBOURS = (
 
 def run(*command: str | Path) -> str:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     return done.stdout
 
 
@@ -45,8 +45,7 @@ def python() -> Path:
         run(sys.executable, "-m", "venv", folder / "env")
         inside = folder / "env" / "bin" / "python"
         run(inside, "-m", "pip", "install", "--quiet", "numpy==1.26.4", "cython", "setuptools<80", "wheel")
-        run(inside, "-m", "pip", "install", "--quiet", "--no-build-isolation", "insightface==0.7.3", "numpy==1.26.4")
-        run(inside, "-m", "pip", "install", "--quiet", *NEIGHBOURS)
+        run(inside, "-m", "pip", "install", "--quiet", "--no-build-isolation", *NEIGHBOURS)
         # of the OpenCV packages that were asked for, the last one that is installed is there
         run(inside, "-m", "pip", "uninstall", "--quiet", "-y", "opencv-python-headless", "opencv-python")
         run(inside, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", NEIGHBOURS[2])

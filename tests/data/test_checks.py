@@ -12,8 +12,8 @@ from PIL import Image
 from hyperlora_core import FaceAnalyzer, HyperLoRAError, open_photo
 from hyperlora_core.data import checks, pictures, sources
 from hyperlora_core.data.checks import REASONS, Checker, Limits
+from hyperlora_core.data.pictures import MAX_SIDE
 from hyperlora_core.data.sources import Item, Unit, items_of, units_of
-from hyperlora_core.photos import MAX_SIDE
 from tests.data.album import EXPECTED
 
 

@@ -7,7 +7,6 @@ import requests
 
 from demo import models, workflows
 from demo.server import ComfyServer
-from tests.host.conftest import failure
 
 
 @pytest.fixture(scope="module")
