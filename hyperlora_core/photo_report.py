@@ -40,8 +40,8 @@ class PhotoQuality:
         pitch: degrees, downwards above 0.
         roll: degrees, clockwise above 0.
         score: how sure the detector is, 0 to 1.
-        turned: degrees that the photo was turned by to be read upright; pose and sharpness are of the upright photo.
         agreement: mean cosine of its face embedding with the others'; None for a single photo, or without embeddings.
+        turned: degrees that the photo was turned by to be read upright; pose and sharpness are of the upright photo.
     """
 
     number: int
@@ -52,8 +52,8 @@ class PhotoQuality:
     pitch: float
     roll: float
     score: float
-    turned: float
     agreement: float | None
+    turned: float = 0.0
 
     @property
     def faults(self) -> list[str]:
@@ -124,8 +124,8 @@ def examine(references: Sequence[Reference]) -> list[PhotoQuality]:
                 sharpness(view.photo, view.face.landmarks),
                 *pose(view.face.keypoints),
                 view.face.score,
-                view.turned,
                 agreement,
+                view.turned,
             )
         )
     return found

@@ -100,6 +100,7 @@ def quality(**changes) -> PhotoQuality:
         ({"sharpness": 0.2}, False, "a little soft"),
         ({"yaw": -30.0}, False, "turned aside"),
         ({"pitch": 50.0}, False, "turned far away"),
+        ({"roll": -60.0}, True, "turned by 60 degrees: turn the photo upright"),
         ({"score": 0.5}, True, "hardly recognised"),
         ({"agreement": 0.1}, True, "somebody else"),
     ],
