@@ -78,6 +78,21 @@ comma := ,
 test-hosts: browser $(ENV)/.ready
 	@$(PY) -m demo.hosts $(subst $(comma), ,$(HOSTS))
 
+# The core's own packages and its tests', on a Python of 3.10 or newer; what the tests stand on comes from `make env`.
+CORE = $(CACHE)/core-$(shell $(PYTHON) -c "import hashlib, sys; print('%d.%d-' % sys.version_info[:2] + hashlib.sha256(open('pyproject.toml','rb').read()).hexdigest()[:10])")
+test-python:
+	@if [ ! -f $(ENV)/.ready ]; then echo "make env first, with Python 3.11: it makes the models that the tests read"; exit 1; fi
+	core="$(CORE)"
+	if [ ! -f "$$core/.ready" ]; then
+	    echo "Building the environment in $$core ..."
+	    rm -rf "$$core"
+	    $(PYTHON) -m venv "$$core"
+	    "$$core/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	    touch "$$core/.ready"
+	fi
+	$(PY) -c "from demo import face_pack, models, photos; photos.photos(), face_pack.face_pack(), models.demo_models()"
+	OMP_NUM_THREADS=1 "$$core/bin/python" -m pytest -q -n 2 -m "not slow" tests/core
+
 bench: $(ENV)/.ready
 	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) $(if $(PROMPTS),--prompts $(PROMPTS))
 

@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import tempfile
 import venv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -84,6 +84,21 @@ def _host(folder: Path, *tests: str) -> Host:
     return Host(folder, comfyui.version_of(folder), front_end.partition("==")[2], tests)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How many tests went how."""
+
+    passed: int
+    skipped: int
+    failed: int
+
+    def __str__(self) -> str:
+        words = [f"{self.passed} passed"]
+        words += [f"{self.skipped} skipped"] if self.skipped else []
+        words += [f"**{self.failed} failed**"] if self.failed else []
+        return ", ".join(words)
+
+
 def environment(host: Host) -> Path:
     """The Python of a host's own environment: this one's packages below, and above them what the host has otherwise."""
     needed = "\n".join(host.requirements())
@@ -103,8 +118,8 @@ def environment(host: Host) -> Path:
     return build_once(f"host-{host.version}-{key}", build) / "bin" / "python"
 
 
-def run(host: Host, tests: str) -> str:
-    """Run a folder of tests on a host, its output to the terminal; how they went, as the table has it.
+def run(host: Host, tests: str) -> Outcome:
+    """Run a folder of tests on a host, its output to the terminal.
 
     Raises:
         SetupError: the tests did not come to an end.
@@ -117,20 +132,16 @@ def run(host: Host, tests: str) -> str:
             raise SetupError(f"the tests on ComfyUI {host.version} did not come to an end")
         (suite,) = ElementTree.parse(report).getroot()
     total, skipped, *wrong = (int(suite.attrib[name]) for name in ("tests", "skipped", "failures", "errors"))
-    failed = sum(wrong)
-    words = [f"{total - failed - skipped} passed"]
-    words += [f"{skipped} skipped"] if skipped else []
-    words += [f"**{failed} failed**"] if failed else []
-    return ", ".join(words)
+    return Outcome(total - skipped - sum(wrong), skipped, sum(wrong))
 
 
-def put_into_table(host: Host, results: dict[str, str]) -> None:
+def put_into_table(host: Host, results: Mapping[str, Outcome]) -> None:
     """Put a host's row into the table of ``docs/COMPATIBILITY.md``; the other rows stay."""
     before, _, rest = TABLE.read_text().partition(BEGIN)
     rows, _, after = rest.partition(END)
     name = f"| {host.version} | {host.front_end} |"
     others = [row for row in rows.strip().splitlines()[len(_HEAD) :] if not row.startswith(name)]
-    row = f"{name} {' | '.join(results.get(tests, '') for tests in (_HOST, _BROWSER))} |"
+    row = f"{name} {' | '.join(str(results.get(tests, '')) for tests in (_HOST, _BROWSER))} |"
     lines = [*_HEAD, *sorted([*others, row], key=_release)]
     TABLE.write_text("\n".join([before + BEGIN, *lines, END + after]))
 
@@ -159,7 +170,7 @@ def main() -> None:
         log.info("%s", TABLE.read_text().partition(BEGIN)[2].partition(END)[0].strip())
     except SetupError as error:
         sys.exit(str(error))
-    sys.exit(any("failed" in result for result in went))
+    sys.exit(any(outcome.failed for outcome in went))
 
 
 if __name__ == "__main__":
