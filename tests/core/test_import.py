@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-import tomllib
+import pytest
 
 import hyperlora_core
 
@@ -63,6 +63,7 @@ def test_the_surface_is_short():
 
 
 def test_versions_agree(request):
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 is the first that reads TOML")
     project = tomllib.loads((request.config.rootpath / "pyproject.toml").read_text())["project"]
     assert project["version"] == hyperlora_core.__version__
 
