@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 
 COMFYUI = "0.14.0"  # the oldest that has what the pack uses: see docs/COMPATIBILITY.md; pyproject.toml says it too
 
@@ -15,7 +16,7 @@ def _older_comfyui() -> str | None:
     try:
         from comfyui_version import __version__
     except ImportError:
-        return "older than 0.3.8"  # none before said what it is
+        return "older than 0.3.10" if "folder_paths" in sys.modules else None  # without a ComfyUI there is none to blame
     release = _release(__version__)
     return __version__ if release and release < _release(COMFYUI) else None
 

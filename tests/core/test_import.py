@@ -31,7 +31,8 @@ spec = importlib.util.spec_from_file_location(
 )
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-print(sorted(name for name in dir(module) if not name.startswith("_")), "torch" in sys.modules)
+read = ("NODE_CLASS_MAPPINGS", "WEB_DIRECTORY", "comfy_entrypoint")  # by ComfyUI
+print([name for name in read if hasattr(module, name)], "torch" in sys.modules)
 """
     assert run(code, "/") == "['WEB_DIRECTORY', 'comfy_entrypoint'] False"
 

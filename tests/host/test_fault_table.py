@@ -12,13 +12,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import requests
 from PIL import Image
 from safetensors import safe_open
 
 from demo import workflows
-from demo.server import PACK_NAME, ComfyServer, PromptRejectedError, ServerError
-from tests.host.conftest import failure
+from demo.server import PACK_NAME, PromptRejectedError, ServerError
+from tests.host.conftest import failure, forget
 from tests.host.test_contracts import NODES
 
 COMPLAINTS = 23
@@ -33,13 +32,6 @@ def complaint(number: int, text: str) -> Callable:
         return test
 
     return mark
-
-
-def forget(server: ComfyServer) -> None:
-    """Empty ComfyUI's own cache, and its device."""
-    requests.post(f"{server.url}/free", json={"unload_models": True, "free_memory": True}, timeout=30)
-    server.run({"1": {"class_type": "TestLoadedModels", "inputs": {"nonce": time.monotonic_ns() % 2**31}}})
-    # The server acts on it when it is idle, or else after this prompt: in any case before the next.
 
 
 def batch(workflow: workflows.Workflow, node_id: str, images: list[str], slot: str = "images.image0") -> None:

@@ -53,6 +53,12 @@ def test_what_is_older_gets_no_nodes_and_no_pages(monkeypatch, caplog, version):
     assert SENTENCE.format(version) in caplog.text
 
 
+def test_what_does_not_say_its_release_is_older(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "comfyui_version", None)
+    monkeypatch.setitem(sys.modules, "folder_paths", object())
+    assert entry().NODE_CLASS_MAPPINGS == {} and SENTENCE.format("older than 0.3.10") in caplog.text
+
+
 def test_the_registry_is_told_the_same_release():
     config = tomllib.loads((PACK / "pyproject.toml").read_text())
     oldest = entry().COMFYUI
