@@ -79,10 +79,10 @@ def test_a_comfyui_never_gets_another_torch(request):
 def test_training_without_its_packages_says_which_is_missing(request):
     code = """
 import sys
-sys.modules["accelerate"] = None
+sys.modules["tyro"] = None
 from hyperlora_core.cli import main
 sys.exit(0 if main(["train", "base"]) == 1 else 1)
 """
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
-    assert result.returncode == 0 and "hyperlora train needs accelerate: pip install -e .[train]" in result.stderr
+    assert result.returncode == 0 and "hyperlora train needs tyro: pip install -e .[train]" in result.stderr
