@@ -16,7 +16,7 @@ def _older_comfyui() -> str | None:
     try:
         from comfyui_version import __version__
     except ImportError:
-        return "older than 0.3.10" if "folder_paths" in sys.modules else None  # without a ComfyUI there is none to blame
+        return "older than 0.3.10" if "folder_paths" in sys.modules else None  # none to blame without a ComfyUI
     release = _release(__version__)
     return __version__ if release and release < _release(COMFYUI) else None
 
