@@ -2,6 +2,9 @@
 #                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
 # make test       every check, and every test but the slowest
 # make test-all   the slowest too: fifty minutes
+# make test-hosts the tests on older and newer ComfyUIs, each with its own packages, into docs/COMPATIBILITY.md: ten minutes
+#                 a release. HOSTS=0.16.3,0.30.0 or COMFYUI_PATH=
+# make test-python  the core's tests on another Python, with the core's own packages: PYTHON=python3.13
 # make bench      speed and memory at full size against a plain reference and the machine's floor, into the README's table:
 #                 an hour, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
 # make toy-world  the proof that training learns, on a small world with known truth: hours of two cores, which can be
@@ -12,7 +15,7 @@
 # make help-pictures  the nodes' pictures in web/docs/img, taken in Chromium
 # make locales    ComfyUI's language files, anew from the nodes, web/ and locales/<language>/words.json
 # make package    what the Comfy Registry and pip take, checked by comfy-cli, into dist/
-# make lock       resolve requirements-dev.in into requirements.lock
+# make lock       resolve requirements-dev.in, and what the newest ComfyUI asks for, into requirements.lock
 #
 # All of it lies outside the checkout, in $XDG_CACHE_HOME/comfyui-hyperlora. Nothing is installed into the system but
 # Chromium, and that only by `make test`, where there is none and the user is root.
@@ -33,7 +36,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait test test-all bench toy-world lint browser templates help-pictures locales package lock
+.PHONY: help env portrait test test-all test-hosts test-python bench toy-world lint browser templates help-pictures locales package lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -70,6 +73,25 @@ test: lint browser
 
 test-all: lint browser
 	@$(PYTEST)
+
+comma := ,
+test-hosts: browser $(ENV)/.ready
+	@$(PY) -m demo.hosts $(subst $(comma), ,$(HOSTS))
+
+# The core's own packages and its tests', on a Python of 3.10 or newer; what the tests stand on comes from `make env`.
+CORE = $(CACHE)/core-$(shell $(PYTHON) -c "import hashlib, sys; print('%d.%d-' % sys.version_info[:2] + hashlib.sha256(open('pyproject.toml','rb').read()).hexdigest()[:10])")
+test-python:
+	@if [ ! -f $(ENV)/.ready ]; then echo "make env first, with Python 3.11: it makes the models that the tests read"; exit 1; fi
+	core="$(CORE)"
+	if [ ! -f "$$core/.ready" ]; then
+	    echo "Building the environment in $$core ..."
+	    rm -rf "$$core"
+	    $(PYTHON) -m venv "$$core"
+	    "$$core/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	    touch "$$core/.ready"
+	fi
+	$(PY) -c "from demo import face_pack, models, photos; photos.photos(), face_pack.face_pack(), models.demo_models()"
+	OMP_NUM_THREADS=1 "$$core/bin/python" -m pytest -q -n 2 -m "not slow" tests/core
 
 bench: $(ENV)/.ready
 	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) $(if $(PROMPTS),--prompts $(PROMPTS))
@@ -118,7 +140,8 @@ package:
 lock:
 	@tools=$$(mktemp -d)
 	$(PYTHON) -m venv $$tools
-	$$tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$$tools/bin/python -m pip install --quiet --disable-pip-version-check uv filelock
+	$$tools/bin/python -m demo.comfyui > $$tools/comfyui.in
 	$$tools/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
-	    --override requirements-overrides.txt requirements-dev.in -o requirements.lock
+	    --override requirements-overrides.txt requirements-dev.in $$tools/comfyui.in -o requirements.lock
 	rm -rf $$tools

@@ -23,6 +23,7 @@ export function addPanel(node, name, height) {
         hideInPanel: true,
         getMinHeight: () => height + 10,
     }).serialize = false;
+    node.setDirtyCanvas?.(true, true); // it stands nowhere, or over everything, until the canvas is drawn
     return panel;
 }
 

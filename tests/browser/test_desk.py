@@ -7,6 +7,7 @@ import requests
 
 from demo import workflows
 from demo.workflows import template
+from tests.browser.seen import message, stands_on
 
 PICKER = ".hyperlora-faces"
 
@@ -25,6 +26,7 @@ def with_group(page, server, photos) -> None:
     page.set_widgets({"KSampler": {"steps": 2}})
     page.show("HyperLoRADetectFaces")
     page.page.locator(f"{PICKER} .hyperlora-face").nth(5).wait_for(timeout=60_000)
+    stands_on(page, page.page.locator(PICKER), "HyperLoRADetectFaces")
 
 
 def test_faces_are_picked_by_mouse_and_by_keyboard(either_page, server, photos, tmp_path):
@@ -61,7 +63,9 @@ def test_faces_are_picked_by_mouse_and_by_keyboard(either_page, server, photos, 
         "() => window.app.nodeOutputs[window.app.rootGraph.nodes.find(n => n.type === 'HyperLoRAEncodeIdentity').id]"
     )
     assert len(crops["images"]) == 2 and crops["hyperlora_identity"][0]["photos"] == 2
-    page.page.locator(".hyperlora-card").get_by_text("Photos: 2").first.wait_for(timeout=10_000)
+    card = page.page.locator(".hyperlora-card").filter(has_text="Photos: 2")
+    card.wait_for(timeout=10_000)
+    stands_on(page, card, "HyperLoRAEncodeIdentity")
     page.picture(tmp_path / "ran.png")
     page.page.get_by_role("button", name="Clear").first.click()
     assert picks(page) == [] and pressed().count("true") == 0
@@ -105,7 +109,7 @@ def test_another_photo_under_a_pick_is_said_on_the_node_and_by_the_run(page, ser
     end = page.queue()
     assert end["type"] == "execution_error"
     assert end["detail"]["exception_message"].startswith("a face was picked on another photo")
-    page.page.get_by_role("alert").filter(has_text="a face was picked on another photo").first.wait_for(timeout=10_000)
+    message(page, "a face was picked on another photo")
 
 
 @pytest.mark.slow
@@ -146,6 +150,7 @@ def test_a_schedule_is_drawn_and_its_points_are_moved(either_page, tmp_path):
     handles = page.page.locator(".hyperlora-handle")
     page.page.wait_for_timeout(1000)
     assert handles.count() == 5
+    stands_on(page, page.page.locator(".hyperlora-schedule"), "HyperLoRASchedule")
     handles.nth(4).focus()
     page.page.keyboard.press("Shift+ArrowDown")
     assert (values()["curve"], values()["points"]) == ("points", "0.2: 0, 0.4: 0.25, 0.6: 0.5, 0.8: 0.75, 1: 0.9")
@@ -179,12 +184,14 @@ def test_a_prompt_without_the_trigger_words_is_said_and_mended(either_page, tmp_
     page.page.evaluate(encoders, "a portrait in a garden")
     page.show("HyperLoRAPortrait")
     warnings.get_by_text("The prompt lacks the trigger words: fcsks fxhks fhyks").wait_for(timeout=10_000)
+    stands_on(page, warnings, "HyperLoRAPortrait")
     page.picture(tmp_path / "warned.png")
     warnings.get_by_role("button", name="Insert").click()
     assert page.page.evaluate(encoders, None) == "fcsks fxhks fhyks, a portrait in a garden"
     warnings.wait_for(state="detached", timeout=10_000)
     page.set_widgets({"CheckpointLoaderSimple": {"ckpt_name": "arienmixxlAsian_v40.safetensors"}})
     warnings.get_by_text("arienmixxlAsian_v40.safetensors is known not to work").wait_for(timeout=10_000)
+    stands_on(page, warnings, "HyperLoRAPortrait")
     assert page.errors == []
 
 
@@ -197,6 +204,7 @@ def test_a_checkpoint_that_is_not_there_leads_to_the_dialog_of_models(either_pag
     page.show("HyperLoRALoadModel")
     warnings = page.page.locator(".hyperlora-warnings")
     warnings.get_by_text("There is no HyperLoRA of this name.").wait_for(timeout=10_000)
+    stands_on(page, warnings, "HyperLoRALoadModel")
     page.picture(tmp_path / "absent.png")
     warnings.get_by_role("button", name="HyperLoRA models").click()
     page.page.get_by_role("dialog").get_by_text("HyperLoRA, edit").first.wait_for(timeout=10_000)
@@ -239,6 +247,7 @@ def test_a_kept_person_is_seen_before_a_run(either_page, tmp_path):
     page.show("HyperLoRALoadIdentity")
     card = page.page.locator(".hyperlora-card")
     card.get_by_text("Photos: 1").wait_for(timeout=10_000)
+    stands_on(page, card, "HyperLoRALoadIdentity")
     assert "Made with 'hyperlora_demo'" in card.inner_text()
     page.picture(tmp_path / "card.png")
     page.set_widgets({"HyperLoRALoadIdentity": {"identity_name": "anna_00001_.safetensors"}})

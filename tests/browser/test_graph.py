@@ -7,6 +7,7 @@ from PIL import Image
 from demo import workflows
 from demo.server import PACK_NAME
 from demo.workflows import template
+from tests.browser.seen import message, stands_on
 
 CONNECT = """([from, output, to, input]) => {
     const { LiteGraph, app } = window;
@@ -95,6 +96,7 @@ def test_what_a_node_found_out_is_read_on_it(either_page, server, tmp_path):
         panel = page.page.locator(".hyperlora-text").filter(has_text="photo 1: keep. face ")
         panel.wait_for(timeout=10_000)
         assert panel.count() == 1 and "nothing has to be replaced" in panel.inner_text()
+        stands_on(page, panel, "HyperLoRAPhotoReport")
     page.picture(tmp_path / "graph.png")
     prompt = page.prompt()
     assert prompt[workflows.node(prompt, "HyperLoRAPhotoReport")]["inputs"].keys() == {"faces"}
@@ -120,7 +122,7 @@ def test_a_photo_that_was_left_out_is_said(page, server, tmp_path):
     page.set_widgets({"LoadImage": {"image": "blank.png"}, "HyperLoRAPortrait": {"on_no_face": "bypass"}})
     assert page.queue()["type"] == "execution_success"
     for remark in ("left out photo 1 of 1: no face was found", "none is left: the model stays as it is"):
-        page.page.get_by_role("alert").filter(has_text=remark).wait_for(timeout=10_000)
+        message(page, remark)
     assert page.errors == []
 
 

@@ -5,6 +5,7 @@ import pytest
 from demo.browser import front_end
 from demo.locales import LANGUAGES, words
 from demo.workflows import template
+from tests.browser.seen import stands_on
 
 OFFERED = [language for language in LANGUAGES if language != "de"]  # which ComfyUI's front end has not yet
 IN_SHORT = ("zh",)
@@ -26,7 +27,9 @@ def test_all_that_is_ours_follows_the_language(server, language, vue, tmp_path):
     with front_end(server, {"Comfy.Locale": language, "Comfy.VueNodes.Enabled": vue}) as page:
         page.load(template("schedule"))
         page.show("HyperLoRASchedule")
-        page.page.locator(".hyperlora-schedule").get_by_text(say(TIP)).wait_for(timeout=10_000)
+        panel = page.page.locator(".hyperlora-schedule")
+        panel.get_by_text(say(TIP)).wait_for(timeout=10_000)
+        stands_on(page, panel, "HyperLoRASchedule")
         shown = "points" if say("points") == "points" else f"points · {say('points')}"
         assert page.page.evaluate(OPTION, ["HyperLoRASchedule", "curve"]) == [say("curve"), "points", shown]
         if vue:
@@ -55,4 +58,5 @@ def test_what_stands_on_the_nodes_changes_with_the_setting(page):
         page.page.wait_for_timeout(2000)  # the front end opens the workflow anew
         page.show("HyperLoRASchedule")
         panel.get_by_text(words(language).get(TIP, TIP)).wait_for(timeout=10_000)
+        stands_on(page, panel, "HyperLoRASchedule")
     assert page.errors == []

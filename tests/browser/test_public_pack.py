@@ -10,6 +10,7 @@ from demo import workflows
 from demo.browser import front_end
 from demo.server import ComfyServer
 from tests.browser import public_workflows
+from tests.browser.seen import message
 from tests.host.test_contracts import NODES
 from tests.host.test_public_pack import PUBLIC_PACK
 
@@ -103,8 +104,7 @@ def test_the_public_pack_beside_ours_is_said_in_the_editor(models, tmp_path):
     pack.mkdir(parents=True)
     (pack / "__init__.py").write_text(PUBLIC_PACK)
     with ComfyServer(tmp_path, models) as server, front_end(server) as page:
-        toast = page.page.get_by_role("alert").filter(has_text="Two packs have the HyperLoRA nodes")
-        toast.wait_for(timeout=10_000)
+        toast = message(page, "Two packs have the HyperLoRA nodes")
         assert f"Remove {pack}" in toast.inner_text()
         assert page.errors == []
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-import tomllib
+import pytest
 
 import hyperlora_core
 
@@ -31,7 +31,8 @@ spec = importlib.util.spec_from_file_location(
 )
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-print(sorted(name for name in dir(module) if not name.startswith("_")), "torch" in sys.modules)
+read = ("NODE_CLASS_MAPPINGS", "WEB_DIRECTORY", "comfy_entrypoint")  # by ComfyUI
+print([name for name in read if hasattr(module, name)], "torch" in sys.modules)
 """
     assert run(code, "/") == "['WEB_DIRECTORY', 'comfy_entrypoint'] False"
 
@@ -63,6 +64,7 @@ def test_the_surface_is_short():
 
 
 def test_versions_agree(request):
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 is the first that reads TOML")
     project = tomllib.loads((request.config.rootpath / "pyproject.toml").read_text())["project"]
     assert project["version"] == hyperlora_core.__version__
 
@@ -77,10 +79,10 @@ def test_a_comfyui_gets_what_it_lacks_and_keeps_what_it_has(request):
 def test_training_without_its_packages_says_which_is_missing(request):
     code = """
 import sys
-sys.modules["accelerate"] = None
+sys.modules["tyro"] = None
 from hyperlora_core.cli import main
 sys.exit(0 if main(["train", "base"]) == 1 else 1)
 """
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
-    assert result.returncode == 0 and "hyperlora train needs accelerate: pip install -e .[train]" in result.stderr
+    assert result.returncode == 0 and "hyperlora train needs tyro: pip install -e .[train]" in result.stderr

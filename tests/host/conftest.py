@@ -5,12 +5,14 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import requests
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -186,6 +188,16 @@ def failure(server: ComfyServer, workflow: workflows.Workflow) -> ExecutionError
     with pytest.raises(ExecutionError) as caught:
         server.run(workflow)
     return caught.value
+
+
+def forget(server: ComfyServer) -> None:
+    """Empty ComfyUI's own cache, and its device.
+
+    It does so when it is idle, or else after a prompt: in any case before the prompt that follows this one.
+    """
+    body = {"unload_models": True, "free_memory": True}
+    requests.post(f"{server.url}/free", json=body, timeout=60).raise_for_status()
+    server.run({"1": {"class_type": "TestLoadedModels", "inputs": {"nonce": time.monotonic_ns() % 2**31}}})
 
 
 def saved_picture(server: ComfyServer, workflow: workflows.Workflow, result: Result) -> np.ndarray:

@@ -1,14 +1,12 @@
 """What the nodes keep between prompts, on the real server."""
 
-import time
-
 import numpy as np
 import pytest
 import requests
 
 from demo import workflows
 from demo.server import ComfyServer
-from tests.host.conftest import saved_picture
+from tests.host.conftest import forget, saved_picture
 
 SETTING = "HyperLoRA.Cache.Size"
 
@@ -29,13 +27,8 @@ def draw(server, small):
 def free(server):
     """ComfyUI's own 'Unload Models and Execution Cache'."""
 
-    def ask() -> None:
-        body = {"unload_models": True, "free_memory": True}
-        requests.post(f"{server.url}/free", json=body, timeout=60).raise_for_status()
-        time.sleep(2)  # ComfyUI frees between two prompts: one that follows at once goes before
-
-    ask()
-    return ask
+    forget(server)
+    return lambda: forget(server)
 
 
 def choose(server: ComfyServer, megabytes: object) -> None:
