@@ -27,7 +27,10 @@ _NEEDED = {
     "clip_vision": "CLIP ViT-L/14: `hyperlora download clip`",
     "insightface": "the face models antelopev2: `hyperlora download faces`",
 }
-_HOME = re.compile(r"(?:(?:/home|/Users|[A-Za-z]:[\\/]Users)[\\/][^\\/\s:'\"]+|/root)(?:([\\/])[^\s:'\",;()]+)?")
+# Names of folders may have spaces: what follows such a path is rather lost than told.
+_BELOW = r"(?:([\\/])[^:'\",;()\n]+)?"
+_USER = r"(?:/home|/Users|[A-Za-z]:[\\/]Users)[\\/](?:[^\\/:'\"]+(?=[\\/])|[^\\/\s:'\"]+)"
+_HOME = re.compile(rf"(?:{_USER}|/root\b){_BELOW}")
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def without_paths(sections: Page, roots: Mapping[Path, str]) -> Page:
     """
     named = {str(path): name for root, name in roots.items() for path in (root, root.resolve())}
     order = sorted(named, key=len, reverse=True)
-    home = re.compile(re.escape(str(Path.home())) + r"(?:([\\/])[^\s:'\",;()]+)?")
+    home = re.compile(rf"{re.escape(str(Path.home()))}\b{_BELOW}")
 
     def hidden(line: str) -> str:
         for path in order:
