@@ -27,6 +27,7 @@ _NEEDED = {
     "clip_vision": "CLIP ViT-L/14: `hyperlora download clip`",
     "insightface": "the face models antelopev2: `hyperlora download faces`",
 }
+_USABLE = (kinds.HYPERLORA.name, kinds.CLIP_VISION)
 # Names of folders may have spaces: what follows such a path is rather lost than told.
 _BELOW = r"(?:([\\/])[^:'\",;()\n]+)?"
 _USER = r"(?:/home|/Users|[A-Za-z]:[\\/]Users)[\\/](?:[^\\/:'\"]+(?=[\\/])|[^\\/\s:'\"]+)"
@@ -166,11 +167,12 @@ def _models(models: Models) -> Section:
         misplaced, usable = 0, 0
         for name, path in getattr(models, kind).items():
             there = path if path.exists() else path.with_name(f"{path.name}.zip")
-            if _is_personal(there):
+            file = _kind(there)
+            if file is not None and file.is_personal:
                 misplaced += 1
             else:
                 said[f"{kind}/{name}"], whole = _told(there)
-                usable += whole
+                usable += whole and (file is None or file.name in _USABLE)
         if misplaced:
             said[f"{kind}, misplaced"] = [
                 f"{misplaced} LoRAs, identities, sliders or embeddings, that belong elsewhere"
@@ -180,13 +182,12 @@ def _models(models: Models) -> Section:
     return said
 
 
-def _is_personal(path: Path) -> bool:
-    """Whether a file is of a kind that users name after people."""
+def _kind(path: Path) -> kinds.Kind | None:
+    """What a file is; None for a folder, and where that cannot be told."""
     try:
-        kind = kinds.recognise(path) if path.is_file() and path.suffix in MODEL_SUFFIXES else None
+        return kinds.recognise(path) if path.is_file() and path.suffix in MODEL_SUFFIXES else None
     except HyperLoRAError:
-        return False
-    return kind is not None and kind.is_personal
+        return None
 
 
 def _told(path: Path) -> tuple[list[str], bool]:

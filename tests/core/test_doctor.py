@@ -84,6 +84,15 @@ def test_paths_are_told_where_they_are_asked_for_and_still_no_person(home, docto
     assert PERSON not in said
 
 
+def test_a_file_of_another_kind_is_told_and_does_not_count(home, doctor):
+    models = home / "my pictures" / "ComfyUI" / "models" / "hyper_lora"
+    shutil.rmtree(models / "whole")
+    (models / "adapter.safetensors").write_bytes(wrong_files.tensors("image_proj.proj.weight"))
+    said = doctor()
+    assert "hyper_lora/adapter.safetensors is an IP-Adapter" in said
+    assert re.search(r"hyper_lora, missing +nothing that can be used was found", said)
+
+
 def test_it_is_json_too(doctor):
     page = json.loads(doctor("--json"))
     assert page["Versions"]["ComfyUI"] == ["0.99.1"] and page["Kept by the user, not named here"]["LoRAs"] == ["3"]
