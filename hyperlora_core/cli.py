@@ -13,6 +13,7 @@ from .checkpoint import read_checkpoint
 from .clip_weights import find_tower
 from .convert import convert
 from .data.command import add_arguments as _add_prepare
+from .doctor_command import add_arguments as _add_doctor
 from .downloads import CATALOGUE, Bundle, bundle, download
 from .encoders import Encoders
 from .errors import HyperLoRAError, MissingPackageError
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_batch(commands.add_parser("batch", help="draw people x prompts x seeds on ComfyUI servers"))
     _add_generate(commands.add_parser("generate", help="make a LoRA file from photos of one person"))
     _add_inspect(commands.add_parser("inspect", help="say what a model file or folder is, and whether it is whole"))
+    _add_doctor(commands.add_parser("doctor", help="say what a report of a bug needs: versions, device, models, packs"))
     _add_prepare(commands.add_parser("prepare", help="make a training set of folders of pictures or WebDataset shards"))
     _add_evaluate(commands.add_parser("evaluate", help="compare identity methods: the paper's benchmark"))
     _add_convert(commands.add_parser("convert", help="a HyperLoRA folder to one file, or one file to a folder"))

@@ -2,7 +2,7 @@
 
 import torch
 
-from .errors import HyperLoRAError
+from .errors import MissingPackageError
 
 
 def check_device(name: str, flag: str) -> None:
@@ -13,10 +13,10 @@ def check_device(name: str, flag: str) -> None:
         flag: by which it was given, for the error.
 
     Raises:
-        HyperLoRAError: it cannot, here.
+        MissingPackageError: it cannot, here.
     """
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
-        raise HyperLoRAError(f"{flag} {name} cannot be used here ({reason}): give cpu") from error
+        raise MissingPackageError(f"{flag} {name} cannot be used here ({reason}): give cpu") from error

@@ -5,6 +5,9 @@ NOT_FINITE = (
     "precision is too small for it: choose the dtype fp32"
 )
 
+DOCTOR = "`hyperlora doctor`, or Settings > HyperLoRA > About in ComfyUI, shows what is installed"
+"""Where whoever meets an error that is about the environment looks."""
+
 
 class HyperLoRAError(ValueError):
     """Something a user gave cannot be used as it is."""
@@ -15,4 +18,10 @@ class NoFaceError(HyperLoRAError):
 
 
 class MissingPackageError(HyperLoRAError):
-    """A package that this step needs is not installed, or the wrong build of it is."""
+    """A package that this step needs is not installed, or the wrong build of it is.
+
+    It ends with where to look; the text alone is what it was raised with, so that it may go from process to process.
+    """
+
+    def __str__(self) -> str:
+        return f"{super().__str__().rstrip('.')}. {DOCTOR}"

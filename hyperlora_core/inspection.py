@@ -62,7 +62,7 @@ def _lines(path: Path, full: bool) -> list[str]:
     if kind is kinds.SLIDER:
         return [f"{path} is {kind.name}", *_slider(Slider.load(path)), f"what to do with it: {kind.advice}"]
     lines = [f"{path} is {kind.name}"]
-    if kind.name == "a CLIP vision model":
+    if kind.name == kinds.CLIP_VISION:
         return _clip(path)
     if "a LoRA" in kind.name and path.suffix == ".safetensors":
         lines += _lora(path)

@@ -38,6 +38,11 @@ class Kind:
     name: str
     advice: str
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether users name such files after people."""
+        return self in (IDENTITY, SLIDER) or self.advice in (_LORA, _EMBEDDING)
+
 
 HYPERLORA = Kind("a HyperLoRA checkpoint in one file", "load it with Load HyperLoRA")
 IDENTITY = Kind("an identity", "put it into models/hyper_lora/identities and load it with HyperLoRA Load Identity")
@@ -78,7 +83,10 @@ def _into(folder: str) -> str:
     return f"it goes into models/{folder}"
 
 
+_EMBEDDING = _into("embeddings")
+
 CHECKPOINT = "a whole Stable Diffusion checkpoint"
+CLIP_VISION = "a CLIP vision model"
 
 # The first that fits; the special before the general.
 _KINDS: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
@@ -98,9 +106,9 @@ _KINDS: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
     (_any(r"^down_blocks\.\d+\.resnets\."), "a diffusers UNet", _into("diffusion_models")),
     (_any(r"^(encoder|decoder|first_stage_model)\..*conv_in"), "a VAE", _into("vae")),
     (_any(r"(^|\.)double_blocks\.\d+\."), "a Flux model", "HyperLoRA is made for SDXL"),
-    (_any(r"vision_model\.embeddings\.|(^|\.)visual\.class_embedding"), "a CLIP vision model", _into("clip_vision")),
+    (_any(r"vision_model\.embeddings\.|(^|\.)visual\.class_embedding"), CLIP_VISION, _into("clip_vision")),
     (_any(r"token_embedding\.weight$"), "a CLIP text encoder", "the vision model of the same CLIP is needed"),
-    (lambda names: 0 < len(set(names)) == len({"clip_l", "clip_g"} & set(names)), "an embedding", _into("embeddings")),
+    (lambda names: 0 < len(set(names)) == len({"clip_l", "clip_g"} & set(names)), "an embedding", _EMBEDDING),
 )
 
 

@@ -6,6 +6,7 @@ from . import (
     about,
     cache,
     cards,
+    doctor,
     downloads,
     faces,
     folders,
@@ -39,6 +40,7 @@ class HyperLoRAExtension(ComfyExtension):
         picker.answer_the_picker()
         about.answer_about()
         cards.answer_cards()
+        doctor.answer_doctor()
         downloads.answer_downloads()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

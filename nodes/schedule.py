@@ -71,7 +71,8 @@ class HyperLoRACreateHook(io.ComfyNode):
             display_name="HyperLoRA Create Hook",
             category=CATEGORY,
             description="A generated LoRA as HOOKS, for ComfyUI's own nodes that attach hooks to single prompts. Each "
-            "hook is a pass of its own, with weights patched in between: HyperLoRA Person for Prompt is the fast way.",
+            "hook is a pass of its own with weights patched in between, and on NVIDIA the model is loaded again: "
+            "HyperLoRA Person for Prompt does neither.",
             search_aliases=["create hook lora", "prompt scheduling", "hooks"],
             inputs=[
                 LoraSocket.Input("lora", tooltip="From HyperLoRA Generate LoRA."),

@@ -18,7 +18,9 @@ from demo.server import ComfyServer
 
 GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
 SHARED = ("tests/browser/", "tests/host/")  # share ComfyUI's servers: memory does not hold those of two processes
-ALONE = ("tests/host/test_comfyui_door.py", "tests/host/test_runtime.py")  # have ComfyUI in their own process
+ALONE = tuple(  # have ComfyUI in their own process
+    f"tests/host/test_{name}.py" for name in ("comfyui_door", "quantised", "runtime")
+)
 
 
 class Together(LoadScopeScheduling):

@@ -1,6 +1,7 @@
 // The pack's settings in ComfyUI's dialog; nodes/settings.py reads what is chosen.
 
 import { app } from "../../scripts/app.js";
+import { aboutPage } from "./doctor.js";
 
 app.registerExtension({
     name: "HyperLoRA.settings",
@@ -45,6 +46,14 @@ app.registerExtension({
                 "Without this, the dialog of models asks at each download.",
             type: "boolean",
             defaultValue: false,
+        },
+        {
+            id: "HyperLoRA.About.Report",
+            category: ["HyperLoRA", "About", "Report"],
+            name: "What a report of a bug needs",
+            tooltip: "Versions, device, models and what other packs do. Names of people and your paths are left out.",
+            type: aboutPage,
+            defaultValue: null,
         },
     ],
 });

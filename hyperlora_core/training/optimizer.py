@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import HyperLoRAError
+from ..errors import MissingPackageError
 from ..network.bases import Bases
 from .config import RunConfig
 
@@ -18,7 +18,7 @@ def optimizer_for(config: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
     Each group's "full_lr" is what ``learning_rate_share`` is a share of.
 
     Raises:
-        HyperLoRAError: 8 bits were asked for and bitsandbytes cannot be used.
+        MissingPackageError: 8 bits were asked for and bitsandbytes cannot be used.
     """
     optimization = config.optimization
     bases = {id(value) for part in model.modules() if isinstance(part, Bases) for value in part.parameters()}
@@ -42,14 +42,14 @@ def adamw(eight_bit: bool) -> Any:
         eight_bit: with its state in 8 bits.
 
     Raises:
-        HyperLoRAError: 8 bits were asked for and bitsandbytes cannot be used.
+        MissingPackageError: 8 bits were asked for and bitsandbytes cannot be used.
     """
     if not eight_bit:
         return torch.optim.AdamW
     try:
         from bitsandbytes.optim import AdamW8bit
     except (ImportError, RuntimeError) as error:
-        raise HyperLoRAError(
+        raise MissingPackageError(
             f"AdamW in 8 bits needs bitsandbytes, which cannot be used here ({error}): pip install bitsandbytes, or "
             "train with --optimization.no-eight-bit"
         ) from error

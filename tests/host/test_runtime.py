@@ -609,6 +609,16 @@ def test_a_hook_that_does_not_fit_is_refused(comfy, people):
         sample(other, hooked)
 
 
+def test_a_person_for_a_prompt_is_no_hook(comfy, people, door):
+    """A prompt with hooks makes ComfyUI leave DynamicVRAM, and load the model again."""
+    from comfy.sampler_helpers import cond_has_hooks
+
+    from hyperlora_core.doors.hooks import hooks
+
+    assert not cond_has_hooks(door.for_prompt(prompt(1), "somebody"))
+    assert cond_has_hooks(comfy.hooks.set_hooks_for_conditioning(prompt(1), hooks(people[0])))
+
+
 def test_block_strengths_act_at_run_time(base, people, running):
     weighed = people[0].scaled(BlockStrengths({"attn1": 0.5, "up": 0.0}))
     check("blocks", sample(running(base, weighed)), sample(patched(base, weighed)))
