@@ -20,7 +20,19 @@ from hyperlora_core.training.finetune import FinetuneConfig, OwnLoRA, PhotoTask,
 from hyperlora_core.training.fresh import fresh
 from hyperlora_core.training.loop import Run, accelerator_for
 from hyperlora_core.training.shape import NetworkShape
-from tests.unets import call
+from tests.training.small_base import make_sdxl
+from tests.unets import call, sdxl_style
+
+
+@pytest.fixture(scope="module")
+def unet():
+    """With two layers a block, by which other tools number SDXL's blocks in names of LoRAs."""
+    return sdxl_style(widths=(32, 64), depths=(1, 1), heads=(2, 4), layers=2)
+
+
+@pytest.fixture(scope="module")
+def base_folder(tmp_path_factory, comfyui_path, unet):
+    return make_sdxl(tmp_path_factory.mktemp("two_layers"), comfyui_path, unet)
 
 
 @pytest.fixture(scope="module")
