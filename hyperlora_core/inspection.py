@@ -78,7 +78,8 @@ def _holds_faces(folder: Path) -> bool:
     places = (folder, folder / folder.name)
     if any((place / MODULES_JSON).exists() for place in places):
         return False
-    return any(any(place.glob(pattern)) for place in places for pattern in ("*.onnx", "*.zip"))
+    found = (file for place in places for pattern in ("*.onnx", "*.zip") for file in place.glob(pattern))
+    return not all(files.is_clutter(file.name) for file in found)
 
 
 def _some(names: Iterable[str]) -> str:

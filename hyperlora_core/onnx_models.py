@@ -145,7 +145,7 @@ def stamp(path: Path) -> files.Stamp:
 def _model_files(path: Path) -> tuple[Path, list[Path]]:
     """The folder that holds the models, and those of its files that may be needed."""
     folder = path / path.name if (path / path.name).is_dir() else path
-    found = sorted(f for f in folder.glob("*.onnx") if f.stem not in _UNUSED and not f.name.startswith("."))
+    found = sorted(f for f in folder.glob("*.onnx") if f.stem not in _UNUSED and not files.is_clutter(f.name))
     if not found:
         raise HyperLoRAError(f"there are no face models in {folder}: {_packed(folder)}")
     return folder, found

@@ -4,7 +4,6 @@ Ids, sockets, widgets and their order are that pack's; what we add comes last. T
 own nodes, and deprecated, so that the editor's search offers ours.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from ..hyperlora_core.photos import to_photos
 from ..hyperlora_core.pipeline import encode_base, encode_id, on_photos
 from .cache import cache
 from .faces import find_faces
-from .folders import clip_files, face_folders, hyper_lora_models, stamp_of_models
+from .folders import clip_files, clip_processors, face_folders, hyper_lora_models, stamp_of_models
 from .identity import CROP_SIZE, crops_of
 from .lora import save_lora
 from .models import AUTO, DTYPES, FACE_MODEL, LoadedHyperLoRA, load_hyper_lora
@@ -103,7 +102,7 @@ def _encoder_inputs() -> tuple[io.Input, io.Input]:
     return (
         io.Combo.Input(
             "image_processor",
-            options=[PROCESSOR, *sorted(set(_processors()) - {PROCESSOR})],
+            options=[PROCESSOR, *(name for name in clip_processors() if name != PROCESSOR)],
             tooltip="Not needed: CLIP's own preprocessing is built in.",
         ),
         io.Combo.Input(
@@ -113,12 +112,6 @@ def _encoder_inputs() -> tuple[io.Input, io.Input]:
             "models/clip_vision that fits is taken.",
         ),
     )
-
-
-def _processors() -> list[str]:
-    roots = [os.path.join(root, "clip_processor") for root in folder_paths.get_folder_paths("hyper_lora")]
-    files = [file for root in roots for file in folder_paths.recursive_search(root, excluded_dir_names=[".git"])[0]]
-    return [os.path.dirname(file) for file in files if os.path.dirname(file)]
 
 
 def _encoder_types_input() -> io.Input:
