@@ -16,3 +16,9 @@ class NoFaceError(HyperLoRAError):
 
 class MissingPackageError(HyperLoRAError):
     """A package that this step needs is not installed, or the wrong build of it is."""
+
+
+def shortened(value: object, most: int = 80) -> str:
+    """What messages quote of a value that may be of any length, as ``repr`` writes it."""
+    text = repr(value if not isinstance(value, str) else value[: most + 1])
+    return text if len(text) <= most + 2 else f"{text[:most]}..."
