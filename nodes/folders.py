@@ -5,7 +5,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.errors import HyperLoRAError, shortened
 from ..hyperlora_core.files import MODEL_SUFFIXES, Stamp, is_clutter, stamp
 from ..hyperlora_core.layout import MODULES_JSON, PARTS
 
@@ -77,7 +77,7 @@ def kept_file(kind: str, name: str) -> Path:
     files = kept_files(kind)
     if name not in files:
         raise HyperLoRAError(
-            f"{name!r} is in none of: {', '.join(map(str, keeping_folders(kind)))}. Found there: "
+            f"{shortened(name)} is in none of: {', '.join(map(str, keeping_folders(kind)))}. Found there: "
             f"{', '.join(files) or 'nothing'}"
         )
     return files[name]
