@@ -146,13 +146,16 @@ def _read_whole(checkpoint: Checkpoint) -> str:
 
 def _lora(path: Path) -> list[str]:
     header = files.read_header(path)
+    mend = ""
     try:
         targets = f"{sum(1 for _ in LoRA.load(path).factors())} attention projections"
+        mend = ": in Python, hyperlora_core.LoRA.load(old).save(new) writes kohya's"
     except HyperLoRAError:
         targets = f"other modules, or not these alone: {len(header.tensors)} tensors"
     lines = [f"targets       {targets}", f"rank, alpha   {_ranks(header)}, {_alphas(path, header)}"]
     if any(_DIFFUSERS_NAME.match(name) for name in header.tensors):
-        lines.append("names         of modules as diffusers has them; for SDXL kohya's sd-scripts find none of these")
+        said = "of modules as diffusers has them; for SDXL kohya's sd-scripts find none of these"
+        lines.append(f"names         {said}{mend}")
     for label, key in (
         ("base model", "ss_base_model_version"),
         ("trigger words", "modelspec.trigger_phrase"),

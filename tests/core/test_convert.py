@@ -16,6 +16,7 @@ from hyperlora_core.encoders import ANTELOPEV2, UNKNOWN, Encoder, Encoders
 from hyperlora_core.inspection import inspect
 from hyperlora_core.layout import PARTS
 from hyperlora_core.lora import Factors, LoRA
+from hyperlora_core.lora_names import flat_name
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +195,10 @@ def test_inspect_says_rank_and_alpha_of_a_lora(tmp_path):
         lines, good = inspect(path)
         assert good and lines[1:3] == ["targets       2 attention projections", f"rank, alpha   {said}"]
         assert not any(line.startswith("names") for line in lines)
+    old = {f"{flat_name(places[0])}.lora_{way}.weight": torch.ones(2, 2) for way in ("up", "down")}
+    save_file(old, tmp_path / "old.safetensors")
+    (line,) = [line for line in inspect(tmp_path / "old.safetensors")[0] if line.startswith("names")]
+    assert line.endswith("find none of these: in Python, hyperlora_core.LoRA.load(old).save(new) writes kohya's")
     save_file({"unet.mid_block.attn.to_q.lora_A.weight": torch.ones(3, 6)}, tmp_path / "peft.safetensors")
     assert "rank, alpha   3, none, which counts as the rank" in inspect(tmp_path / "peft.safetensors")[0]
 
