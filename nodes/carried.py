@@ -59,7 +59,11 @@ def _is_latent(value: Any) -> bool:
 
 
 def _is_lora(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(each, (torch.Tensor, float, int)) for each in value.values())
+    """A state dict, of which alphas may be plain numbers; an empty one changes nothing."""
+    if not isinstance(value, Mapping):
+        return False
+    kinds = {torch.Tensor if isinstance(each, torch.Tensor) else type(each) for each in value.values()}
+    return not kinds or (torch.Tensor in kinds and kinds <= {torch.Tensor, float, int})
 
 
 def _are_references(value: Any) -> bool:
