@@ -158,8 +158,10 @@ def _sockets(node: type[io.ComfyNode], given: Mapping[str, Any]) -> Iterator[tup
     """Name, input and value of each socket; those that grow as they are connected one by one."""
     for name, socket in _inputs(node).items():
         template = getattr(socket, "template", None)
-        if template is not None:
-            yield from ((each, template.input, value) for each, value in (given.get(name) or {}).items())
+        if template is not None and isinstance(given.get(name), Mapping):
+            yield from ((each, template.input, value) for each, value in given[name].items())
+        elif template is not None and given.get(name) is not None:
+            yield name, template.input, given[name]
         elif name in given:
             yield name, socket, given[name]
 
