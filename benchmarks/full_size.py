@@ -10,7 +10,7 @@ from torch import Tensor
 
 from demo.cache import build_once, recipe_hash
 from hyperlora_core.layout import MODULES_JSON, file_key
-from hyperlora_core.lora import kohya_name
+from hyperlora_core.lora_names import flat_name
 from hyperlora_core.network.config import AttentionModule, HyperLoRAConfig, ResamplerConfig
 from hyperlora_core.network.hyperlora import HyperLoRA
 
@@ -75,7 +75,7 @@ def _write_clip(folder: Path) -> None:
 def _write(folder: Path, config: HyperLoRAConfig) -> None:
     folder.mkdir()
     names = {
-        kohya_name(module.name): {"hidden_size": module.hidden_size, "cross_attention_dim": module.cross_attention_dim}
+        flat_name(module.name): {"hidden_size": module.hidden_size, "cross_attention_dim": module.cross_attention_dim}
         for module in config.modules
     }
     (folder / MODULES_JSON).write_text(json.dumps(names))

@@ -50,12 +50,14 @@ class ExecutionError(RuntimeError):
     Attributes:
         node_type: the node's class.
         message: what it said.
+        exception_type: the exception's class, as ComfyUI names it.
     """
 
-    def __init__(self, node_type: str, message: str) -> None:
+    def __init__(self, node_type: str, message: str, exception_type: str) -> None:
         super().__init__(f"{node_type}: {message}")
         self.node_type = node_type
         self.message = message
+        self.exception_type = exception_type
 
 
 @dataclass
@@ -235,7 +237,8 @@ class ComfyServer:
                 if kind == "executed":
                     result.outputs[data["node"]] = data["output"]
                 elif kind == "execution_error":
-                    raise ExecutionError(data["node_type"], data["exception_message"].strip())
+                    said = data["exception_message"].strip()
+                    raise ExecutionError(data["node_type"], said, data["exception_type"])
                 elif kind == "execution_interrupted":
                     raise ServerError("the prompt was interrupted")
                 elif kind == "execution_success":

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from .batch import MANIFEST, Batch, Options
-from .batch_jobs import Task, jobs_of, read_people, read_seeds, read_workflow
+from .batch_jobs import Task, jobs_of, read_people, read_seeds, read_workflow, with_readable_photos
 from .comfy_client import SERVER
 from .errors import HyperLoRAError
 
@@ -45,7 +45,8 @@ def _run(options: argparse.Namespace) -> int:
         if not options.prompts.is_file():
             raise HyperLoRAError(f"there is no file of prompts {options.prompts}")
         prompts += filter(None, map(str.strip, options.prompts.read_text(encoding="utf-8-sig").splitlines()))
-    jobs = jobs_of(read_people(options.people), prompts, read_seeds(options.seeds))
+    people, left_out = with_readable_photos(read_people(options.people))
+    jobs = jobs_of(people, prompts, read_seeds(options.seeds))
     servers = options.server or [SERVER]
     workflow = read_workflow(options.workflow)
     batch = Batch(
@@ -55,5 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     failed = batch.run()
     for entry in failed:
         log.error("failed: %s, prompt %r, seed %s: %s", *(entry[key] for key in ("person", "prompt", "seed", "error")))
+    for person, why in left_out.items():
+        log.error("left out: %s: %s", person, why)
     log.info("%d of %d are in %s", len(batch.tasks) - len(failed), len(batch.tasks), options.out / MANIFEST)
-    return 1 if failed else 0
+    return 1 if failed or left_out else 0

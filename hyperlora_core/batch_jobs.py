@@ -15,8 +15,9 @@ from typing import Any
 from .comfy_client import Workflow
 from .encoders import file_sha256
 from .errors import HyperLoRAError
+from .files import is_clutter
 from .generation import TRIGGER_WORDS
-from .photos import SUFFIXES
+from .photos import SUFFIXES, photo_files, unreadable
 
 _SLOT = "images."  # an input that photos are connected with, one to a slot
 _SEEDS = ("seed", "noise_seed")
@@ -148,7 +149,7 @@ def read_people(source: Path) -> list[Job]:
         HyperLoRAError: there is nobody, somebody has no photo, or a photo is missing.
     """
     if source.is_dir():
-        entries = [entry for entry in sorted(source.iterdir()) if not entry.name.startswith(".")]
+        entries = [entry for entry in sorted(source.iterdir()) if not is_clutter(entry.name)]
         people = [_of_folder(entry) for entry in entries]
         found = [person for person in people if person.photos]
         if not found:
@@ -167,6 +168,29 @@ def read_people(source: Path) -> list[Job]:
     if not rows:
         raise HyperLoRAError(f"{source} has no row below its heading")
     return [_of_row(row, number, source) for number, row in enumerate(rows, start=2)]
+
+
+def with_readable_photos(people: Sequence[Job]) -> tuple[list[Job], dict[str, str]]:
+    """Those whose photos can all be opened, and why the others cannot be drawn.
+
+    Args:
+        people: of ``read_people``.
+
+    Returns:
+        Who is left, and name -> what is wrong with a photo of theirs, by its own path.
+
+    Raises:
+        HyperLoRAError: nobody is left.
+    """
+    wrong = unreadable(photo for person in people for photo in person.photos)
+    left_out: dict[str, str] = {}
+    for person in people:
+        if why := [wrong[photo] for photo in person.photos if photo in wrong]:
+            left_out[person.person] = "; ".join(why)
+    readable = [person for person in people if not wrong.keys() & {*person.photos}]
+    if people and not readable:
+        raise HyperLoRAError(f"nobody is left to draw: {'; '.join(left_out.values())}")
+    return readable, left_out
 
 
 def read_seeds(text: str) -> list[int]:
@@ -231,11 +255,9 @@ def _is_meant(entry: Path) -> bool:
 
 
 def _of_folder(entry: Path) -> Job:
-    files = sorted(entry.iterdir()) if entry.is_dir() else [entry]
-    return Job(
-        entry.name if entry.is_dir() else entry.stem,
-        tuple(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()),
-    )
+    if entry.is_dir():
+        return Job(entry.name, tuple(photo_files(entry)))
+    return Job(entry.stem, (entry,) if entry.suffix.lower() in SUFFIXES and entry.is_file() else ())
 
 
 def _of_row(row: Mapping[str, str | None], number: int, source: Path) -> Job:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .errors import HyperLoRAError
+from .errors import HyperLoRAError, shortened
 
 PLACES = {"down": "down_blocks", "mid": "mid_block", "up": "up_blocks"}
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
@@ -27,7 +27,9 @@ class BlockStrengths:
     def __post_init__(self) -> None:
         for part, strength in self.strengths.items():
             if not part or not math.isfinite(strength):
-                raise HyperLoRAError(f"the strength of the block {part!r} is {strength}: a number was expected")
+                raise HyperLoRAError(
+                    f"the strength of the block {shortened(part)} is {strength}: a number was expected"
+                )
 
     @classmethod
     def parse(cls, text: str, more: Mapping[str, float] | None = None) -> "BlockStrengths":
@@ -48,7 +50,8 @@ class BlockStrengths:
                 strengths[part.strip()] = float(number)
             except ValueError as error:
                 raise HyperLoRAError(
-                    f"the line {line!r} cannot be read: a block and its strength were expected, as 'up.0.attn2 = 0.5'"
+                    f"the line {shortened(line)} cannot be read: a block and its strength were expected, as "
+                    "'up.0.attn2 = 0.5'"
                 ) from error
         return cls(strengths)
 
@@ -67,8 +70,9 @@ class BlockStrengths:
         for part in self.strengths:
             if part not in places and not any(_is_in(name, part) for name in known):
                 raise HyperLoRAError(
-                    f"nothing is in the block {part!r}. What there is has names such as {next(iter(known), 'none')}; a "
-                    "block is 'down', 'mid', 'up', 'attn1', 'attn2', or steps of such a name, as 'up.0.attentions.1'"
+                    f"nothing is in the block {shortened(part)}. What there is has names such as "
+                    f"{next(iter(known), 'none')}; a block is 'down', 'mid', 'up', 'attn1', 'attn2', or steps of "
+                    "such a name, as 'up.0.attentions.1'"
                 )
 
 

@@ -237,12 +237,14 @@ def _check_kind(path: Path, part: str, header: files.Header) -> None:
 
 def _found_instead(folder: Path) -> str:
     """What a folder that is no checkpoint holds, and what to do."""
-    below = sorted(path.parent for path in folder.glob(f"*/{MODULES_JSON}"))
+    below = sorted(
+        path.parent for path in folder.glob(f"*/{MODULES_JSON}") if not files.is_clutter(path.relative_to(folder))
+    )
     if below:
         return f"They are one folder deeper: choose {below[0]}"
     said = []
     for path in sorted(folder.iterdir()):
-        if path.suffix in files.MODEL_SUFFIXES and path.stem not in PARTS:
+        if path.suffix in files.MODEL_SUFFIXES and path.stem not in PARTS and not files.is_clutter(path.name):
             try:
                 kind = kinds.recognise(path)
             except HyperLoRAError as error:

@@ -266,7 +266,7 @@ def _read_shapes(shapes: Shapes, names: _Names, beside: Mapping[str, Any]) -> To
 def _weights_file(folder: Path) -> Path:
     if (folder / _WEIGHTS).exists():
         return folder / _WEIGHTS
-    candidates = sorted(folder.glob("*.safetensors"))
+    candidates = sorted(file for file in folder.glob("*.safetensors") if not files.is_clutter(file.name))
     if len(candidates) == 1:
         return candidates[0]
     if candidates:

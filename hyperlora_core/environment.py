@@ -1,6 +1,5 @@
 """What is installed and what it runs on: versions, device, face runtime. Nothing of it needs ComfyUI."""
 
-import importlib
 import platform
 import re
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 import torch
 
 from . import __version__
+from .errors import MissingPackageError
+from .faces.engines import installed_builds, need_onnxruntime, onnxruntime_line
 
 PACK = Path(__file__).parent.parent
 VERSION_FILE = "comfyui_version.py"
@@ -58,21 +59,19 @@ def device() -> dict[str, str]:
 
 
 def face_runtime() -> dict[str, str]:
-    """What finds faces: the distributions that pip lists, whole or by halves, and the providers that are offered."""
-    wanted = ("insightface", "onnxruntime")
-    names = sorted({name for name in _distributions() if name.startswith(wanted)})
-    found = {name: _distributions()[name] for name in names}
+    """What can run the face models: torch, and of the optional engines what pip lists, whole or by halves."""
+    installed = _distributions()
+    optional = {name: installed[name] for name in sorted(installed) if name.startswith(("insightface", "onnxruntime"))}
+    said = {"auto": f"torch {torch.__version__}, in which the models' files are read", **optional}
+    if not installed_builds():
+        return said | {"onnxruntime": "not installed, and not needed"}
     try:
-        runtime = importlib.import_module("onnxruntime")
-        offered = ", ".join(runtime.get_available_providers())
-    except (ImportError, AttributeError, OSError) as error:
-        half = any(name.startswith("onnxruntime") for name in names)
-        state = "half installed: pip lists it, and its modules are not there" if half else "not installed"
-        offered = f"none, onnxruntime is {state} ({type(error).__name__}: {error})"
-    several = [name for name in names if name.startswith("onnxruntime")]
-    if len(several) > 1:
-        found["remark"] = f"{' and '.join(several)} overwrite one another: keep one"
-    return {**found, "providers": offered}
+        said["providers"] = ", ".join(need_onnxruntime().get_available_providers())
+    except MissingPackageError as error:
+        said["providers"] = f"none: {error.args[0]}"
+    if len(installed_builds()) > 1:
+        said["remark"] = f"{' and '.join(installed_builds())} overwrite one another. Keep one: {onnxruntime_line()}"
+    return said
 
 
 def _kinds_of_device() -> list[str]:

@@ -25,3 +25,9 @@ class MissingPackageError(HyperLoRAError):
 
     def __str__(self) -> str:
         return f"{super().__str__().rstrip('.')}. {DOCTOR}"
+
+
+def shortened(value: object, most: int = 80) -> str:
+    """What messages quote of a value that may be of any length, as ``repr`` writes it."""
+    text = repr(value if not isinstance(value, str) else value[: most + 1])
+    return text if len(text) <= most + 2 else f"{text[:most]}..."

@@ -29,6 +29,7 @@ ITEM_SIZES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
 
 Stamp = tuple[tuple[str, int, int], ...]
 
+_CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir")
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of safetensors itself
 DOWNLOAD_AGAIN = "download it again"
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -133,6 +134,19 @@ def read_header(path: str | Path) -> Header:
             raise HyperLoRAError(f"{path} has a broken safetensors header, its tensors overlap: {DOWNLOAD_AGAIN}")
         end += tensor.length
     return Header(tensors, metadata)
+
+
+def is_clutter(name: str | Path) -> bool:
+    """Whether what has this name below a folder is no user's file: hidden, or a file manager's own.
+
+    Hidden are macOS's ``._photo.jpg`` and what was written in part, ``.x.part``; file managers leave Thumbs.db,
+    desktop.ini and folders of thumbnails.
+
+    Args:
+        name: of a file, or its path from the folder that is looked through: no part of it may be hidden.
+    """
+    parts = str(name).replace("\\", "/").split("/")
+    return any(part.lower() in _CLUTTER or (part.startswith(".") and part not in (".", "..")) for part in parts)
 
 
 def stamp(files: Iterable[Path]) -> Stamp:

@@ -1,7 +1,9 @@
 """Saying what a model file or folder is: ``hyperlora inspect``."""
 
+import math
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from . import files, kinds
@@ -21,6 +23,9 @@ from .slider import Slider
 
 # Number of attentions -> the UNet that has so many.
 _UNETS = {140: "SDXL has", 68: "SSD-1B has", 30: "Segmind Vega has", 32: "SD 1.5 has"}
+
+_DOWN = re.compile(r"\.lora_down\.weight$|\.lora_A\b.*weight$|\.lora\.down\.weight$|_lora\.down\.weight$")
+_DIFFUSERS_NAME = re.compile(r"lora_unet_(down_blocks|up_blocks|mid_block)_")
 
 
 def inspect(path: str | Path, full: bool = False) -> tuple[list[str], bool]:
@@ -73,7 +78,8 @@ def _holds_faces(folder: Path) -> bool:
     places = (folder, folder / folder.name)
     if any((place / MODULES_JSON).exists() for place in places):
         return False
-    return any(any(place.glob(pattern)) for place in places for pattern in ("*.onnx", "*.zip"))
+    found = (file for place in places for pattern in ("*.onnx", "*.zip") for file in place.glob(pattern))
+    return not all(files.is_clutter(file.name) for file in found)
 
 
 def _some(names: Iterable[str]) -> str:
@@ -140,21 +146,45 @@ def _read_whole(checkpoint: Checkpoint) -> str:
 
 def _lora(path: Path) -> list[str]:
     header = files.read_header(path)
-    lines = []
+    mend = ""
     try:
-        lora = LoRA.load(path)
-        lines.append(f"targets       {len(list(lora.factors()))} attention projections, rank {lora.rank}")
+        targets = f"{sum(1 for _ in LoRA.load(path).factors())} attention projections"
+        mend = ": in Python, hyperlora_core.LoRA.load(old).save(new) writes kohya's"
     except HyperLoRAError:
-        lines.append(f"tensors       {len(header.tensors)}")
+        targets = f"other modules, or not these alone: {len(header.tensors)} tensors"
+    lines = [f"targets       {targets}", f"rank, alpha   {_ranks(header)}, {_alphas(path, header)}"]
+    if any(_DIFFUSERS_NAME.match(name) for name in header.tensors):
+        said = "of modules as diffusers has them; for SDXL kohya's sd-scripts find none of these"
+        lines.append(f"names         {said}{mend}")
     for label, key in (
         ("base model", "ss_base_model_version"),
-        ("rank, alpha", "ss_network_dim"),
         ("trigger words", "modelspec.trigger_phrase"),
         ("made by", "hyperlora.checkpoint"),
     ):
         if key in header.metadata:
             lines.append(f"{label:<13} {header.metadata[key]}")
     return lines
+
+
+def _ranks(header: files.Header) -> str:
+    return _span({tensor.shape[0] for name, tensor in header.tensors.items() if _DOWN.search(name) and tensor.shape})
+
+
+def _alphas(path: Path, header: files.Header) -> str:
+    names = [
+        name for name, tensor in header.tensors.items() if name.endswith(".alpha") and math.prod(tensor.shape) == 1
+    ]
+    with files.open_safetensors(path) as handle:
+        alphas = {float(handle.get_tensor(name)) for name in names}
+    return _span(alphas) if alphas else "none, which counts as the rank"
+
+
+def _span(numbers: Collection[float]) -> str:
+    """One number, or from which to which."""
+    if not numbers:
+        return "none"
+    least, most = min(numbers), max(numbers)
+    return f"{least:g}" if least == most else f"{least:g} to {most:g}"
 
 
 def _identity(identity: Identity) -> list[str]:

@@ -2,7 +2,7 @@
 
 A folder, as released:
 
-    hyper_lora_modules.json          ordered: kohya name -> {"hidden_size": int, "cross_attention_dim": int or null}
+    hyper_lora_modules.json          ordered: flat name -> {"hidden_size": int, "cross_attention_dim": int or null}
     hyper_lora_modules.safetensors   the bases          resampler.safetensors   id_projector.safetensors
     base_resampler.safetensors       where the checkpoint makes a Base-LoRA
 
@@ -20,7 +20,7 @@ import json
 
 from . import files
 from .errors import HyperLoRAError
-from .lora import canonical_attention_name
+from .lora_names import canonical_attention_name
 from .network.config import PROJECTIONS, AttentionModule
 
 MODULES_JSON = "hyper_lora_modules.json"

@@ -1,14 +1,13 @@
 """The LoRA value: what travels between nodes, and what is saved.
 
 It is a dict of kohya key -> tensor, so that everything that takes a LoRA state dict takes it, ComfyUI's own nodes among
-them. Canonical names (diffusers paths) are what the rest of the project speaks; the two meet here.
+them, and whatever saves it writes a file that kohya's own tools load. Canonical names (diffusers paths) are what the
+rest of the project speaks; the two meet here.
 """
 
-import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -17,13 +16,9 @@ from torch import Tensor
 from . import files
 from .blocks import BlockStrengths
 from .errors import HyperLoRAError
+from .lora_names import canonical_name, kohya_names
 
-PREFIX = "lora_unet_"
 SUFFIXES = (".lora_down.weight", ".lora_up.weight", ".alpha")
-
-_BLOCK = r"(?:down_blocks_(\d+)|up_blocks_(\d+)|mid_block)_attentions_(\d+)_transformer_blocks_(\d+)_(attn[12])"
-_ATTENTION = re.compile(_BLOCK)
-_TARGET = re.compile(rf"({_BLOCK})_(to_[qkv]|to_out_0)")
 
 
 @dataclass(frozen=True)
@@ -79,15 +74,11 @@ class LoRA(dict[str, Tensor]):
     def of_factors(cls, factors: Mapping[str, Factors], metadata: Mapping[str, str] | None = None) -> "LoRA":
         """Build from canonical name -> factors."""
         lora = cls(metadata=metadata)
-        for name, each in factors.items():
-            lora._put(name, each)
+        for name, key in kohya_names(factors).items():
+            lora[f"{key}.lora_down.weight"] = factors[name].down
+            lora[f"{key}.lora_up.weight"] = factors[name].up
+            lora[f"{key}.alpha"] = torch.tensor(factors[name].alpha)
         return lora
-
-    def _put(self, name: str, factors: Factors) -> None:
-        key = kohya_name(name)
-        self[f"{key}.lora_down.weight"] = factors.down
-        self[f"{key}.lora_up.weight"] = factors.up
-        self[f"{key}.alpha"] = torch.tensor(factors.alpha)
 
     def factors(self) -> Iterator[tuple[str, Factors]]:
         """The targets: canonical name and factors, in the order of the keys."""
@@ -141,11 +132,9 @@ class LoRA(dict[str, Tensor]):
             HyperLoRAError: a block has no target.
         """
         blocks.check(name for name, _ in self.factors())
-        scaled = LoRA(metadata=self.metadata)
-        for name, factors in self.factors():
-            strength = blocks.of(name)
-            if strength != 0:
-                scaled._put(name, replace(factors, up=factors.up * strength))
+        at_strengths = ((name, factors, blocks.of(name)) for name, factors in self.factors())
+        kept = {name: replace(factors, up=factors.up * by) for name, factors, by in at_strengths if by != 0}
+        scaled = LoRA.of_factors(kept, self.metadata)
         scaled.uuid = uuid.uuid5(self.uuid, repr(sorted(blocks.strengths.items())))
         return scaled
 
@@ -183,15 +172,15 @@ class LoRA(dict[str, Tensor]):
 
     @classmethod
     def load(cls, path: str | Path) -> "LoRA":
-        """Read a kohya LoRA whose targets are attention projections of an SDXL-style UNet.
+        """Read a LoRA of attention projections of an SDXL-style UNet, by kohya's names or by diffusers'.
 
         Raises:
             HyperLoRAError: the file cannot be read, or is another kind of file.
         """
         tensors = files.load(path)
-        lora = cls(tensors, files.read_header(path).metadata)
+        metadata = files.read_header(path).metadata
         try:
-            found = list(lora.factors())
+            found = list(cls(tensors).factors())
         except HyperLoRAError as error:
             raise HyperLoRAError(f"{path}: {error}") from error
         except (KeyError, ValueError, IndexError, RuntimeError) as error:
@@ -201,9 +190,12 @@ class LoRA(dict[str, Tensor]):
             example = (unknown or list(tensors) or ["nothing"])[0]
             raise HyperLoRAError(
                 f"{path} is no kohya LoRA of attention projections: it holds {example!r}, where keys such as "
-                f"'{PREFIX}down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight' were expected"
+                "'lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.lora_down.weight' were expected"
             )
-        return lora
+        factors = dict(found)
+        if len(factors) < len(found):
+            raise HyperLoRAError(f"{path} changes the same projections twice, by kohya's names and by diffusers'")
+        return cls.of_factors(factors, metadata)
 
 
 def combine(parts: Sequence[tuple[LoRA, float]]) -> LoRA:
@@ -221,18 +213,18 @@ def combine(parts: Sequence[tuple[LoRA, float]]) -> LoRA:
     kept = [(lora, weight) for lora, weight in parts if weight != 0]
     if len(kept) == 1 and kept[0][1] == 1:
         return kept[0][0]
-    combined = LoRA(metadata=kept[0][0].metadata if kept else None)
     grouped: dict[str, list[tuple[Factors, float]]] = {}
     for lora, weight in kept:
         for name, factors in lora.factors():
             grouped.setdefault(name, []).append((factors, weight))
+    combined: dict[str, Factors] = {}
     for name, group in grouped.items():
         scale = group[0][0].scale
         downs = [factors.down for factors, _ in group]
         ups = [factors.up * (weight * factors.scale / scale) for factors, weight in group]
         down, up = (downs[0], ups[0]) if len(group) == 1 else (torch.cat(downs, dim=0), torch.cat(ups, dim=1))
-        combined._put(name, Factors(down, up, scale * down.shape[0]))
-    return combined
+        combined[name] = Factors(down, up, scale * down.shape[0])
+    return LoRA.of_factors(combined, kept[0][0].metadata if kept else None)
 
 
 def in_one_copy(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
@@ -240,43 +232,3 @@ def in_one_copy(tensors: Sequence[Tensor], device: torch.device | str) -> list[T
     numbers = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
     parts = numbers.split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
-
-
-def kohya_name(canonical: str) -> str:
-    """A diffusers path as kohya writes it: ``mid_block....attn1.to_q`` -> ``lora_unet_mid_block_..._attn1_to_q``."""
-    return PREFIX + canonical.replace(".", "_")
-
-
-@lru_cache(maxsize=4096)
-def canonical_name(kohya: str) -> str:
-    """The diffusers path of a projection from kohya's name for it.
-
-    Raises:
-        HyperLoRAError: the name is no attention projection of an SDXL-style UNet.
-    """
-    match = _TARGET.fullmatch(kohya.removeprefix(PREFIX))
-    if not kohya.startswith(PREFIX) or match is None:
-        raise HyperLoRAError(f"{kohya!r} names no attention projection of an SDXL-style UNet in kohya's way")
-    return f"{_attention_path(match[1])}.{match.groups()[-1].replace('_0', '.0')}"
-
-
-def canonical_attention_name(kohya: str) -> str:
-    """The diffusers path of an attention from kohya's name for it.
-
-    Raises:
-        HyperLoRAError: the name is no attention of an SDXL-style UNet.
-    """
-    if not kohya.startswith(PREFIX) or _ATTENTION.fullmatch(kohya.removeprefix(PREFIX)) is None:
-        raise HyperLoRAError(
-            f"{kohya!r} names no attention of an SDXL-style UNet; a name such as "
-            f"'{PREFIX}down_blocks_1_attentions_0_transformer_blocks_0_attn1' was expected"
-        )
-    return _attention_path(kohya.removeprefix(PREFIX))
-
-
-def _attention_path(name: str) -> str:
-    match = _ATTENTION.fullmatch(name)
-    assert match is not None
-    down, up, attention, block, kind = match.groups()
-    part = f"down_blocks.{down}" if down is not None else f"up_blocks.{up}" if up is not None else "mid_block"
-    return f"{part}.attentions.{attention}.transformer_blocks.{block}.{kind}"

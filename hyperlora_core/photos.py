@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import HyperLoRAError
+from .files import is_clutter
 
 MAX_SIDE = 16384
 """Longer photos are reduced to this many pixels a side."""
@@ -40,6 +41,28 @@ _TURNS = dict(
 )
 
 log = logging.getLogger(__name__)
+
+
+def photo_files(folder: Path) -> list[Path]:
+    """The photos of a folder, by their names: files of the ``SUFFIXES`` that are nobody's leftovers."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not is_clutter(path.name) and path.is_file()
+    )
+
+
+def unreadable(photos: Iterable[Path]) -> dict[Path, str]:
+    """Photos that cannot be opened -> why not; each is read to its end, a JPEG in a small size for speed."""
+    wrong = {}
+    for path in dict.fromkeys(photos):
+        try:
+            with opened(path, str(path)) as image:
+                image.draft("RGB", (1, 1))
+                image.load()
+        except HyperLoRAError as error:
+            wrong[path] = str(error)
+    return wrong
 
 
 def open_photo(path: str | Path) -> Image.Image:

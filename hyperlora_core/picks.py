@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .errors import HyperLoRAError
+from .errors import HyperLoRAError, shortened
 from .faces import Face
 
 AGAIN = "Pick again on the photo that is connected now, or clear the choice"
@@ -67,9 +67,9 @@ def read_picks(text: str) -> list[Pick]:
     """
     try:
         return [_read(entry) for entry in json.loads(text.strip() or "[]")]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise HyperLoRAError(
-            f"the picked faces cannot be read from {text[:80]!r}: a list was expected, as "
+            f"the picked faces cannot be read from {shortened(text)}: a list was expected, as "
             '[{"photo": "<sha256>", "x": 0.41, "y": 0.33}]; POST /hyperlora/faces gives such entries'
         ) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .errors import HyperLoRAError
+from .errors import HyperLoRAError, shortened
 
 
 def _smooth(x: float) -> float:
@@ -94,7 +94,7 @@ class Schedule:
                 points.append((float(percent), float(factor)))
             except ValueError as error:
                 raise HyperLoRAError(
-                    f"the point {part!r} cannot be read: a percent and a strength were expected, as '0.3: 1'"
+                    f"the point {shortened(part)} cannot be read: a percent and a strength were expected, as '0.3: 1'"
                 ) from error
         return cls(tuple(points), start, end)
 

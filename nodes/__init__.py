@@ -6,6 +6,7 @@ from . import (
     about,
     cache,
     cards,
+    carried,
     doctor,
     downloads,
     faces,
@@ -45,7 +46,7 @@ class HyperLoRAExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack."""
-        return [
+        nodes = [
             portrait.HyperLoRAPortrait,
             models.HyperLoRALoadModel,
             faces.HyperLoRADetectFaces,
@@ -77,3 +78,4 @@ class HyperLoRAExtension(ComfyExtension):
             library.HyperLoRALoadSlider,
             *public_pack.NODES,
         ]
+        return [carried.checked(node) for node in nodes]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.files import MODEL_SUFFIXES, Stamp, stamp
+from ..hyperlora_core.errors import HyperLoRAError, shortened
+from ..hyperlora_core.files import MODEL_SUFFIXES, Stamp, is_clutter, stamp
 from ..hyperlora_core.layout import MODULES_JSON, PARTS
 
 _CHECKPOINT_FILES = {MODULES_JSON, *(f"{part}.safetensors" for part in PARTS)}
@@ -62,8 +62,9 @@ def kept_files(kind: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in keeping_folders(kind):
         for path in sorted(folder.rglob("*.safetensors")):
-            if not path.name.startswith("."):
-                found.setdefault(_slashes(str(path.relative_to(folder))), path)
+            name = _slashes(str(path.relative_to(folder)))
+            if not is_clutter(name):
+                found.setdefault(name, path)
     return found
 
 
@@ -76,7 +77,7 @@ def kept_file(kind: str, name: str) -> Path:
     files = kept_files(kind)
     if name not in files:
         raise HyperLoRAError(
-            f"{name!r} is in none of: {', '.join(map(str, keeping_folders(kind)))}. Found there: "
+            f"{shortened(name)} is in none of: {', '.join(map(str, keeping_folders(kind)))}. Found there: "
             f"{', '.join(files) or 'nothing'}"
         )
     return files[name]
@@ -87,7 +88,7 @@ def clip_files() -> dict[str, Path]:
     found = {}
     for name in folder_paths.get_filename_list("clip_vision"):
         path = folder_paths.get_full_path("clip_vision", name)
-        if path and name.endswith(".safetensors"):
+        if path and name.endswith(".safetensors") and not is_clutter(name):
             found[name] = Path(path)
     folders = _folders_holding("hyper_lora", "model.safetensors")
     return found | {f"hyper_lora/{name}": path for name, path in folders.items()}
@@ -99,7 +100,7 @@ def face_folders() -> dict[str, Path]:
     Files that lie loose there are other packs'.
     """
     folders = _folders_holding("insightface", ".onnx")
-    packs = {_face_name(name): path for name, path in folders.items() if name != "." and "__MACOSX" not in name}
+    packs = {_face_name(name): path for name, path in folders.items() if name != "."}
     for root, files in _searched_files("insightface"):
         for file in files:
             if file.endswith(".zip"):
@@ -150,9 +151,18 @@ def _slashes(name: str) -> str:
     return name.replace(os.sep, "/")
 
 
+def clip_processors() -> list[str]:
+    """Folders of the public pack's ``hyper_lora/clip_processor`` that hold something."""
+    below = "clip_processor/"
+    files = [_slashes(file) for _, files in _searched_files("hyper_lora") for file in files]
+    folders = {os.path.dirname(file.removeprefix(below)) for file in files if file.startswith(below)}
+    return sorted(folders - {""})
+
+
 def _searched_files(key: str) -> list[tuple[str, list[str]]]:
     roots = folder_paths.get_folder_paths(key)
-    return [(root, sorted(folder_paths.recursive_search(root, excluded_dir_names=[".git"])[0])) for root in roots]
+    found = [(root, folder_paths.recursive_search(root, excluded_dir_names=[".git"])[0]) for root in roots]
+    return [(root, sorted(file for file in files if not is_clutter(file))) for root, files in found]
 
 
 def _folders_holding(key: str, ending: str) -> dict[str, Path]:

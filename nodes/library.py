@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
@@ -16,6 +15,7 @@ from ..hyperlora_core.slider import Slider
 from .cards import identity_card
 from .folders import IDENTITIES, SLIDERS, keeping_folder, kept_file, kept_files
 from .progress import Remarks
+from .saving import path_to_save
 from .sockets import CATEGORY, IdentitySocket, SliderSocket
 
 
@@ -36,8 +36,7 @@ def _save(
     """Write a file of a kind; its name, as the load node takes it."""
     root = keeping_folder(kind)
     root.mkdir(parents=True, exist_ok=True)
-    folder, stem, counter, _, _ = folder_paths.get_save_image_path(name.strip() or "person", str(root))
-    path = Path(folder, f"{stem}.safetensors" if overwrite else f"{stem}_{counter:05}_.safetensors")
+    path = path_to_save(name, root, "person", overwrite)
     write(path)
     shown = os.path.relpath(path, root).replace(os.sep, "/")
     return io.NodeOutput(shown, ui={"text": [str(path)], **(card or {})})

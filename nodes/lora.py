@@ -19,6 +19,7 @@ from ..hyperlora_core.schedule import Schedule
 from .cache import cache
 from .models import DTYPES
 from .progress import Remarks, stage
+from .saving import path_to_save
 from .sockets import (
     CATEGORY,
     IdentitySocket,
@@ -181,7 +182,7 @@ class HyperLoRASave(io.ComfyNode):
         if schedule is not None:
             lora = combine([(ours(lora), schedule.mean)])
         root = os.path.join(folder_paths.get_output_directory(), "loras")
-        path, shown = save_lora(lora, filename_prefix.strip() or "person", root, DTYPES[dtype])
+        path, shown = save_lora(lora, filename_prefix, root, DTYPES[dtype])
         return io.NodeOutput(os.path.relpath(path, root) if path else ExecutionBlocker(None), ui=shown)
 
 
@@ -202,6 +203,5 @@ def save_lora(
         return None, remarks.ui()
     if not isinstance(lora, LoRA):
         raise HyperLoRAError("this LoRA was not made by HyperLoRA: save it with ComfyUI's own Save LoRA Weights")
-    folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, root)
-    path = lora.to(dtype).save(os.path.join(folder, f"{name}_{counter:05}_.safetensors"))
+    path = lora.to(dtype).save(path_to_save(filename_prefix, root, "person"))
     return path, {"text": [str(path)]}

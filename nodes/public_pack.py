@@ -4,24 +4,24 @@ Ids, sockets, widgets and their order are that pack's; what we add comes last. T
 own nodes, and deprecated, so that the editor's search offers ours.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.encoders import OTHER_ENCODERS
-from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.errors import HyperLoRAError, shortened
 from ..hyperlora_core.generation import generate
 from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
 from ..hyperlora_core.photos import to_photos
-from ..hyperlora_core.pipeline import encode_base, encode_id, on_photos
+from ..hyperlora_core.pipeline import Reference, encode_base, encode_id, on_photos
 from .cache import cache
 from .faces import find_faces
-from .folders import clip_files, face_folders, hyper_lora_models, stamp_of_models
+from .folders import clip_files, clip_processors, face_folders, hyper_lora_models, stamp_of_models
 from .identity import CROP_SIZE, crops_of
 from .lora import save_lora
 from .models import AUTO, DTYPES, FACE_MODEL, LoadedHyperLoRA, load_hyper_lora
@@ -31,6 +31,7 @@ from .sockets import HyperLoraModel, on_no_face_input, other_encoders_input
 CATEGORY = "HyperLoRA/public pack"
 PROCESSOR, ENCODER = "clip_vit_large_14_processor", "clip_vit_large_14"
 ENCODER_TYPES = ("clip", "arcface", "clip + arcface")
+FACE_ORDERS = ("detection order", "largest", "left to right")  # the first is the public pack's own
 WEIGHT_LIMIT = 3.0
 
 ConfigSocket = io.Custom("HYPER_LORA_CONFIG")
@@ -85,7 +86,9 @@ def _load(model: str, dtype: str, other_encoders: str, choices: Choices) -> tupl
     if clip not in clip_files():
         clip = AUTO  # models/clip_vision has one, or the error says what is missing
         if choices.image_encoder != ENCODER:
-            remarks(f"image_encoder '{choices.image_encoder}' is not there: the CLIP that fits is used instead")
+            remarks(
+                f"image_encoder {shortened(choices.image_encoder)} is not there: the CLIP that fits is used instead"
+            )
     loaded = load_hyper_lora(model, clip, choices.face_analyzer, dtype=dtype, other_encoders=other_encoders)
     right = _encoder_type(loaded.config)
     if choices.encoder_types != right:
@@ -103,7 +106,7 @@ def _encoder_inputs() -> tuple[io.Input, io.Input]:
     return (
         io.Combo.Input(
             "image_processor",
-            options=[PROCESSOR, *sorted(set(_processors()) - {PROCESSOR})],
+            options=[PROCESSOR, *(name for name in clip_processors() if name != PROCESSOR)],
             tooltip="Not needed: CLIP's own preprocessing is built in.",
         ),
         io.Combo.Input(
@@ -113,12 +116,6 @@ def _encoder_inputs() -> tuple[io.Input, io.Input]:
             "models/clip_vision that fits is taken.",
         ),
     )
-
-
-def _processors() -> list[str]:
-    roots = [os.path.join(root, "clip_processor") for root in folder_paths.get_folder_paths("hyper_lora")]
-    files = [file for root in roots for file in folder_paths.recursive_search(root, excluded_dir_names=[".git"])[0]]
-    return [os.path.dirname(file) for file in files if os.path.dirname(file)]
 
 
 def _encoder_types_input() -> io.Input:
@@ -291,18 +288,42 @@ class HyperLoRAUniLoader(io.ComfyNode):
         return io.NodeOutput(loaded, ui=remarks.ui())
 
 
+def _order_input() -> io.Input:
+    return io.Combo.Input(
+        "order",
+        options=list(FACE_ORDERS),
+        default=FACE_ORDERS[0],
+        optional=True,
+        tooltip="Which face is taken where a photo has several: the detector's first, as by the public pack; the "
+        "largest, as by our own nodes; or the leftmost.",
+    )
+
+
+def _faces(hyper_lora: LoadedHyperLoRA, images: Tensor, on_no_face: str, order: str) -> tuple[list[Reference], Remarks]:
+    """One face of each photo; that there were others is said where nobody chose."""
+    photos = to_photos(images)
+    references, remarks = find_faces(hyper_lora, photos, on_no_face, order)
+    for ref in references:
+        if order == FACE_ORDERS[0] and len(ref.faces) > 1:
+            remarks(
+                f"photo {ref.number} of {len(photos)} shows {len(ref.faces)} faces: the detector's first is taken, as "
+                "by the public pack. Set order to take another"
+            )
+    return references, remarks
+
+
 class HyperLoRAFaceAttr(io.ComfyNode):
-    """Finds the largest face of each photo."""
+    """Finds a face in each photo."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        inputs = [_hyper_lora_input(), _images_input(), on_no_face_input(optional=True)]
+        inputs = [_hyper_lora_input(), _images_input(), on_no_face_input(optional=True), _order_input()]
         outputs = [FaceAttrSocket.Output(display_name="FACE_ATTR")]
         return _schema("HyperLoRAFaceAttr", "HyperLoRA Face Attr", "HyperLoRA Detect Faces", inputs, outputs)
 
     @classmethod
-    def execute(cls, hyper_lora, images, on_no_face: str = "error") -> io.NodeOutput:
-        references, remarks = find_faces(hyper_lora, to_photos(images), on_no_face)
+    def execute(cls, hyper_lora, images, on_no_face: str = "error", order: str = FACE_ORDERS[0]) -> io.NodeOutput:
+        references, remarks = _faces(hyper_lora, images, on_no_face, order)
         return io.NodeOutput(references, ui=remarks.ui())
 
 
@@ -374,7 +395,9 @@ def _scales(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise HyperLoRAError(f"crop_scale_LRTB is {text!r}; four numbers such as '1,1,1.5,2' were expected") from error
+        raise HyperLoRAError(
+            f"crop_scale_LRTB is {shortened(text)}; four numbers such as '1,1,1.5,2' were expected"
+        ) from error
 
 
 class HyperLoRAGenerateIDLoRA(io.ComfyNode):
@@ -410,7 +433,13 @@ class HyperLoRAUniGenerateIDLoRA(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        inputs = [_hyper_lora_input(), _images_input(), *_background_inputs(), on_no_face_input(optional=True)]
+        inputs = [
+            _hyper_lora_input(),
+            _images_input(),
+            *_background_inputs(),
+            on_no_face_input(optional=True),
+            _order_input(),
+        ]
         name = "HyperLoRA Uni Generate ID LoRA"
         return _schema("HyperLoRAUniGenerateIDLoRA", name, "HyperLoRA Portrait", inputs, [_lora_output()])
 
@@ -422,8 +451,9 @@ class HyperLoRAUniGenerateIDLoRA(io.ComfyNode):
         grayscale: bool = False,
         remove_background: bool = True,
         on_no_face: str = "error",
+        order: str = FACE_ORDERS[0],
     ) -> io.NodeOutput:
-        references, remarks = find_faces(hyper_lora, to_photos(images), on_no_face)
+        references, remarks = _faces(hyper_lora, images, on_no_face, order)
         network = hyper_lora.network
         identity, _ = encode_id(network, hyper_lora.clip(), references, remove_background, grayscale, cache())
         return io.NodeOutput(generate(network, identity, id_weight=1.0, cache=cache()), ui=remarks.ui())

@@ -4,7 +4,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..hyperlora_core.encoders import OTHER_ENCODERS
-from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.errors import HyperLoRAError, shortened
 from ..hyperlora_core.pipeline import ON_NO_FACE
 from .settings import on_no_face
 
@@ -153,7 +153,7 @@ def numbers(text: str) -> list[float]:
     try:
         return [float(word) for word in text.replace(",", " ").replace(";", " ").split()]
     except ValueError as error:
-        raise HyperLoRAError(f"{text!r} cannot be read: numbers were expected, as in '1, 0.5, 1'") from error
+        raise HyperLoRAError(f"{shortened(text)} cannot be read: numbers were expected, as in '1, 0.5, 1'") from error
 
 
 def weight_input(name: str, default: float, tooltip: str) -> io.Input:

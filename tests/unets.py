@@ -7,14 +7,16 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 
-def sdxl_style(widths: Sequence[int], depths: Sequence[int], heads: Sequence[int]) -> UNet2DConditionModel:
-    """A frozen UNet of random weights whose first level alone has no attention."""
+def sdxl_style(
+    widths: Sequence[int], depths: Sequence[int], heads: Sequence[int], layers: int = 1
+) -> UNet2DConditionModel:
+    """A frozen UNet of random weights whose first level alone has no attention; SDXL's own has two layers a block."""
     torch.manual_seed(0)
     attended = len(widths) - 1
     return UNet2DConditionModel(
         sample_size=8,
         block_out_channels=tuple(widths),
-        layers_per_block=1,
+        layers_per_block=layers,
         down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * attended),
         up_block_types=(*["CrossAttnUpBlock2D"] * attended, "UpBlock2D"),
         transformer_layers_per_block=tuple(depths),

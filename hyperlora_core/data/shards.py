@@ -31,6 +31,7 @@ from PIL import Image
 from .. import atomic
 from ..encoders import Encoder
 from ..errors import HyperLoRAError
+from ..files import is_clutter
 from ..photos import opened
 
 INFO = "dataset.json"
@@ -233,7 +234,7 @@ class Shards:
         self._person: dict[int, str] = {}
         self._photos: dict[str, list[int]] = defaultdict(list)
         end, digest = 0, hashlib.sha256((self.folder / INFO).read_bytes())
-        for tar in sorted(self.folder.glob("*.tar")):
+        for tar in sorted(tar for tar in self.folder.glob("*.tar") if not is_clutter(tar.name)):
             try:
                 text = tar.with_suffix(".json").read_text(encoding="utf-8")
                 digest.update(f"{tar.name} {tar.stat().st_size} {text}".encode())

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HyperLoRAError
+from ..files import is_clutter
 from ..photos import SUFFIXES as PICTURE_SUFFIXES
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -160,7 +161,7 @@ def _walk(folder: str, left: Counter[str]) -> Iterator[str]:
     """
     try:
         with os.scandir(folder) as found:
-            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+            entries = sorted((entry for entry in found if not is_clutter(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise HyperLoRAError(
             f"{folder} cannot be read ({error.strerror or error}): what it holds would be missing for ever. Make it "
@@ -274,7 +275,7 @@ def _of_shard(unit: Unit, unreadable: Callable[[int], bool]) -> Iterator[_Found]
         with tarfile.open(unit.shard, "r|*", tarinfo=_Header) as tar:
             for member in tar:
                 folder, _, file = member.name.rpartition("/")
-                if not member.isfile() or file.startswith((".", "__")):
+                if not member.isfile() or file.startswith("__") or is_clutter(member.name):
                     continue
                 stem, dot, suffix = file.partition(".")
                 name = f"{folder}/{stem}" if folder else stem

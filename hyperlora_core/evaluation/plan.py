@@ -10,6 +10,7 @@ from typing import Any
 
 from ..batch_jobs import Job, Task, read_people
 from ..errors import HyperLoRAError
+from ..photos import unreadable
 from .methods import BASELINE, Method, Where
 from .protocol import HEADSHOT, Protocol
 
@@ -141,6 +142,21 @@ def read_persons(source: Path) -> tuple[Person, ...]:
     if bare:
         raise HyperLoRAError(f"{source} has no photo of {bare[0]!r}")
     return tuple(Person(job.person, job.photos) for job in jobs)
+
+
+def readable(everybody: Sequence[Person]) -> tuple[tuple[Person, ...], list[str]]:
+    """Those whose photos can all be opened, and sentences on the others.
+
+    Raises:
+        HyperLoRAError: nobody is left.
+    """
+    wrong = unreadable(photo for person in everybody for photo in person.photos)
+    why = {person: [wrong[photo] for photo in person.photos if photo in wrong] for person in everybody}
+    people = tuple(person for person in everybody if not why[person])
+    said = [f"{person.name} is left out: {'; '.join(reasons)}" for person, reasons in why.items() if reasons]
+    if not people:
+        raise HyperLoRAError("; ".join(said))
+    return people, said
 
 
 def plan(

@@ -17,7 +17,7 @@ from ..faces import FaceAnalyzer
 from .clip_scores import ClipScorer
 from .face_scores import FaceJudge
 from .methods import BASELINE, Method, Where, available, chosen, read_method, shipped
-from .plan import Person, Plan, plan, read_persons, read_sweep
+from .plan import Person, Plan, plan, read_persons, read_sweep, readable
 from .protocol import Protocol
 from .report import write
 from .scoring import DONE, Describer, rows_of
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     lacking = [name for name, value in needed.items() if value is None]
     if lacking:
         raise HyperLoRAError(f"hyperlora evaluate needs {' and '.join(lacking)}; hyperlora evaluate --help says more")
-    protocol, people = _protocol(options), read_persons(options.people)
+    protocol, (people, left_out) = _protocol(options), readable(read_persons(options.people))
     _compare(options.out, protocol)
     where = {} if options.no_draw else _where(options, methods, protocol, people)
     begun = _begun(options.out, plan(protocol, people, methods))
@@ -68,14 +68,19 @@ def run(options: argparse.Namespace) -> int:
     wanted = plan(protocol, people, methods, [read_sweep(text) for text in options.sweep], where)
     describer = _describer(options)
     gone = [name for name, one in where.items() if not one.servers and name in begun]
-    remarks = describer.people(wanted) + [f"{name} is not drawn any more: {where[name].why}" for name in gone]
+    remarks = (
+        describer.people(wanted) + left_out + [f"{name} is not drawn any more: {where[name].why}" for name in gone]
+    )
     _write(options.out / PROTOCOL, protocol.to_json())
     manifest = Manifest.open(options.out / PICTURES)
     if not options.no_draw:
         _keep_methods(options.out, methods)
         tasks = [task for task in wanted.tasks if where[task.labels["family"]].servers]
         manifest = _drawn(options, tasks).manifest
-    return _report(options, wanted, manifest, describer, reference, absent, remarks)
+    code = _report(options, wanted, manifest, describer, reference, absent, remarks)
+    for why in left_out:
+        log.error(why)
+    return 1 if left_out else code
 
 
 def _where(

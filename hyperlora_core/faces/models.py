@@ -186,7 +186,9 @@ def open_network(
         try:
             need_onnxruntime()
         except MissingPackageError as missing:
-            raise MissingPackageError(f"torch cannot run the face model {file}, for {error}. {missing}") from error
+            raise MissingPackageError(
+                f"torch cannot run the face model {file}, for {error}. {missing.args[0]}"
+            ) from error
         log.info("The face model %s runs on onnxruntime, for %s", file, error)
         return open_network(kind, file, "onnxruntime", device)
     except OnnxError as error:
@@ -247,7 +249,7 @@ def stamp(path: Path) -> files.Stamp:
 def _model_files(path: Path) -> tuple[Path, list[Path]]:
     """The folder that holds the models, and those of its files that may be needed."""
     folder = path / path.name if (path / path.name).is_dir() else path
-    found = sorted(f for f in folder.glob("*.onnx") if f.stem not in _UNUSED and not f.name.startswith("."))
+    found = sorted(f for f in folder.glob("*.onnx") if f.stem not in _UNUSED and not files.is_clutter(f.name))
     if not found:
         raise HyperLoRAError(f"there are no face models in {folder}: {_packed(folder)}")
     return folder, found

@@ -14,7 +14,7 @@ from ..convert import folder_notes
 from ..encoders import UNKNOWN, Encoders
 from ..errors import HyperLoRAError
 from ..layout import MODULES_JSON, file_key
-from ..lora import kohya_name
+from ..lora_names import flat_name
 from ..network.config import HyperLoRAConfig
 
 
@@ -50,7 +50,7 @@ def export(
             raise HyperLoRAError(f"{name} is not finite in {dtype}: the training has diverged; begin at an older state")
         parts.setdefault(part, {})[key] = stored
     modules = {
-        kohya_name(module.name): {
+        flat_name(module.name): {
             "hidden_size": module.hidden_size,
             "cross_attention_dim": module.cross_attention_dim,
         }

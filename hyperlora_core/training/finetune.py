@@ -17,7 +17,7 @@ from ..doors.base_model import BaseModel
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer, choose_face, sort_faces
 from ..lora import Factors, LoRA
-from ..photos import SUFFIXES, open_photo
+from ..photos import SUFFIXES, open_photo, photo_files
 from . import counter
 from .config import Optimization, RunConfig
 from .forward import Conditions, Learner, Matrices
@@ -105,7 +105,7 @@ def read_photos(folder: Path, analyzer: FaceAnalyzer) -> list[OwnPhoto]:
     if not folder.is_dir():
         raise HyperLoRAError(f"--images {folder} is no folder: give one of 10 to 20 photos of the person")
     found = []
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = photo_files(folder)
     for path in paths:
         try:
             photo = open_photo(path)

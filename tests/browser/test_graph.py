@@ -59,6 +59,14 @@ def test_a_slot_is_added_with_every_photo_and_taken_away_again(page):
     assert "images.image2" not in portrait["inputs"]
 
 
+def test_the_name_to_save_by_takes_values_of_other_nodes(page):
+    """As in ComfyUI's own save nodes; dates are the server's to fill in, for prompts over the API have them too."""
+    page.load(template("portrait_steps"))
+    page.set_widgets({"KSampler": {"seed": 77}, "HyperLoRASave": {"filename_prefix": "%date:dd.MM%/%KSampler.seed%_a"}})
+    (save,) = [node for node in page.prompt().values() if node["class_type"] == "HyperLoRASave"]
+    assert save["inputs"]["filename_prefix"] == "%date:dd.MM%/77_a"
+
+
 def test_a_bypassed_node_lets_the_model_through(page):
     for name, node in (("portrait_simple", "HyperLoRAPortrait"), ("portrait_steps", "HyperLoRAApply")):
         page.load(template(name))

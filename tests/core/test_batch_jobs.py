@@ -7,7 +7,16 @@ import pytest
 
 from demo import workflows
 from hyperlora_core.batch import Manifest
-from hyperlora_core.batch_jobs import Job, Task, fill, jobs_of, read_people, read_seeds, read_workflow
+from hyperlora_core.batch_jobs import (
+    Job,
+    Task,
+    fill,
+    jobs_of,
+    read_people,
+    read_seeds,
+    read_workflow,
+    with_readable_photos,
+)
 from hyperlora_core.errors import HyperLoRAError
 
 
@@ -30,6 +39,43 @@ def test_a_folder_of_people(people):
     assert len(drawn) == 2 * 2 * 3
     assert {job.prompt for job in drawn} == {"fcsks fxhks fhyks, in a garden", "fcsks fxhks fhyks, at sea"}
     assert {job.seed for job in drawn} == {1, 4, 5}
+
+
+def test_leftovers_are_nobody(people, photos):
+    """Of macOS, of Windows, of a Synology, and of a program that was stopped while it wrote."""
+    before = read_people(people)
+    picture = photos["biden"].read_bytes()
+    for name in (
+        "._joe.jpg",
+        ".joe.png",
+        "Thumbs.db",
+        "desktop.ini",
+        "__MACOSX/joe.jpg",
+        "@eaDir/joe.jpg",
+        "barack/._obama.jpg",
+        "barack/.obama.jpg.part",
+        "barack/.obama3.png",
+        "barack/Thumbs.db",
+        "barack/desktop.ini",
+    ):
+        (people / name).parent.mkdir(exist_ok=True)
+        (people / name).write_bytes(picture)
+    assert read_people(people) == before
+
+
+def test_a_photo_that_cannot_be_read_costs_its_person_alone(people, photos):
+    whole = read_people(people)
+    assert with_readable_photos(whole) == (whole, {})
+    (people / "anna").mkdir()
+    (people / "anna" / "cut.jpg").write_bytes(photos["obama"].read_bytes()[:5000])
+    shutil.copy(photos["biden"], people / "anna")
+    (people / "otto.png").write_text("<html>not found</html>")
+    found, left_out = with_readable_photos(read_people(people))
+    assert found == whole and list(left_out) == ["anna", "otto"]
+    assert f"the photo {people / 'anna' / 'cut.jpg'} cannot be read" in left_out["anna"]
+    assert left_out["otto"] == f"{people / 'otto.png'} is no picture that can be read: it is a web page"
+    with pytest.raises(HyperLoRAError, match=r"nobody is left to draw: .*otto\.png is no picture"):
+        with_readable_photos([person for person in read_people(people) if person.person == "otto"])
 
 
 @pytest.mark.parametrize("name", ["anna/anna.heic", "anna.heic"])

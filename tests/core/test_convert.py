@@ -15,6 +15,8 @@ from hyperlora_core.convert import convert
 from hyperlora_core.encoders import ANTELOPEV2, UNKNOWN, Encoder, Encoders
 from hyperlora_core.inspection import inspect
 from hyperlora_core.layout import PARTS
+from hyperlora_core.lora import Factors, LoRA
+from hyperlora_core.lora_names import flat_name
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +177,30 @@ def test_inspect_names_clip_face_models_and_loras(models, face_pack, tmp_path):
     style = models / "loras" / demo.STYLE_LORA
     lines, good = inspect(style)
     assert good and lines[0] == f"{style} is a LoRA in kohya's format" and "models/loras" in lines[-1]
+    assert lines[1:4] == [
+        "targets       other modules, or not these alone: 225 tensors",
+        "rank, alpha   4, 4",
+        "names         of modules as diffusers has them; for SDXL kohya's sd-scripts find none of these",
+    ]
     assert inspect(tmp_path / "nothing") == ([f"there is no file or folder {tmp_path / 'nothing'}"], False)
     assert not inspect(tmp_path)[1]
+
+
+def test_inspect_says_rank_and_alpha_of_a_lora(tmp_path):
+    places = [f"mid_block.attentions.0.transformer_blocks.0.attn1.{each}" for each in ("to_q", "to_k")]
+    one = Factors(torch.ones(8, 6), torch.ones(6, 8), alpha=4.0)
+    other = Factors(torch.ones(16, 6), torch.ones(6, 16), alpha=2.5)
+    for factors, said in ((one, "8, 4"), (other, "8 to 16, 2.5 to 4")):
+        path = LoRA.of_factors(dict(zip(places, (one, factors), strict=True))).save(tmp_path / "lora.safetensors")
+        lines, good = inspect(path)
+        assert good and lines[1:3] == ["targets       2 attention projections", f"rank, alpha   {said}"]
+        assert not any(line.startswith("names") for line in lines)
+    old = {f"{flat_name(places[0])}.lora_{way}.weight": torch.ones(2, 2) for way in ("up", "down")}
+    save_file(old, tmp_path / "old.safetensors")
+    (line,) = [line for line in inspect(tmp_path / "old.safetensors")[0] if line.startswith("names")]
+    assert line.endswith("find none of these: in Python, hyperlora_core.LoRA.load(old).save(new) writes kohya's")
+    save_file({"unet.mid_block.attn.to_q.lora_A.weight": torch.ones(3, 6)}, tmp_path / "peft.safetensors")
+    assert "rank, alpha   3, none, which counts as the rank" in inspect(tmp_path / "peft.safetensors")[0]
 
 
 def test_a_zip_left_in_a_checkpoints_folder_makes_it_no_face_pack(checkpoint_copy):

@@ -29,6 +29,29 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
+@pytest.mark.parametrize(
+    ("name", "clutter"),
+    [
+        ("._anna.jpg", True),
+        (".anna.safetensors.0123abcd.part", True),
+        (".anna.safetensors", True),
+        ("THUMBS.DB", True),
+        ("desktop.ini", True),
+        ("__MACOSX/anna/1.jpg", True),
+        ("packs\\__MACOSX\\x.onnx", True),
+        ("@eaDir/1.jpg", True),
+        (".git/x", True),
+        ("anna.jpg", False),
+        ("a.b/._", True),
+        ("v1.5/anna.x.jpg", False),
+        ("../anna.jpg", False),
+        ("_anna.jpg", False),
+    ],
+)
+def test_what_nobody_means_is_told_by_its_name(name, clutter):
+    assert files.is_clutter(name) is clutter
+
+
 def test_reads_what_safetensors_wrote(path: Path) -> None:
     save_file(TENSORS, path, metadata={"made": "here"})
     found = {name: (tensor.dtype, tensor.shape) for name, tensor in files.read_header(path).tensors.items()}

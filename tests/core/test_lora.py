@@ -1,11 +1,15 @@
 """The LoRA value: names, combination, files."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from hyperlora_core import HyperLoRAError, LoRA
-from hyperlora_core.lora import canonical_name, combine, in_one_copy, kohya_name
+from hyperlora_core.lora import combine, in_one_copy
+from hyperlora_core.lora_names import canonical_attention_name, canonical_name, flat_name, kohya_names
 
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
 
@@ -42,12 +46,34 @@ def sdxl_targets() -> list[str]:
     ]
 
 
-def test_all_names_of_sdxl_go_to_kohya_and_back():
+def kohya_table() -> set[str]:
+    """The modules of SDXL's UNet that kohya's sd-scripts train LoRAs of: what its own code lists, ``LoRANetwork``."""
+    return set((Path(__file__).parent / "golden" / "kohya_sdxl_unet.txt").read_text().split())
+
+
+def test_all_names_of_sdxl_are_kohyas_own():
+    """By diffusers' names, sd-scripts find no module, and train or merge nothing without a word."""
+    targets, table = sdxl_targets(), kohya_table()
+    names = kohya_names(targets)
+    assert len(set(names.values())) == 560 and list(names) == targets
+    attentions = {name for name in table if "_attn" in name}
+    assert len(table) == 722 and set(names.values()) == attentions
+    assert names[targets[0]] == "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
+    assert names[targets[3]].endswith("_attn1_to_out_0")
+
+
+def test_both_ways_of_naming_are_read():
     targets = sdxl_targets()
-    assert len(set(targets)) == 560
-    assert [canonical_name(kohya_name(name)) for name in targets] == targets
-    assert kohya_name(targets[0]) == "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
-    assert kohya_name(targets[3]).endswith("_attn1_to_out_0")
+    assert [canonical_name(name) for name in kohya_names(targets).values()] == targets
+    assert [canonical_name(flat_name(name)) for name in targets] == targets
+    assert canonical_attention_name(flat_name(ATTENTION)) == ATTENTION
+    assert flat_name(targets[0]) == "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+
+
+def test_stable_diffusion_1_keeps_diffusers_names_in_whole():
+    """So has kohya it; a file with some of each would lose half in diffusers."""
+    targets = [f"{place}.transformer_blocks.0.attn1.to_q" for place in ("down_blocks.0.attentions.1", ATTENTION[:26])]
+    assert list(kohya_names(targets).values()) == [flat_name(name) for name in targets]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +83,10 @@ def test_all_names_of_sdxl_go_to_kohya_and_back():
         "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_ff_net_2",
         "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn3_to_q",
         "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q",
+        "lora_unet_input_blocks_0_1_transformer_blocks_0_attn1_to_q",
+        "lora_unet_input_blocks_3_1_transformer_blocks_0_attn1_to_q",
+        "lora_unet_input_blocks_4_0_transformer_blocks_0_attn1_to_q",
+        f"lora_unet_input_blocks_{'4' * 5000}_1_transformer_blocks_0_attn1_to_q",
     ],
 )
 def test_other_names_are_refused(name):
@@ -66,12 +96,36 @@ def test_other_names_are_refused(name):
 
 def test_it_is_a_dict_of_kohya_keys():
     lora = lora_of(f"{ATTENTION}.to_q")
-    key = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+    key = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
     assert list(lora) == [f"{key}.lora_down.weight", f"{key}.lora_up.weight", f"{key}.alpha"]
     assert type(lora.kohya_state_dict()) is dict
     assert lora[f"{key}.lora_down.weight"].shape == (8, 32)
     assert lora[f"{key}.lora_up.weight"].shape == (48, 8)
     assert lora[f"{key}.alpha"] == 4
+
+
+@pytest.mark.parametrize("alphas", [True, False])
+def test_a_file_by_diffusers_names_is_read(tmp_path, alphas):
+    """As earlier versions wrote it; without alphas a LoRA counts whole."""
+    lora = lora_of(alpha=None if alphas else 8.0)
+    state = {}
+    for name, factors in lora.factors():
+        state |= {f"{flat_name(name)}.lora_down.weight": factors.down, f"{flat_name(name)}.lora_up.weight": factors.up}
+        state |= {f"{flat_name(name)}.alpha": torch.tensor(factors.alpha)} if alphas else {}
+    save_file(state, tmp_path / "old.safetensors", lora.file_metadata())
+    loaded = LoRA.load(tmp_path / "old.safetensors")
+    assert loaded.keys() == lora.keys() and all(torch.equal(loaded[key], lora[key]) for key in lora)
+    assert loaded.metadata == lora.file_metadata()
+
+
+def test_a_file_with_one_target_under_both_names_is_refused(tmp_path):
+    name = f"{ATTENTION}.to_q"
+    keys = [
+        f"{key}.lora_{way}.weight" for key in (flat_name(name), *kohya_names([name]).values()) for way in ("up", "down")
+    ]
+    save_file({key: torch.ones(2, 2) for key in keys}, tmp_path / "twice.safetensors")
+    with pytest.raises(HyperLoRAError, match="changes the same projections twice"):
+        LoRA.load(tmp_path / "twice.safetensors")
 
 
 def test_a_combined_lora_does_what_its_parts_do():
@@ -147,8 +201,6 @@ def test_an_empty_lora_is_not_saved(tmp_path):
 
 
 def test_another_kind_of_file_is_no_lora(tmp_path):
-    from safetensors.torch import save_file
-
     save_file({"unet.attn.to_q.lora_A.weight": torch.ones(2, 2)}, tmp_path / "peft.safetensors")
     with pytest.raises(HyperLoRAError, match=r"no kohya LoRA.*lora_A"):
         LoRA.load(tmp_path / "peft.safetensors")

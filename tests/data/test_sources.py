@@ -165,6 +165,20 @@ def test_notes_may_say_who_it_is_and_anything_else(tmp_path):
     json.dumps(item.source, ensure_ascii=False).encode()
 
 
+def test_what_file_managers_leave_is_no_picture(tmp_path):
+    """In folders and in shards: as rejected pictures, they would stand in every report."""
+    names = ["anna/1.jpg", "anna/._1.jpg", "__MACOSX/anna/1.jpg", "@eaDir/1.jpg", "anna/.1.jpg", "anna/.2.tar"]
+    folder, shard = tmp_path / "folder", tmp_path / "shards" / "0.tar"
+    shard.parent.mkdir()
+    with tarfile.open(shard, "w") as tar:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"picture")
+            tar.add(folder / name, name)
+    for source, found in ((folder, ["anna/1.jpg"]), (shard, ["0.tar/anna/1"])):
+        assert [item.name for unit in units_of([source], 10) for item in items_of(unit)] == found
+
+
 def test_only_files_are_pictures(tmp_path, caplog):
     """A pipe that is called so would be waited for without end."""
     (tmp_path / "folder.jpg").mkdir()

@@ -7,7 +7,7 @@ import pytest
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.evaluation.methods import Method, Where, chosen
-from hyperlora_core.evaluation.plan import Sweep, plan, read_persons, read_sweep
+from hyperlora_core.evaluation.plan import Sweep, plan, read_persons, read_sweep, readable
 from hyperlora_core.evaluation.protocol import EDITABLE, HEADSHOT, PROMPTS, STYLE, Prompt, Protocol
 
 METHODS = ("hyperlora-id", "hyperlora-full", "none", "trained-lora", "instantid", "arc2face")
@@ -31,6 +31,18 @@ def people(folder):
 
 def drawn(found, method):
     return [task for task in found.tasks if task.labels["method"] == method]
+
+
+def test_an_unreadable_photo_costs_its_person_alone(photos, tmp_path):
+    shutil.copy(photos["obama"], tmp_path / "barack.jpg")
+    (tmp_path / "joe.jpg").write_bytes(photos["biden"].read_bytes()[:5000])
+    people, said = readable(read_persons(tmp_path))
+    assert [person.name for person in people] == ["barack"]
+    (sentence,) = said
+    assert sentence.startswith(f"joe is left out: the photo {tmp_path / 'joe.jpg'} cannot be read")
+    (tmp_path / "barack.jpg").unlink()
+    with pytest.raises(HyperLoRAError, match="joe is left out"):
+        readable(read_persons(tmp_path))
 
 
 def test_the_papers_protocol_is_the_default():

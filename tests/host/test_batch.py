@@ -97,9 +97,13 @@ def test_people_times_prompts_times_seeds_are_drawn_once(server, people, templat
 def test_a_failure_is_listed_with_the_nodes_sentence_and_the_others_are_drawn(server, people, template, tmp_path):
     (people / "nobody").mkdir()
     Image.new("RGB", (64, 64), "gray").save(people / "nobody" / "blank.png")
+    (people / "otto").mkdir()
+    (people / "otto" / "cut.jpg").write_bytes(next((people / "joe").iterdir()).read_bytes()[:5000])
+    (people / "joe" / "._biden.jpg").write_bytes(b"of macOS")
     out = tmp_path / "out"
     code, said = run(people, template, out, "--server", server.url)
     assert code == 1
+    assert f"left out: otto: the photo {people / 'otto' / 'cut.jpg'} cannot be read" in said
     assert "failed: nobody" in said and "HyperLoRAPortrait: photo 1 of 1: no face was found" in said
     assert sorted(entry["person"] for entry in done(out).values()) == ["barack", "joe"]
     (failed,) = [entry for entry in entries(out) if entry["state"] == "failed"]

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -323,6 +324,38 @@ def test_all_560_targets_of_sdxl_are_found_by_both_doors(comfy, sdxl_unet, sdxl_
     by_comfyui = comfy.lora.model_lora_keys_unet(sdxl.model, {})
     stems = {key.removesuffix(".lora_down.weight") for key in sdxl_lora if key.endswith("down.weight")}
     assert {by_comfyui[stem] for stem in stems} == patches.keys()
+
+
+def test_what_is_saved_is_what_other_tools_load(comfy, sdxl_unet, sdxl_lora, tmp_path):
+    """In ComfyUI to the bit, in diffusers by its own names; the stems are A1111's names of the UNet's modules."""
+    from diffusers import StableDiffusionXLPipeline
+    from safetensors.torch import load_file
+
+    made = {n: replace(f, down=torch.randn_like(f.down), up=torch.randn_like(f.up)) for n, f in sdxl_lora.factors()}
+    numbered = LoRA.of_factors(made)
+    path = numbered.save(tmp_path / "person.safetensors")
+    sdxl = patcher(comfy, "SDXL", SDXL, device="meta")
+    ours = apply(sdxl, numbered, 0.8).patches
+    stock, _ = comfy.sd.load_lora_for_models(sdxl, None, comfy.utils.load_torch_file(str(path)), 0.8, 0.0)
+    assert stock.patches.keys() == ours.keys() and len(ours) == 560
+    for key, ((strength, adapter, *_),) in stock.patches.items():
+        ((our_strength, our_adapter, *_),) = ours[key]
+        up, down, alpha = adapter.weights[:3]
+        our_up, our_down, our_alpha = our_adapter.weights[:3]
+        assert (strength, float(alpha)) == (our_strength, float(our_alpha))
+        assert torch.equal(up, our_up) and torch.equal(down, our_down)
+
+    stems = {key.partition(".")[0] for key in load_file(path)}
+    a1111 = {f"lora_unet_{name.replace('.', '_')}" for name, _ in sdxl.model.diffusion_model.named_modules()}
+    assert len(stems) == 560 and stems <= a1111
+
+    state, alphas = StableDiffusionXLPipeline.lora_state_dict(path, unet_config=sdxl_unet.config)
+    assert len(state) == 1120 and len(alphas) == 560
+    for name, factors in numbered.factors():
+        attention, projection = name.removesuffix(".0").rsplit(".", 1)
+        down, up = (f"unet.{attention}.processor.{projection}_lora.{way}.weight" for way in ("down", "up"))
+        assert torch.equal(state[down], factors.down) and torch.equal(state[up], factors.up)
+        assert alphas[f"{down}.alpha"] == factors.alpha
 
 
 @pytest.mark.parametrize(

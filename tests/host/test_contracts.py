@@ -54,7 +54,10 @@ NODES = {
         "model COMBO, dtype COMBO, other_encoders COMBO refuse",
         "HYPER_LORA HYPER_LORA",
     ),
-    "HyperLoRAFaceAttr": ("hyper_lora HYPER_LORA, images IMAGE, on_no_face COMBO error", "FACE_ATTR FACE_ATTR"),
+    "HyperLoRAFaceAttr": (
+        "hyper_lora HYPER_LORA, images IMAGE, on_no_face COMBO error, order COMBO detection order",
+        "FACE_ATTR FACE_ATTR",
+    ),
     "HyperLoRAIDCond": (
         "hyper_lora HYPER_LORA, images IMAGE, face_attr FACE_ATTR, grayscale BOOLEAN False, "
         "remove_background BOOLEAN True",
@@ -69,7 +72,7 @@ NODES = {
     "HyperLoRAGenerateBaseLoRA": ("hyper_lora HYPER_LORA, base_cond BASE_COND", "LORA LORA"),
     "HyperLoRAUniGenerateIDLoRA": (
         "hyper_lora HYPER_LORA, images IMAGE, grayscale BOOLEAN False, remove_background BOOLEAN True, "
-        "on_no_face COMBO error",
+        "on_no_face COMBO error, order COMBO detection order",
         "LORA LORA",
     ),
     "HyperLoRAApplyLoRA": ("model MODEL, lora LORA, weight FLOAT 0.8", "MODEL MODEL"),

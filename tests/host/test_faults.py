@@ -1,6 +1,7 @@
 """What goes wrong, over the API: the message says what and what to do, and the server goes on."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,58 @@ def test_names_out_of_the_output_folder_are_refused(server, small):
     error = failure(server, small("portrait_steps", HyperLoRASave={"filename_prefix": "../../escaped"}))
     assert "outside the output folder" in error.message
     assert not Path(server.output, "..", "escaped_00001_.safetensors").exists()
+
+
+SAVES = {
+    "HyperLoRASave": ("filename_prefix", {"dtype": "fp16"}),
+    "HyperLoRASaveLoRA": ("filename_prefix", {}),
+    "HyperLoRASaveIdentity": ("name", {"overwrite": False}),
+}
+
+
+def saving(small, node: str, name: str):
+    """A workflow that saves by a node under a name, and that node's number."""
+    workflow = small("portrait_steps")
+    workflow["95"] = {"class_type": node, "inputs": {SAVES[node][0]: name, **SAVES[node][1]}}
+    kind, of = "HyperLoRAGenerate", "lora"
+    if node == "HyperLoRASaveIdentity":
+        kind, of = "HyperLoRAEncodeIdentity", "identity"
+    workflow["95"]["inputs"][of] = [workflows.node(workflow, kind), 0]
+    others = ("HyperLoRASave", "SaveImage")
+    return {number: each for number, each in workflow.items() if number == "95" or each["class_type"] not in others}
+
+
+@pytest.mark.parametrize("node", SAVES)
+def test_a_name_may_hold_the_date(server, small, node):
+    """Over the API too, where ComfyUI's editor has no say."""
+    workflow = saving(small, node, "%date:yyyy-MM-dd%/anna_%width%_%year%_%date:d.M.yy%")
+    before = datetime.now()
+    (path,) = server.run(workflow).outputs["95"]["text"]
+    days = {before, datetime.now()}  # who runs it at midnight has two
+    names = {f"{day:%Y-%m-%d}/anna_0_{day:%Y}_{day.day}.{day.month}.{day:%y}_00001_.safetensors" for day in days}
+    assert "/".join(Path(path).parts[-2:]) in names and Path(path).is_file()
+
+
+@pytest.mark.parametrize("node", SAVES)
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("../../escaped", "'../../escaped' would be saved outside the output folder "),
+        ("/tmp/escaped", "'/tmp/escaped' would be saved outside the output folder "),
+        ("a" * 100_000, "a name of 100000 bytes is too long, 1000 are the most"),
+        ("a" * 300, "a name of 300 bytes is too long, 200 are the most"),
+        ("a/" * 2000 + "anna", "a name of 4004 bytes is too long, 1000 are the most"),
+        ("people/..", "'people/..' is no name that a file can have: end it with one, as in people/anna"),
+        ("people/.anna", "a file named 'people/.anna' would be hidden"),
+        ("anna\0", "is no name that a file can have"),
+        ("anna\ud800", "is no name that a file can have"),
+    ],
+    ids=["above", "absolute", "longest", "long", "deep", "folder", "hidden", "zero", "no text"],
+)
+def test_a_name_that_no_file_can_have_is_named(server, small, node, name, sentence):
+    error = failure(server, saving(small, node, name))
+    assert error.node_type == node and sentence in error.message and len(error.message) < 600
+    assert error.exception_type.endswith("HyperLoRAError")
 
 
 def test_a_read_only_folder_is_named(server, small):

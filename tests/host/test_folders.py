@@ -27,11 +27,32 @@ def public_pack_server(models, photos, tmp_path_factory):
     (folder / "hyper_lora" / "clip_processor" / "loop").symlink_to("loop")  # must not keep ComfyUI from starting
     (clip / "model.safetensors").symlink_to(models / "clip_vision" / demo.CLIP_VISION)
     shutil.copytree(models / "hyper_lora" / demo.HYPER_LORA, folder / "hyper_lora" / "hyper_lora" / RELEASED)
+    for name in (  # what file managers and stopped programs leave; none of it may be offered
+        "hyper_lora/._one_file.safetensors",
+        "hyper_lora/.one_file.safetensors",
+        "hyper_lora/.one_file.safetensors.0123abcd.part",
+        f"hyper_lora/__MACOSX/{RELEASED}/resampler.safetensors",
+        f"hyper_lora/hyper_lora/.{RELEASED}.part/hyper_lora_modules.json",
+        "hyper_lora/clip_vit/clip_vit_large_14/._model.safetensors",
+        "hyper_lora/clip_vit/__MACOSX/clip_vit_large_14/model.safetensors",
+        "hyper_lora/clip_processor/.other/preprocessor_config.json",
+        "hyper_lora/clip_processor/clip_vit_large_14_processor/Thumbs.db",
+        "hyper_lora/identities/._anna.safetensors",
+        "hyper_lora/identities/__MACOSX/anna.safetensors",
+        "clip_vision/._clip.safetensors",
+        "face_embedders/._ir50.onnx",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"not a model")
     (folder / "insightface").symlink_to(models / "insightface")
     (folder / "checkpoints").symlink_to(models / "checkpoints")
     with ComfyServer(base) as server:
         server.upload(photos["obama"])
         yield server
+
+
+def choices_of(inputs, name) -> list[str]:
+    return next(each[name][1]["options"] for each in inputs.values() if name in each)
 
 
 def options(server: ComfyServer, name: str) -> list[str]:
@@ -44,6 +65,9 @@ def test_models_in_the_public_packs_places_are_found_and_work(public_pack_server
     assert options(server, "model") == [RELEASED]
     assert options(server, "clip_vision") == ["auto", "hyper_lora/clip_vit/clip_vit_large_14"]
     assert options(server, "face_model") == ["auto", "antelopev2"]
+    for node, name in (("HyperLoRALoadIdentity", "identity_name"), ("HyperLoRAScore", "id_model")):
+        offered = server.object_info(node)[node]["input"]
+        assert not any("anna" in choice or "ir50" in choice for choice in choices_of(offered, name))
     workflow = small("portrait_simple", HyperLoRALoadModel={"model": RELEASED})
     assert np.array_equal(saved_picture(server, workflow, server.run(workflow)), portrait_picture)
 

@@ -252,6 +252,28 @@ def test_a_photo_without_a_face_is_named_and_may_be_skipped(plain, server, tmp_p
         assert server.run(workflow).outputs[node]["remarks"] == ["left out photo 1 of 2: no face was found"]
 
 
+def test_of_several_faces_the_detectors_first_is_taken(plain, small, server, uploaded):
+    """As by the public pack, so that a shared workflow draws the same person; our own nodes take the largest."""
+    workflow = uni(plain)
+    workflow[workflows.node(workflow, "LoadImage")]["inputs"]["image"] = uploaded["group"]
+    drawn = {}
+    for order in (None, "largest", "left to right"):
+        if order is not None:
+            workflow["102"]["inputs"]["order"] = order
+        result = server.run(workflow)
+        drawn[order or "detection order"] = saved_picture(server, workflow, result)
+        said = "photo 1 of 1 shows 6 faces: the detector's first is taken, as by the public pack. Set order to take "
+        remarks = result.outputs.get("102", {}).get("remarks", [])
+        assert remarks == [f"{said}another"] * (order is None)
+    for order, picture in drawn.items():
+        ours = small("portrait_steps", "group", HyperLoRADetectFaces={"order": order})
+        assert difference(saved_picture(server, ours, server.run(ours)), picture) <= 1
+    assert difference(drawn["detection order"], drawn["largest"]) > 1
+    del workflow["102"]["inputs"]["order"]
+    workflow[workflows.node(workflow, "LoadImage")]["inputs"]["image"] = uploaded["obama"]
+    assert "remarks" not in server.run(workflow).outputs.get("102", {})
+
+
 def test_the_released_names_are_offered_even_where_the_folders_are_not(server):
     inputs = server.object_info("HyperLoRAUniLoader")["HyperLoRAUniLoader"]["input"]["required"]
     assert inputs["image_processor"][1]["options"] == ["clip_vit_large_14_processor"]

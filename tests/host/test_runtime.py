@@ -422,7 +422,7 @@ def test_masks_work_for_a_lora_of_some_parts(base, people, door, part):
 
 
 def is_part(key: str, part: str) -> bool:
-    from hyperlora_core.lora import canonical_name
+    from hyperlora_core.lora_names import canonical_name
 
     name = canonical_name(key.partition(".")[0])
     return f".{part.replace('up.0', 'up_blocks.0')}." in f".{name}."

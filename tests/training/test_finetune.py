@@ -20,7 +20,19 @@ from hyperlora_core.training.finetune import FinetuneConfig, OwnLoRA, PhotoTask,
 from hyperlora_core.training.fresh import fresh
 from hyperlora_core.training.loop import Run, accelerator_for
 from hyperlora_core.training.shape import NetworkShape
-from tests.unets import call
+from tests.training.small_base import make_sdxl
+from tests.unets import call, sdxl_style
+
+
+@pytest.fixture(scope="module")
+def unet():
+    """With two layers a block, by which other tools number SDXL's blocks in names of LoRAs."""
+    return sdxl_style(widths=(32, 64), depths=(1, 1), heads=(2, 4), layers=2)
+
+
+@pytest.fixture(scope="module")
+def base_folder(tmp_path_factory, comfyui_path, unet):
+    return make_sdxl(tmp_path_factory.mktemp("two_layers"), comfyui_path, unet)
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +119,14 @@ def test_it_begins_with_what_was_generated(person):
     assert again.metadata == person[1].metadata
 
 
-def test_it_learns_the_photos(person, base_folder, face_pack, tmp_path):
+def test_it_learns_the_photos(person, base_folder, face_pack, tmp_path, caplog):
     base = BaseModel.load(str(base_folder), "cpu", torch.float32)
     config = FinetuneConfig(steps=25, resolution=64, mixed_precision="no", samples_per_step=4, batch=4, seed=3)
-    found = read_photos(person[0] / "images", FaceAnalyzer.load(face_pack))
+    (person[0] / "images" / "._obama.jpg").write_bytes(b"of macOS")
+    (person[0] / "images" / "Thumbs.db").write_bytes(b"of Windows")
+    with caplog.at_level("WARNING"):
+        found = read_photos(person[0] / "images", FaceAnalyzer.load(face_pack))
+    assert "._obama" not in caplog.text and "broken.jpg" in caplog.text
     losses = {}
     for rate in (0.0, 6e-3):
         told = replace(config, optimization=replace(config.optimization, learning_rate=rate))

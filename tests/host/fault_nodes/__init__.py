@@ -25,6 +25,38 @@ class FaultyImage(io.ComfyNode):
         return io.NodeOutput(torch.zeros(shapes[fault]) if fault in shapes else picture)
 
 
+class Anything(io.ComfyNode):
+    """Something that no node of a type gives, under every type: as nodes of the type "any" pass on."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestAnything",
+            inputs=[io.Combo.Input("kind", options=list(ANYTHING))],
+            outputs=[io.Custom("*").Output()],
+        )
+
+    @classmethod
+    def execute(cls, kind: str) -> io.NodeOutput:
+        return io.NodeOutput(ANYTHING[kind]())
+
+
+class _Foreign:
+    """An object of another pack."""
+
+
+ANYTHING = {
+    "nothing": lambda: None,
+    "number": lambda: 7.5,
+    "text": lambda: "x" * 100_000,
+    "list": lambda: [1, "two"],
+    "dict": lambda: {"hyper_lora": _Foreign()},
+    "tensor": lambda: torch.zeros(1, 8, 8, 3),
+    "object": _Foreign,
+    "class": lambda: _Foreign,
+}
+
+
 class LoadedModels(io.ComfyNode):
     """Which models ComfyUI holds on its device."""
 
@@ -105,7 +137,7 @@ def _square(photo: torch.Tensor, side: int = 512) -> torch.Tensor:
 
 class FaultExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [FaultyImage, LoadedModels, ForeignLora, PhotoVAE, Photos]
+        return [FaultyImage, Anything, LoadedModels, ForeignLora, PhotoVAE, Photos]
 
 
 async def comfy_entrypoint() -> ComfyExtension:

@@ -1,0 +1,197 @@
+"""What a socket carries, looked at before a node runs.
+
+ComfyUI compares the types that nodes declare, and nothing else: a literal in place of a link, a node of the type "any",
+or another pack's node of the same type brings whatever it likes.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, wraps
+from typing import Any
+
+import torch
+from comfy.hooks import HookGroup
+from comfy_api.latest import io
+
+from ..hyperlora_core.blocks import BlockStrengths
+from ..hyperlora_core.errors import HyperLoRAError, shortened
+from ..hyperlora_core.identity import Identity
+from ..hyperlora_core.lora import LoRA
+from ..hyperlora_core.pipeline import Reference
+from ..hyperlora_core.schedule import Schedule
+from ..hyperlora_core.slider import Slider
+from .models import LoadedHyperLoRA
+from .public_pack import Config
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What belongs on wires of a type.
+
+    Attributes:
+        name: with its article.
+        source: where it comes from.
+        fits: whether a value is one.
+    """
+
+    name: str
+    source: str
+    fits: Callable[[Any], bool]
+
+
+def _of(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+def _has(*names: str) -> Callable[[Any], bool]:
+    return lambda value: not isinstance(value, torch.Tensor) and all(hasattr(value, name) for name in names)
+
+
+def _is_conditioning(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(each, (list, tuple)) and len(each) == 2 and isinstance(each[1], dict) for each in value
+    )
+
+
+def _is_latent(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("samples"), torch.Tensor)
+
+
+def _is_lora(value: Any) -> bool:
+    """A state dict, of which alphas may be plain numbers; an empty one changes nothing."""
+    if not isinstance(value, Mapping):
+        return False
+    kinds = {torch.Tensor if isinstance(each, torch.Tensor) else type(each) for each in value.values()}
+    return not kinds or (torch.Tensor in kinds and kinds <= {torch.Tensor, float, int})
+
+
+def _are_references(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(each, Reference) for each in value)
+
+
+def _of_part(wanted: str, other: str) -> Callable[[Any], bool]:
+    """An identity that has one part, or is empty as where every photo was passed over."""
+
+    def fits(value: Any) -> bool:
+        has = isinstance(value, Identity) and getattr(value, wanted) is not None
+        return has or (isinstance(value, Identity) and getattr(value, other) is None)
+
+    return fits
+
+
+_LORA = Carried("a LoRA", "from HyperLoRA Generate LoRA or HyperLoRA Portrait", _is_lora)
+_TEXT = Carried("a text", "typed in", _of(str))
+
+CARRIED = {
+    "HYPER_LORA": Carried("a HyperLoRA", "from Load HyperLoRA", _of(LoadedHyperLoRA)),
+    "HYPER_LORA_FACES": Carried("faces", "from HyperLoRA Detect Faces", _are_references),
+    "HYPER_LORA_IDENTITY": Carried("an identity", "from HyperLoRA Encode Identity or Load Identity", _of(Identity)),
+    "HYPER_LORA_SLIDER": Carried("a slider", "from HyperLoRA Make Slider or Load Slider", _of(Slider)),
+    "HYPER_LORA_BLOCKS": Carried("strengths of blocks", "from HyperLoRA Block Strengths", _of(BlockStrengths)),
+    "HYPER_LORA_SCHEDULE": Carried("a schedule", "from HyperLoRA Schedule", _of(Schedule)),
+    "HYPER_LORA_CONFIG": Carried("a config", "from HyperLoRA Config (public pack) of this pack", _of(Config)),
+    "FACE_ATTR": Carried("faces", "from HyperLoRA Face Attr (public pack) of this pack", _are_references),
+    "ID_COND": Carried(
+        "an identity", "from HyperLoRA ID Cond (public pack) of this pack", _of_part("id_rows", "base_rows")
+    ),
+    "BASE_COND": Carried(
+        "an identity's Base part",
+        "from HyperLoRA Base Cond (public pack) of this pack",
+        _of_part("base_rows", "id_rows"),
+    ),
+    "LORA": _LORA,
+    "LORA_MODEL": _LORA,
+    "MODEL": Carried("a model", "from Load Checkpoint", _has("clone", "model_options")),
+    "VAE": Carried("a VAE", "from Load Checkpoint or Load VAE", _has("decode")),
+    "CONDITIONING": Carried("a conditioning", "from CLIP Text Encode", _is_conditioning),
+    "LATENT": Carried("a latent", "from Empty Latent Image or VAE Encode", _is_latent),
+    "IMAGE": Carried("a picture", "from Load Image", _of(torch.Tensor)),
+    "MASK": Carried("a mask", "from Load Image (as Mask)", _of(torch.Tensor)),
+    "HOOKS": Carried("hooks", "from HyperLoRA Create Hook or ComfyUI's own", _of(HookGroup)),
+    "INT": Carried("a whole number", "typed in", _of(int)),
+    "FLOAT": Carried("a number", "typed in", lambda value: isinstance(value, (int, float))),
+    "BOOLEAN": Carried("true or false", "set on the node", lambda value: isinstance(value, (bool, int))),
+    "STRING": _TEXT,
+    "COMBO": _TEXT,
+}
+
+
+def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """A node that runs only with what its sockets are for; it is changed itself."""
+    execute = node.execute.__func__  # type: ignore[attr-defined]
+
+    @wraps(execute)
+    def run(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
+        _check(node, inputs)
+        return execute(cls, *args, **inputs)
+
+    node.execute = classmethod(run)  # type: ignore[assignment]
+    return node
+
+
+@cache
+def _inputs(node: type[io.ComfyNode]) -> dict[str, io.Input]:
+    return {each.id: each for each in node.define_schema().inputs}
+
+
+def _check(node: type[io.ComfyNode], given: Mapping[str, Any]) -> None:
+    """Refuse what a socket is not for.
+
+    Raises:
+        HyperLoRAError: naming the socket, what came, and what was expected from where.
+    """
+    wrong = []
+    for name, socket, value in _sockets(node, given):
+        if value is None and socket.optional:
+            continue
+        kinds = [CARRIED[kind] for kind in socket.get_io_type().split(",") if kind in CARRIED]
+        if kinds and not any(kind.fits(value) for kind in kinds):
+            wrong.append(f"{name} was given {_described(value)} where {kinds[0].name} is needed, {kinds[0].source}")
+        elif isinstance(socket, io.Combo.Input) and not _is_offered(node, socket, value):
+            wrong.append(f"{name} was given {shortened(value)}, which is none of what it offers")
+    if wrong:
+        raise HyperLoRAError("; ".join(wrong))
+
+
+def _sockets(node: type[io.ComfyNode], given: Mapping[str, Any]) -> Iterator[tuple[str, io.Input, Any]]:
+    """Name, input and value of each socket; those that grow as they are connected one by one."""
+    for name, socket in _inputs(node).items():
+        template = getattr(socket, "template", None)
+        if template is not None and isinstance(given.get(name), Mapping):
+            yield from ((each, template.input, value) for each, value in given[name].items())
+        elif template is not None and given.get(name) is not None:
+            yield name, template.input, given[name]
+        elif name in given:
+            yield name, socket, given[name]
+
+
+def _is_offered(node: type[io.ComfyNode], socket: io.Input, value: str) -> bool:
+    """Whether a combo has a choice, now: files come and go. What a node sees to by itself is let through."""
+    validate = vars(node).get("validate_inputs")
+    if validate is not None and socket.id in inspect.signature(validate.__func__).parameters:
+        return True
+    return value in (socket.options or ()) or any(
+        each.id == socket.id and value in (each.options or ()) for each in node.define_schema().inputs
+    )
+
+
+def _described(value: Any) -> str:
+    """What came, as users know it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f"the text {shortened(value)}"
+    if isinstance(value, (bool, int, float)):
+        return f"{value!r}"
+    if isinstance(value, torch.Tensor):
+        return f"numbers of the shape {tuple(value.shape)}, as of a picture or a mask"
+    if isinstance(value, LoRA):
+        return "a LoRA"
+    for kind in ("HYPER_LORA", "HYPER_LORA_IDENTITY", "HYPER_LORA_SLIDER", "HYPER_LORA_SCHEDULE", "MODEL", "VAE"):
+        if CARRIED[kind].fits(value):
+            return CARRIED[kind].name
+    if isinstance(value, (list, tuple, dict)):
+        kinds = sorted({type(each).__name__ for each in (value.values() if isinstance(value, dict) else value)})
+        return f"a {type(value).__name__} of {len(value)} ({shortened(', '.join(kinds) or 'empty')})"
+    return f"a {type(value).__name__} of {type(value).__module__}"

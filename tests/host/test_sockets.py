@@ -1,0 +1,163 @@
+"""What sockets carry: every input of every node, given what does not belong there, over the API.
+
+Types of sockets are all that ComfyUI compares: a literal in place of a link, and nodes of the type "any", pass.
+"""
+
+import pytest
+
+from demo import workflows
+from demo.server import PACK_NAME, ExecutionError, PromptRejectedError
+from tests.host.conftest import failure
+
+WIDGETS = ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO")
+LONG = "a" * 100_000
+NAMES = (LONG, "../x", "/etc/passwd", "a\0b", "\ud800", "%date:")
+KINDS = ("nothing", "number", "text", "list", "dict", "tensor", "object", "class")
+FIT = {"tensor": ("IMAGE", "MASK")}  # what of these belongs on a socket all the same
+
+Inputs = dict[str, tuple[str, dict, bool]]
+"""Name in a prompt -> type, options, whether it is required."""
+
+
+def inputs_of(info: dict) -> Inputs:
+    found: Inputs = {}
+    for group, inputs in info["input"].items():
+        for name, (kind, *options) in inputs.items():
+            given = options[0] if options else {}
+            if kind == "COMFY_AUTOGROW_V3":
+                template = given["template"]
+                (each,) = [one for some in template["input"].values() for one in some.values()]
+                found[f"{name}.{template['prefix']}0"] = (each[0], {}, template["min"] > 0)
+            elif group != "hidden":
+                found[name] = ("COMBO" if isinstance(kind, list) else kind, given, group == "required")
+    return found
+
+
+def default(kind: str, options: dict) -> object:
+    if "default" in options:
+        return options["default"]
+    return options["options"][0] if kind == "COMBO" else {"INT": 1, "FLOAT": 1.0, "BOOLEAN": True, "STRING": ""}[kind]
+
+
+@pytest.fixture(scope="module")
+def ours(server) -> dict[str, Inputs]:
+    """The inputs of each of our nodes; of those that choose among files only where some are there."""
+    nodes = {n: info for n, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
+    assert len(nodes) == 40
+    found = {name: inputs_of(info) for name, info in nodes.items()}
+    return {
+        name: inputs
+        for name, inputs in found.items()
+        if all(kind != "COMBO" or options["options"] for kind, options, _ in inputs.values())
+    }
+
+
+def prompt_of(node: str, inputs: Inputs, sockets: object) -> workflows.Workflow:
+    """A node alone: all its sockets are given the same, its widgets have their defaults."""
+    given = {
+        name: default(kind, options) if kind in WIDGETS else sockets for name, (kind, options, _) in inputs.items()
+    }
+    return {
+        "2": {"class_type": node, "inputs": given},
+        "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 0]}},
+    }
+
+
+def sockets_of(inputs: Inputs, kind: str) -> set[str]:
+    """Those that have to be named."""
+    return {
+        name.rpartition(".")[2]
+        for name, (type_, _, required) in inputs.items()
+        if type_ not in (*WIDGETS, *FIT.get(kind, ())) and (required or kind != "nothing")
+    }
+
+
+def check(error: ExecutionError, node: str, named: set[str]) -> None:
+    assert error.node_type == node and error.exception_type.endswith("HyperLoRAError"), (node, error.message[:300])
+    assert all(f"{name} was given " in error.message for name in named), (node, error.message)
+    assert len(error.message) < 300 * len(named) + 100, (node, error.message[:1000])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_does_not_belong_on_a_socket_is_named(server, ours, kind):
+    for node, inputs in ours.items():
+        named = sockets_of(inputs, kind)
+        if named:
+            prompt = prompt_of(node, inputs, ["1", 0])
+            prompt["1"] = {"class_type": "TestAnything", "inputs": {"kind": kind}}
+            check(failure(server, prompt), node, named)
+
+
+@pytest.mark.parametrize(
+    ("literal", "kind"),
+    [("text", "text"), (5, "number"), (True, "number"), (None, "nothing"), ({"a": 1}, "dict"), ([5], "link")],
+    ids=str,
+)
+def test_a_literal_in_place_of_a_link_is_named(server, ours, literal, kind):
+    """ComfyUI refuses a list that is no link; anything else it passes on."""
+    for node, inputs in ours.items():
+        if named := sockets_of(inputs, kind):
+            try:
+                check(failure(server, prompt_of(node, inputs, literal)), node, named)
+            except PromptRejectedError as error:
+                assert kind == "link", (node, str(error))
+
+
+def test_what_comes_from_a_wire_into_a_widget_is_named(server, small):
+    """Nodes of the type "any" reach widgets too, past the limits and the choices that ComfyUI checks."""
+    for name, kind, said in (
+        ("order", "text", "order was given 'xxx"),
+        ("order", "number", "order was given 7.5 where a text is needed"),
+        ("index", "number", "index was given 7.5 where a whole number is needed"),
+        ("index", "object", "index was given a _Foreign of "),
+    ):
+        workflow = small("portrait_steps", HyperLoRADetectFaces={name: ["90", 0]})
+        workflow["90"] = {"class_type": "TestAnything", "inputs": {"kind": kind}}
+        error = failure(server, workflow)
+        assert error.node_type == "HyperLoRADetectFaces" and said in error.message, error.message
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name)[:12])
+def test_names_that_no_menu_offers_are_refused_without_a_traceback(server, ours, name):
+    for node, inputs in ours.items():
+        for combo, (kind, _, _) in inputs.items():
+            if kind != "COMBO":
+                continue
+            prompt = prompt_of(node, inputs, "nothing of the kind")
+            prompt["2"]["inputs"][combo] = name
+            try:
+                server.run(prompt)
+            except PromptRejectedError as error:
+                assert "not in" in str(error) or "value_not_in_list" in str(error), (node, combo, str(error)[:300])
+            except ExecutionError as error:
+                assert error.exception_type.endswith("HyperLoRAError"), (node, combo, error.message[:300])
+                assert len(error.message) < 2000, (node, combo)
+            else:
+                assert combo in ("image_processor", "image_encoder"), (node, combo)  # any name is taken for them
+
+
+TEXTS = (
+    ("portrait_steps", "HyperLoRADetectFaces", "picked"),
+    ("identity_save", "HyperLoRAMixPhotos", "weights"),
+    ("people_blend", "HyperLoRABlocks", "more"),
+    ("schedule", "HyperLoRASchedule", "points"),
+)
+
+
+@pytest.mark.parametrize(("template", "node", "text"), TEXTS, ids=lambda each: str(each))
+def test_texts_that_cannot_be_read_are_quoted_in_part(server, small, template, node, text):
+    for name in NAMES:
+        workflow = small(template, **{node: {text: name}})
+        if node == "HyperLoRASchedule":
+            workflow[workflows.node(workflow, node)]["inputs"]["curve"] = "points"
+        number = workflows.node(workflow, node)
+        alone = {
+            key: each for key, each in workflow.items() if each["class_type"] not in ("SaveImage", "HyperLoRASave")
+        }
+        alone["99"] = {"class_type": "PreviewAny", "inputs": {"source": [number, 0]}}
+        if not name and text != "points":  # nothing is said there
+            server.run(alone)
+            continue
+        error = failure(server, alone)
+        assert error.node_type == node and error.exception_type.endswith("HyperLoRAError"), error.message[:300]
+        assert len(error.message) < 1000, error.message[:1200]
