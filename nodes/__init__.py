@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..hyperlora_core.doors import tiles
 from . import (
     about,
     cache,
@@ -19,6 +20,7 @@ from . import (
     picker,
     placing,
     portrait,
+    progress,
     public_pack,
     refine,
     report,
@@ -40,6 +42,7 @@ class HyperLoRAExtension(ComfyExtension):
         about.answer_about()
         cards.answer_cards()
         downloads.answer_downloads()
+        tiles.listeners.append(progress.remark_now)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack."""
