@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..hyperlora_core.doors import tiles
 from . import (
     about,
     cache,
@@ -21,6 +22,7 @@ from . import (
     picker,
     placing,
     portrait,
+    progress,
     public_pack,
     refine,
     report,
@@ -43,6 +45,7 @@ class HyperLoRAExtension(ComfyExtension):
         cards.answer_cards()
         doctor.answer_doctor()
         downloads.answer_downloads()
+        tiles.listeners.append(progress.remark_now)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack."""

@@ -26,7 +26,8 @@ class HyperLoRAApplyPerItem(io.ComfyNode):
             display_name="HyperLoRA Apply per Picture",
             category=CATEGORY,
             description="Draws several people in one batch: the first LoRA on its first picture, the second on its "
-            "second, and so on. Each picture is what it would be alone.",
+            "second, and so on. Each picture is what it would be alone, in context windows and cut out of the batch, "
+            "too.",
             search_aliases=["batch", "per latent", "many people", "faceid batch"],
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL model."),
@@ -75,7 +76,8 @@ class HyperLoRAApplyRegions(io.ComfyNode):
                         max=16,
                     ),
                     tooltip="Where each person is, in the order of the LoRAs. Masks may be soft and of any size; where "
-                    "they overlap, people share.",
+                    "they overlap, people share. They lie over whatever is sampled: a tiled upscaler or a face "
+                    "detailer needs a model without them.",
                 ),
                 weight_input("strength", 1.0, "Strength of each LoRA."),
                 schedule_input("What strength is multiplied by while the picture is sampled."),

@@ -29,6 +29,14 @@ def stage(name: str, **values: int) -> None:
         server.send_sync("hyperlora.stage", {"node": context.node_id, "stage": name, **values}, server.client_id)
 
 
+def remark_now(remark: str) -> None:
+    """Say what is no error while a node runs, which need not be one of ours: in the log and, at once, the editor."""
+    log.warning("HyperLoRA: %s", remark)
+    server = getattr(PromptServer, "instance", None)
+    if server is not None:
+        server.send_sync("hyperlora.remark", {"remark": remark}, server.client_id)
+
+
 class Remarks(list[str]):
     """What a node has to say that is no error: in the log, the history and, by ``web/notices.js``, the editor.
 

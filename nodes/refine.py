@@ -6,8 +6,8 @@ from comfy_api.latest import io, ui
 
 import nodes as comfy_nodes
 
-from ..hyperlora_core.doors.runtime import Layer, add_layers
-from ..hyperlora_core.errors import NoFaceError
+from ..hyperlora_core.doors.runtime import Layer, add_layers, layers_of
+from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
 from ..hyperlora_core.faces import Face
 from ..hyperlora_core.likeness import Person, judge, written
 from ..hyperlora_core.photos import to_photos
@@ -117,6 +117,11 @@ class HyperLoRARefineFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         people = [ours(lora) for lora in loras.values() if lora is not None]
         known = [Person.of_identity(identity) for identity in (identities or {}).values() if identity is not None]
+        if any(layer.mask is not None for layer in layers_of(model)):
+            raise HyperLoRAError(
+                "the model has people in regions, and each face would be given the whole masks: connect the model that "
+                "goes into HyperLoRA Apply in Regions. Each person's LoRA is applied here, to the own face"
+            )
         by_likeness = assignment == ASSIGNMENTS[1]
         models = [add_layers(model, [Layer(lora, strength)]) for lora in people]
         analyzer, remarks, lines = face_analyzer(face_model), Remarks(), []

@@ -15,6 +15,7 @@ app.registerExtension({
     name: "HyperLoRA.notices",
     async setup() {
         api.addEventListener("executed", ({ detail }) => detail?.output?.remarks?.forEach?.(say));
+        api.addEventListener("hyperlora.remark", ({ detail }) => say(detail.remark));
         api.addEventListener("execution_error", ({ detail }) => {
             // The editor's own card names the node, and the sentence only behind "View details".
             if (detail?.node_type?.startsWith("HyperLoRA")) show("error", detail.exception_message.trim());

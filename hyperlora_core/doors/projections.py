@@ -1,18 +1,15 @@
 """Projections of a UNet with LoRAs beside them: what their ``forward`` is while the UNet runs."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
 
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import HyperLoRAError
-
-REARRANGED = (
-    "the UNet was given {found} rows and tokens where {wanted} were expected: another node rearranges or merges "
-    "picture tokens (HyperTile, ToMe). Take it out, or apply the LoRA without masks"
-)
+from .masks import Size, Where
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,16 @@ class Gates:
     """On what the ranks of a projection act in one call of the UNet.
 
     Attributes:
+        layers: ``(ranks,)``, the number of the LoRA that each belongs to.
         rows: ``(rows, 1, ranks)``, or None: on every row alike.
-        tokens: number of tokens -> ``(rows, tokens, ranks)``, rows in it; empty: on every token alike.
+        where: what part of the picture tokens are; None: on every token alike.
+        at: size of the picture -> ``(rows, tokens, ranks)``, rows in it.
     """
 
+    layers: Tensor
     rows: Tensor | None
-    tokens: Mapping[int, Tensor]
+    where: Where | None
+    at: dict[Size, Tensor] = field(default_factory=dict)
 
     def on(self, inner: Tensor) -> Tensor:
         """Gate ``(rows, tokens, ranks)``.
@@ -48,27 +49,24 @@ class Gates:
         Raises:
             HyperLoRAError: another node has rearranged rows or tokens.
         """
-        if self.tokens:
-            return inner * at(self.tokens, inner)
+        if self.where is not None:
+            size = self.where.of(inner)
+            return inner * (self.at[size] if size in self.at else self.open(self.where, size, inner))
         if self.rows is None:
             return inner
         each, rest = divmod(len(inner), len(self.rows))  # HyperTile makes several rows of one
         if rest:
-            raise HyperLoRAError(REARRANGED.format(found=tuple(inner.shape[:2]), wanted=f"{len(self.rows)} rows"))
+            raise HyperLoRAError(
+                f"the UNet was given {len(inner)} rows where {len(self.rows)} or several times as many were expected: "
+                "another node adds or takes out pictures in the middle of it. Take it out, or apply one LoRA to all"
+            )
         return inner * (self.rows if each == 1 else self.rows.repeat_interleave(each, dim=0))
 
-
-def at(by_tokens: Mapping[int, Tensor], tokens: Tensor) -> Tensor:
-    """What belongs to as many rows and tokens as ``(rows, tokens, ...)`` has.
-
-    Raises:
-        HyperLoRAError: there is nothing for so many.
-    """
-    found = by_tokens.get(tokens.shape[1])
-    if found is None or len(found) != len(tokens):
-        known = ", ".join(str((len(each), count)) for count, each in by_tokens.items())
-        raise HyperLoRAError(REARRANGED.format(found=tuple(tokens.shape[:2]), wanted=known))
-    return found
+    def open(self, where: Where, size: Size, like: Tensor) -> Tensor:
+        """The gate at a size of the picture, in what ``like`` is in."""
+        gate = where.painted.paint(size)[..., self.layers].to(like.dtype)
+        self.at[size] = gate if self.rows is None else gate * self.rows
+        return self.at[size]
 
 
 def add(output: Tensor, inner: Tensor, up: Tensor) -> Tensor:
@@ -77,30 +75,52 @@ def add(output: Tensor, inner: Tensor, up: Tensor) -> Tensor:
     return flat.addmm_(inner.flatten(0, -2), up.mT).view(output.shape)
 
 
-class Projection:
-    """A linear projection with LoRAs beside it.
+class Standing:
+    """Stands for a module's ``forward`` while the UNet runs.
 
-    There is one object a projection for as long as that lives, and only tensors change in it: torch.compile then has
+    There is one object a module for as long as that lives, and only tensors change in it: torch.compile then has
     nothing to compile anew when another person comes.
     """
 
-    joined: Joined
-    gates: Gates
+    def start(self, module: nn.Module) -> None:
+        """Take the place of the module's ``forward``."""
+        self.replaced = module.__dict__.get("forward")
+        self.original = module.forward
+        module.forward = self.forward
 
-    def start(self, linear: nn.Module, joined: Joined, gates: Gates) -> None:
-        """Take the place of the projection's ``forward``."""
-        self.replaced = linear.__dict__.get("forward")
-        self.original = linear.forward
-        self.joined, self.gates = joined, gates
-        linear.forward = self.forward
-
-    def stop(self, linear: nn.Module) -> None:
+    def stop(self, module: nn.Module) -> None:
         """Put back what was there, and forget everything."""
         if self.replaced is None:
-            del linear.forward
+            del module.forward
         else:
-            linear.forward = self.replaced
+            module.forward = self.replaced
         self.__dict__.clear()
+
+    def forward(self, *args: Any, **named: Any) -> Any:
+        """What is done in its place."""
+        raise NotImplementedError
+
+
+class Looking(Standing):
+    """A transformer of the UNet that says how large its picture is.
+
+    Attributes:
+        where: who is told.
+    """
+
+    where: Where
+
+    def forward(self, x: Tensor, *args: Any, **named: Any) -> Any:
+        """Look at a picture ``(rows, channels, height, width)``."""
+        self.where.size = (x.shape[-2], x.shape[-1])
+        return self.original(x, *args, **named)
+
+
+class Projection(Standing):
+    """A linear projection with LoRAs beside it."""
+
+    joined: Joined
+    gates: Gates
 
     def forward(self, input: Tensor) -> Tensor:
         """Project ``(rows, tokens, in)`` to ``(rows, tokens, out)``."""
@@ -114,16 +134,16 @@ class Crossing:
     Attributes:
         attention: the module.
         confined: numbers of the LoRAs that have a mask.
-        masks: number of tokens -> ``(rows, tokens, LoRAs)``.
+        where: what part of the picture its tokens are.
         query: ``(rows, tokens, width)``.
         keys: LoRA's number -> ``(rows, prompt tokens, width)``; that of None is without any that a mask confines.
         values: as ``keys``.
     """
 
-    def __init__(self, attention: nn.Module, confined: Collection[int], masks: Mapping[int, Tensor]) -> None:
+    def __init__(self, attention: nn.Module, confined: Collection[int], where: Where) -> None:
         self.attention = attention
         self.confined = confined
-        self.masks = masks
+        self.where = where
         self.query: Tensor | None = None
         self.keys: dict[int | None, Tensor] = {}
         self.values: dict[int | None, Tensor] = {}
@@ -133,7 +153,8 @@ class Crossing:
 
         The difference is added, so that whatever else is in ``attended`` (an IP-Adapter) stays.
         """
-        masks, without = at(self.masks, attended).to(attended.dtype), self._attend(None)
+        masks = self.where.painted.paint(self.where.of(attended)).to(attended.dtype)
+        without = self._attend(None)
         for number in self.keys.keys() | self.values.keys():
             if number is not None:
                 attended = attended + masks[..., number, None] * (self._attend(number) - without)

@@ -10,7 +10,6 @@ exception; what is replaced is what is about to run, whoever reloaded or compile
 the exchange, where it would go on with the first hook it ever saw.
 """
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,19 +19,20 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..errors import HyperLoRAError
 from ..lora import Factors, LoRA, in_one_copy
 from ..schedule import Schedule
+from .calls import CROSSED, Call, Moment, Prompt
 from .comfyui import fitting
-from .projections import Crossed, Crossing, Gates, Joined, Keys, OfPrompt, Out, Projection, Query, Values
+from .masks import Painted, Where, of_pictures
+from .pictures import Part, Sampled, numbers, remember
+from .projections import Joined, Standing
+from .tiles import Watch
 
 KEY = "hyper_lora"
-LEVELS = 4  # how often a UNet of this family halves its picture, and one to spare
-CROSSED: dict[str, type[Crossed]] = {"to_q": Query, "to_k": Keys, "to_v": Values, "to_out.0": Out}
-
-_projections: weakref.WeakKeyDictionary[nn.Module, dict[type[Projection], Projection]] = weakref.WeakKeyDictionary()
+KINDS = (WrappersMP.OUTER_SAMPLE, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL)
+MOST_MASKS = 32  # kept on a device while sampling; each window of a long batch needs its own
 
 
 @dataclass(frozen=True)
@@ -49,31 +49,23 @@ class Place:
     count: int
     repeat: bool
 
-    def of(self, batch: int) -> list[bool]:
+    def of(self, sampled: Sampled) -> list[bool]:
         """Whether it is each picture's place.
 
         Raises:
             HyperLoRAError: the list does not fit the batch.
         """
-        if self.count > batch or (self.count < batch and not self.repeat):
-            help = "make the batch as large" if self.count > batch else "add identities, or let them repeat"
-            raise HyperLoRAError(f"there are {self.count} identities for a batch of {batch} pictures: {help}")
-        return [item % self.count == self.index for item in range(batch)]
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is known of a conditioning.
-
-    Attributes:
-        marks: of the layers that act on it.
-        top: of its area in the picture, in the latent's pixels.
-        left: likewise.
-    """
-
-    marks: frozenset[str] = frozenset()
-    top: int = 0
-    left: int = 0
+        batch = max(sampled.numbers) + 1
+        if self.count < batch and not self.repeat:
+            raise HyperLoRAError(
+                f"there are {self.count} identities for a batch of {batch} pictures: add identities, or let them repeat"
+            )
+        if self.count > batch and not sampled.cut:
+            raise HyperLoRAError(
+                f"there are {self.count} identities for a batch of {batch} pictures: make the batch as large, or use "
+                "HyperLoRA Apply where pictures, tiles or faces are drawn one at a time"
+            )
+        return [number % self.count == self.index for number in sampled.numbers]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +93,12 @@ class Layer:
         """Whether there are rows or times at which it acts less than at others."""
         return any(limit is not None for limit in (self.schedule, self.place, self.prompt))
 
+    @property
+    def by_picture(self) -> bool:
+        """Whether it matters which picture of a batch is drawn."""
+        several = self.mask is not None and len(self.mask) > 1
+        return several or (self.place is not None and (self.place.count > 1 or not self.place.repeat))
+
 
 def add_layers(model: ModelPatcher, layers: Sequence[Layer]) -> ModelPatcher:
     """Apply LoRAs while the model runs, beside those that it has.
@@ -121,11 +119,10 @@ def add_layers(model: ModelPatcher, layers: Sequence[Layer]) -> ModelPatcher:
     everything = (*layers_of(model), *layers)
     runtime = Runtime(everything, [fitting(model, layer.lora) for layer in everything])
     clone = model.clone()
-    for kind in (WrappersMP.APPLY_MODEL, WrappersMP.CALC_COND_BATCH):
+    for kind, wrapper in zip(KINDS, (runtime.sample, runtime.look_at_prompts, runtime.run), strict=True):
         clone.remove_wrappers_with_key(kind, KEY)
+        clone.add_wrapper_with_key(kind, KEY, wrapper)
     clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
-    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, runtime.run)
-    clone.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, runtime.look_at_prompts)
     clone.add_callback_with_key(CallbacksMP.ON_CLEANUP, KEY, runtime.forget)
     return clone
 
@@ -138,6 +135,8 @@ def layers_of(model: ModelPatcher) -> tuple[Layer, ...]:
 class Runtime:
     """Applies layers in the calls of a model's UNet.
 
+    ComfyUI may call it from several threads at once, one a device: what is kept here is put in place when it is whole.
+
     Attributes:
         layers: they stay as they are; what else is here is forgotten when sampling ends.
         fits: of each layer, ComfyUI's key of a weight -> the LoRA's factors for it.
@@ -148,48 +147,71 @@ class Runtime:
         self.layers = tuple(layers)
         self.fits = tuple(fits)
         self.confined = frozenset(number for number, layer in enumerate(layers) if layer.mask is not None)
+        self._watch = Watch([layer.mask for layer in layers if layer.mask is not None])
         self.forget()
 
     def forget(self, *_: Any) -> None:
         """Let go of what was put on a device."""
         self._joined: dict[tuple[torch.device, torch.dtype], dict[str, Joined]] = {}
-        self._masks: dict[tuple[Any, ...], dict[int, Tensor]] = {}
+        self._painted: dict[Any, Painted] = {}
         self._percents: dict[float, float] = {}
         self._prompts: dict[Any, Prompt] = {}
-        self._whole: tuple[int, ...] = ()
+        self._retained: Sequence[int] = ()
+        self._sampled: Sampled | None = None
 
-    def look_at_prompts(self, executor: Callable, model: Any, conds: list, x: Tensor, *rest: Any) -> Any:
+    def sample(self, executor: Callable, noise: Tensor, latents: Tensor, *rest: Any, **named: Any) -> Tensor:
+        """Around one sampling: take note of whose pictures these are.
+
+        Raises:
+            HyperLoRAError: it matters whose each is, and that cannot be known.
+        """
+        by_picture = any(layer.by_picture for layer in self.layers)
+        seed = named["seed"] if "seed" in named else rest[5] if len(rest) > 5 else None
+        which = numbers(noise, latents, seed) if by_picture else tuple(range(len(noise)))
+        self._sampled = sampled = Sampled(which, *noise.shape[-2:])
+        if self.confined:
+            self._watch.see(latents, sampled)
+        drawn = executor(noise, latents, *rest, **named)
+        if by_picture:
+            remember(drawn, sampled)
+        return drawn
+
+    def look_at_prompts(
+        self, executor: Callable, model: Any, conds: list, x: Tensor, t: Tensor, options: Mapping[str, Any]
+    ) -> Any:
         """Around ComfyUI's evaluation of all conditionings at one step: take note of whose mark and area each has."""
-        self._whole = tuple(x.shape[-2:])
+        self._retained = getattr(options.get("context_handler"), "latent_retain_index_list", ())
         for cond in (cond for each in conds for cond in each or ()):
-            area = cond.get("area") or (0, 0, 0, 0)  # height, width, top, left
-            self._prompts[cond["uuid"]] = Prompt(cond.get(KEY, frozenset()), *area[-2:])
-        return executor(model, conds, x, *rest)
+            area = tuple(cond["area"]) if "area" in cond else None
+            self._prompts[cond["uuid"]] = Prompt(cond.get(KEY, frozenset()), area)
+        return executor(model, conds, x, t, options)
 
     def run(self, executor: Any, x: Tensor, t: Tensor, *args: Any, **named: Any) -> Any:
         """Around one call of the model on ``(rows, channels, height, width)``.
 
         Raises:
-            HyperLoRAError: the layers' places or masks do not fit the batch.
+            HyperLoRAError: the layers' places or masks do not fit the batch, or what is drawn cannot be known.
         """
         options = named["transformer_options"] if "transformer_options" in named else args[3]
         model = executor.class_obj
         uuids = options.get("uuids") or [None] * len(options.get("cond_or_uncond", (0,)))
         prompts = [self._prompts.get(uuid, Prompt()) for uuid in uuids]
-        rows = self.rows(model, x, prompts, options)
+        call = Call(x, prompts, options, self._sampled or Sampled(tuple(range(len(x) // len(prompts))), *x.shape[-2:]))
+        parts = call.parts(self._retained)
+        rows = self.rows(model, call, parts)
         if rows is not None and not rows.any():
             return executor(x, t, *args, **named)
         joined = self.joined(model, x.device)
-        moment = Moment(self, rows, self.masks(x, prompts))
-        started: list[tuple[nn.Module, Projection]] = []
+        moment = Moment(self.confined, rows, Where(self.painted(call, parts), options) if self.confined else None)
+        started: list[tuple[nn.Module, Standing]] = []
         try:
-            for name, factors in joined.items():
-                linear = comfy.utils.get_attr(model, name)
-                started.append((linear, moment.start(model, name, linear, factors)))
+            for module, standing in moment.standing(model, joined):
+                standing.start(module)
+                started.append((module, standing))
             return executor(x, t, *args, **named)
         finally:
-            for linear, projection in reversed(started):
-                projection.stop(linear)
+            for module, standing in reversed(started):
+                standing.stop(module)
 
     def joined(self, model: Any, device: torch.device) -> dict[str, Joined]:
         """Path of a projection in the model -> all layers' factors for it, on a device, in what it computes in."""
@@ -211,20 +233,26 @@ class Runtime:
             self._joined[device, dtype] = {name: _join(part, dtype) for name, part in parts.items()}
         return self._joined[device, dtype]
 
-    def rows(self, model: Any, x: Tensor, prompts: Sequence[Prompt], options: Mapping[str, Any]) -> Tensor | None:
-        """How much each layer acts on each row: ``(rows, layers)`` on the CPU, or None if every one acts fully."""
+    def rows(self, model: Any, call: Call, parts: Sequence[Part]) -> Tensor | None:
+        """How much each layer acts on each row: ``(rows, layers)`` on the CPU, or None if every one acts fully.
+
+        Raises:
+            HyperLoRAError: places do not fit the batch, or it cannot be known which pictures or prompts rows are.
+        """
         if not any(layer.varies for layer in self.layers):
             return None
-        batch = len(x) // len(prompts)
         columns = []
         for layer in self.layers:
-            now = 1.0 if layer.schedule is None else layer.schedule.at(self._percent(model, options["sigmas"]))
-            places = [True] * batch if layer.place is None else layer.place.of(batch)
+            now = 1.0 if layer.schedule is None else layer.schedule.at(self._percent(model, call.options["sigmas"]))
+            if not layer.by_picture and layer.prompt is None:
+                columns.append([now] * len(call.x))
+                continue
+            places = [True] * len(call.sampled.numbers) if layer.place is None else layer.place.of(call.sampled)
             columns.append(
                 [
-                    now if place and (layer.prompt is None or layer.prompt in prompt.marks) else 0.0
-                    for prompt in prompts
-                    for place in places
+                    now if places[picture] and (layer.prompt is None or layer.prompt in prompt.marks) else 0.0
+                    for prompt, part in zip(call.prompts, parts, strict=True)
+                    for picture in call.pictures(part)
                 ]
             )
         return torch.tensor(columns).T
@@ -240,74 +268,22 @@ class Runtime:
             self._percents[sigma] = high
         return self._percents[sigma]
 
-    def masks(self, x: Tensor, prompts: Sequence[Prompt]) -> dict[int, Tensor]:
-        """Number of tokens -> ``(rows, tokens, layers)``, those without a mask at 1; empty if none has one."""
-        if not self.confined:
-            return {}
-        key = (*x.shape, *((prompt.top, prompt.left) for prompt in prompts))
-        if key not in self._masks:
-            batch, height, width = len(x) // len(prompts), *x.shape[-2:]
-            whole = torch.stack([sized(layer.mask, batch, *(self._whole or (height, width))) for layer in self.layers])
-            cuts = [whole[..., p.top : p.top + height, p.left : p.left + width] for p in prompts]
-            rows = torch.cat(cuts, dim=1)  # (layers, rows, height, width)
-            self._masks[key] = masks = {}
-            for _ in range(LEVELS):
-                tokens = F.interpolate(rows, size=(height, width), mode="bilinear", antialias=True)
-                masks[height * width] = tokens.flatten(2).permute(1, 2, 0).contiguous().to(x.device)
-                height, width = (height + 1) // 2, (width + 1) // 2
-        return self._masks[key]
+    def painted(self, call: Call, parts: Sequence[Part]) -> Painted:
+        """All layers' masks over the rows of a call, those without a mask at 1.
 
-
-class Moment:
-    """One call of the UNet.
-
-    Attributes:
-        runtime: whose.
-        rows: ``(rows, layers)`` or None.
-        masks: number of tokens -> ``(rows, tokens, layers)``.
-    """
-
-    def __init__(self, runtime: Runtime, rows: Tensor | None, masks: Mapping[int, Tensor]) -> None:
-        self.runtime = runtime
-        self.rows = rows
-        self.masks = masks
-        self._gates: dict[Any, Gates] = {}
-        self._crossings: dict[str, Crossing] = {}
-
-    def start(self, model: nn.Module, name: str, linear: nn.Module, joined: Joined) -> Projection:
-        """Let a projection have its LoRAs beside it."""
-        attention, _, last = name.rpartition(".attn2.")
-        projection = _projection(linear, CROSSED[last] if self.masks and attention else Projection)
-        if isinstance(projection, Crossed):
-            projection.crossing = self.crossing(model, f"{attention}.attn2")
-        projection.start(linear, joined, self.gates(joined, isinstance(projection, OfPrompt)))
-        return projection
-
-    def crossing(self, model: nn.Module, attention: str) -> Crossing:
-        """What the four projections of an attention share."""
-        if attention not in self._crossings:
-            module = comfy.utils.get_attr(model, attention)
-            self._crossings[attention] = Crossing(module, self.runtime.confined, self.masks)
-        return self._crossings[attention]
-
-    def gates(self, joined: Joined, reads_prompt: bool) -> Gates:
-        """On what each rank acts."""
-        key = (joined.layers, reads_prompt)
-        if key not in self._gates:
-            dtype, device = joined.up.dtype, joined.up.device
-            layers = torch.tensor(
-                [n for n, rank in joined.layers for _ in range(rank)], dtype=torch.long, device=device
-            )
-            rows = None if self.rows is None else self.rows.to(device, dtype)[:, None, layers]
-            masks = {} if reads_prompt else {count: mask[..., layers].to(dtype) for count, mask in self.masks.items()}
-            tokens = masks if rows is None else {count: mask * rows for count, mask in masks.items()}
-            self._gates[key] = Gates(rows, tokens)
-        return self._gates[key]
-
-
-def _projection(linear: nn.Module, kind: type[Projection]) -> Projection:
-    """The one object of a kind that stands for a projection."""
-    return _projections.setdefault(linear, {}).setdefault(kind, kind())
+        Raises:
+            HyperLoRAError: a mask does not fit the batch, or what is drawn cannot be known.
+        """
+        key = (call.x.device, tuple(parts))
+        painted = self._painted.get(key)
+        if painted is None:
+            whole = torch.stack([of_pictures(layer.mask, call.sampled) for layer in self.layers])
+            cuts = [whole[:, call.pictures(part)][:, :, call.lines(part)][..., call.columns(part)] for part in parts]
+            painted = Painted(torch.cat(cuts, dim=1), call.x.device)
+            if len(self._painted) >= MOST_MASKS:
+                self._painted = {}
+            self._painted[key] = painted
+        return painted
 
 
 def _join(parts: Sequence[tuple[int, Tensor, Tensor]], dtype: torch.dtype) -> Joined:
@@ -315,22 +291,6 @@ def _join(parts: Sequence[tuple[int, Tensor, Tensor]], dtype: torch.dtype) -> Jo
     return Joined(
         torch.cat(downs).to(dtype), torch.cat(ups, dim=1).to(dtype), tuple((n, len(down)) for n, down, _ in parts)
     )
-
-
-def sized(mask: Tensor | None, batch: int, height: int, width: int) -> Tensor:
-    """A mask at a size, ``(batch, height, width)``; ones where there is none.
-
-    Raises:
-        HyperLoRAError: it has neither one picture nor as many as the batch.
-    """
-    if mask is None:
-        return torch.ones(batch, height, width)
-    if len(mask) not in (1, batch):
-        raise HyperLoRAError(
-            f"a mask has {len(mask)} pictures, and the batch {batch}: one for all is needed, or one each"
-        )
-    resized = F.interpolate(mask[:, None].float().cpu(), size=(height, width), mode="bilinear", antialias=True)
-    return resized[:, 0].expand(batch, -1, -1).clamp(0, 1)
 
 
 def per_item(
@@ -366,8 +326,8 @@ def in_regions(
     for number, mask in enumerate(masks, start=1):
         check_mask(mask, f"mask {number} of {len(masks)}")
     height, width = (max(mask.shape[axis] for mask in masks) for axis in (1, 2))
-    batch = max(len(mask) for mask in masks)
-    alike = [sized(mask, batch, height, width) for mask in masks]
+    batch = Sampled(tuple(range(max(len(mask) for mask in masks))), height, width)
+    alike = [of_pictures(mask, batch) for mask in masks]
     most = torch.stack(alike).sum(dim=0).clamp(min=1)
     return [Layer(lora, strength, schedule, mask=mask / most) for lora, mask in zip(loras, alike, strict=True)]
 

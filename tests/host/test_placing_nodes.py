@@ -55,6 +55,92 @@ def test_each_picture_of_a_batch_is_its_persons(small, alone, server, picture):
     assert difference(second, picture(alone(-6.0))) > 8  # its noise is another
 
 
+def between(workflow: workflows.Workflow, socket: str, class_type: str, source: str, **widgets) -> workflows.Workflow:
+    """Put a node in front of the sampler, into one of its inputs."""
+    inputs = workflow[workflows.node(workflow, "KSampler")]["inputs"]
+    workflow[class_type] = node(class_type, **{source: inputs[socket]}, **widgets)
+    inputs[socket] = [class_type, 0]
+    return workflow
+
+
+def test_context_windows_and_cut_batches_keep_who_is_who(small, server):
+    def four() -> workflows.Workflow:
+        return weigh(small("people_batch", EmptyLatentImage={"batch_size": 4}), 6.0, -6.0)
+
+    whole = pictures(server, four())
+    windows = {
+        "context_length": 2,
+        "context_overlap": 1,
+        "context_schedule": "standard_static",
+        "context_stride": 1,
+        "closed_loop": False,
+        "fuse_method": "pyramid",
+        "dim": 0,
+        "freenoise": False,
+        "cond_retain_index_list": "",
+        "split_conds_to_windows": False,
+        "latent_retain_index_list": "",
+        "causal_window_fix": True,
+    }
+    windowed = pictures(server, between(four(), "model", "ContextWindowsManual", "model", **windows))
+    cut = pictures(server, between(four(), "latent_image", "LatentFromBatch", "samples", batch_index=1, length=2))
+    assert len(windowed) == 4 and len(cut) == 2
+    for found, expected in zip([*windowed, *cut], [*whole, *whole[1:3]], strict=True):
+        assert difference(found, expected) <= 1
+    assert difference(whole[0], whole[2]) > 8  # another noise
+
+    copies = between(four(), "latent_image", "LatentFromBatch", "samples", batch_index=1, length=2)
+    one_seed = between(copies, "latent_image", "LatentBatchSeedBehavior", "samples", seed_behavior="fixed")
+    assert "whose each is cannot be known any more. Cut them out last" in failure(server, one_seed).message
+
+
+def test_deep_shrink_by_one_and_a_half_keeps_regions(small, alone, picture):
+    shrink = {
+        "downscale_factor": 1.5,
+        "block_number": 3,
+        "start_percent": 0.0,
+        "end_percent": 1.0,
+        "downscale_after_skip": True,
+        "downscale_method": "bicubic",
+        "upscale_method": "bicubic",
+    }
+
+    def drawn(workflow: workflows.Workflow) -> np.ndarray:
+        return picture(between(workflow, "model", "PatchModelAddDownscale", "model", **shrink))
+
+    everywhere = alone(6.0)
+    apply = everywhere[workflows.node(everywhere, "HyperLoRAApply")]
+    apply["class_type"], lora = "HyperLoRAApplyRegions", apply["inputs"].pop("lora")
+    apply["inputs"] = {
+        "model": apply["inputs"]["model"],
+        "loras.lora0": lora,
+        "masks.mask0": ["ones", 0],
+        "strength": 1.0,
+    }
+    everywhere["ones"] = node("SolidMask", value=1.0, width=64, height=64)
+    assert difference(drawn(everywhere), drawn(alone(6.0, application="run-time"))) <= 1
+    both, swapped = (drawn(weigh(halves(small("people_regions")), *weights)) for weights in ((6.0, -6.0), (-6.0, 6.0)))
+    assert difference(both, swapped) > 8
+
+
+def test_refining_faces_of_a_model_with_regions_is_refused(small, server, uploaded):
+    workflow = halves(small("people_regions"))
+    sampler = workflow[workflows.node(workflow, "KSampler")]["inputs"]
+    apply = workflow[workflows.node(workflow, "HyperLoRAApplyRegions")]["inputs"]
+    workflow["photo"] = node("LoadImage", image=uploaded["obama"])
+    workflow["refine"] = node(
+        "HyperLoRARefineFaces",
+        images=["photo", 0],
+        vae=[workflows.node(workflow, "CheckpointLoaderSimple"), 2],
+        **{name: sampler[name] for name in ("model", "positive", "negative")},
+        **{"loras.lora0": apply["loras.lora0"], "strength": 1.0, "assignment": "left to right", "least_likeness": 0.1},
+        **{"seed": 0, "steps": 1, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 0.4},
+        **{"size": 256, "surroundings": 1.6, "feather": 0.08, "on_no_face": "skip", "face_model": "auto"},
+    )
+    workflow[workflows.node(workflow, "SaveImage")]["inputs"]["images"] = ["refine", 0]
+    assert failure(server, workflow).message.startswith("the model has people in regions, and each face would be given")
+
+
 def test_people_in_regions_and_for_prompts(small, server, picture):
     for name in ("people_regions", "people_prompts"):
         both, swapped = (picture(weigh(halves(small(name)), *weights)) for weights in ((6.0, -6.0), (-6.0, 6.0)))
