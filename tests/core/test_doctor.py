@@ -128,7 +128,8 @@ def test_an_onnxruntime_that_is_half_installed_is_named(home, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert re.search(r"onnxruntime-gpu +1\.99\.0\n", ended.stdout) and ended.stderr == ""
-    assert "onnxruntime is half installed: pip lists it, and its modules are not there" in ended.stdout
+    assert "onnxruntime is half installed: its folder is there and empty" in ended.stdout
+    assert "(pip has onnxruntime 1" in ended.stdout and "pip uninstall -y onnxruntime onnxruntime-gpu" in ended.stdout
 
 
 def test_a_folder_that_is_none_is_named(tmp_path, caplog):
