@@ -168,9 +168,12 @@ class Landmarker:
 
     def landmarks(self, picture: np.ndarray, box: np.ndarray) -> np.ndarray:
         """``(106, 2)`` float32, of the face in a box: left, top, right, bottom."""
-        left, top, right, bottom = (float(edge) for edge in box)
-        scale = self._side / (max(right - left, bottom - top) * 1.5)
-        x, y, half = (left + right) / 2, (top + bottom) / 2, self._side / 2
+        # sums in single, the rest in double precision, as of insightface on NumPy before 2: a face box that is cut out is
+        # rounded, and where its edge lies between two pixels the last digit decides
+        low, high = np.float32(box[:2]), np.float32(box[2:])
+        scale = self._side / (float((high - low).max()) * 1.5)
+        x, y = (float(place) / 2 for place in high + low)
+        half = self._side / 2
         there = np.array([[scale, 0, half - x * scale], [0, scale, half - y * scale]])
         (found,) = self._run(_values([warp(picture, there, self._side)], self._mean, self._spread))
         return moved((found.numpy().reshape(-1, 2) + 1) * (self._side // 2), inverted(there))

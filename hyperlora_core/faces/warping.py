@@ -34,7 +34,10 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
         whole = pixels.astype(np.int32)
         return ((whole[::2, ::2] + whole[1::2, ::2] + whole[::2, 1::2] + whole[1::2, 1::2] + 2) >> 2).astype(np.uint8)
     left, right, part_x = _samples(columns, width)
+    part_x[(left < 0) | (left >= columns - 1)] = 0  # so OpenCV has it across, but not down
+    left, right = left.clip(0, columns - 1), right.clip(0, columns - 1)
     upper, lower, part_y = _samples(rows, height)
+    upper, lower = upper.clip(0, rows - 1), lower.clip(0, rows - 1)
 
     def across(of_rows: np.ndarray) -> np.ndarray:
         row = pixels[of_rows].astype(np.int32)
@@ -46,13 +49,11 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _samples(length: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two pixels that each new one lies between, and how far it is to the second, in 2048ths."""
+    """The two pixels that each new one lies between, beyond the edge too, and how far it is to the second, in 2048ths."""
     places = ((np.arange(wanted) + 0.5) * (length / wanted) - 0.5).astype(np.float32)
     first = np.floor(places).astype(np.int64)
     part = places - first.astype(np.float32)
-    part[(first < 0) | (first >= length - 1)] = 0
-    first = first.clip(0, length - 1)
-    return first, np.minimum(first + 1, length - 1), np.rint(part * np.float32(2048)).astype(np.int32)
+    return first, first + 1, np.rint(part * np.float32(2048)).astype(np.int32)
 
 
 def warp(pixels: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
