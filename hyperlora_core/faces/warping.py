@@ -49,7 +49,7 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _samples(length: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two pixels that each new one lies between, beyond the edge too, and how far it is to the second, in 2048ths."""
+    """The two pixels that each new one lies between, beyond the edge too, and its distance to the first, in 2048ths."""
     places = ((np.arange(wanted) + 0.5) * (length / wanted) - 0.5).astype(np.float32)
     first = np.floor(places).astype(np.int64)
     part = places - first.astype(np.float32)
