@@ -170,7 +170,7 @@ class Landmarker:
         """``(106, 2)`` float32, of the face in a box: left, top, right, bottom."""
         # sums in single, the rest in double precision, as of insightface with NumPy before 2: the face box is rounded
         # before it is cut out, and where its edge lies between two pixels the last digit decides
-        low, high = np.float32(box[:2]), np.float32(box[2:])
+        low, high = np.asarray(box[:2], np.float32), np.asarray(box[2:], np.float32)
         scale = self._side / (float((high - low).max()) * 1.5)
         x, y = (float(place) / 2 for place in high + low)
         half = self._side / 2
