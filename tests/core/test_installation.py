@@ -26,6 +26,9 @@ NEIGHBOURS = (
 )
 """An older set that other packs hold fast; of ComfyUI's own packages some that this one reads with."""
 
+OWN = {"comfyui-hyperlora", "setuptools"}
+"""What a trial of installing the command's package names beside torch's: itself, and torch's own wish."""
+
 
 def run(*command: str | Path) -> str:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
@@ -75,7 +78,7 @@ def test_the_command_s_package_changes_nothing_either(python, request, tmp_path)
     added = {each["metadata"]["name"].lower() for each in json.loads(report.read_text())["install"]}
     there = {line.partition("==")[0].lower() for line in freeze(python)}
     assert (
-        "comfyui-hyperlora" in added and not (added - {"setuptools"}) & there
+    assert "comfyui-hyperlora" in added and not (added - OWN) & there
     )  # torch's own wish, where it is not yet
 
 
