@@ -4,11 +4,22 @@ import gc
 import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from demo.models import CLIP_VISION
-from hyperlora_core import Cache, ClipVision, HyperLoRA, HyperLoRAError, Identity, LoRA, generate
+from hyperlora_core import (
+    Cache,
+    ClipVision,
+    FaceAnalyzer,
+    HyperLoRA,
+    HyperLoRAError,
+    Identity,
+    LoRA,
+    generate,
+    open_photo,
+)
 from tests.host.conftest import VEGA, patcher
 
 SD15 = VEGA | {
@@ -472,6 +483,42 @@ def test_clips_leaves_compute_the_same_however_little_is_loaded(comfy, models):
         model.load(cpu, lowvram_model_memory=budget)
         assert model.loaded_size() <= budget
         torch.testing.assert_close(clip.tokens(pixels), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("way")
+def test_face_models_leaves_compute_the_same_however_little_is_loaded(comfy, face_pack, photos, monkeypatch):
+    """As CLIP's: the face models are ComfyUI's to move, and no weight of theirs stays behind."""
+    from hyperlora_core.doors.comfyui import Operations, hand_over
+
+    monkeypatch.setattr(FaceAnalyzer, "_loaded", {})
+    cpu, photo, placed = torch.device("cpu"), open_photo(photos["obama"]), {}
+    (expected,) = FaceAnalyzer.load(face_pack).detect(photo, embed=True)
+
+    def hand_over_all(analyzer: FaceAnalyzer) -> None:
+        for run in analyzer.models.runs:
+            placed.update(hand_over(run, [run.module]))
+
+    analyzer = FaceAnalyzer.load(face_pack, operations=Operations, placed=hand_over_all)
+    assert len(placed) == 3 and FaceAnalyzer.load(face_pack, operations=Operations) is analyzer
+    for module in placed:
+        for name, _ in module.named_parameters():
+            assert hasattr(module.get_submodule(name.rpartition(".")[0]), "comfy_cast_weights"), name
+
+    def assert_same() -> None:
+        (face,) = analyzer.detect(photo, embed=True)
+        for name in ("box", "keypoints", "landmarks", "embedding"):
+            assert np.allclose(getattr(face, name), getattr(expected, name), rtol=1e-5, atol=1e-4), name
+
+    assert_same()
+    assert {*placed.values()} <= {*comfy.model_management.loaded_models()}
+    for run in analyzer.models.runs:
+        run.before_use = lambda module: None
+    for budget in (1, 1 << 16, 1 << 30):
+        for model in placed.values():
+            model.unpatch_model(cpu)
+            model.load(cpu, lowvram_model_memory=budget)
+            assert model.loaded_size() <= budget
+        assert_same()
 
 
 @pytest.mark.usefixtures("way")
