@@ -6,13 +6,11 @@ environment that has insightface: FOLDER OF MODELS, FILE TO WRITE, PHOTOS.
 
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 SIZES = (640, 512, 384, 256)
-OPENCV = "opencv-python-headless==4.11.0.86"
 
 
 def reference(pack: Path, photos: dict[str, Path], out: Path, python: str = sys.executable) -> dict[str, np.ndarray]:
@@ -22,27 +20,13 @@ def reference(pack: Path, photos: dict[str, Path], out: Path, python: str = sys.
         pack: face models.
         photos: name -> file.
         out: .npz that is written.
-        python: of the environment; another than this one has to have an OpenCV before version 5 itself.
+        python: of the environment.
     """
-    path = [] if python != sys.executable else [str(opencv4())]
-    code = f"import sys; sys.path[:0] = {path!r}; import runpy; runpy.run_path({__file__!r}, run_name='__main__')"
-    command = [python, "-c", code, str(pack), str(out), *(f"{name}={photo}" for name, photo in photos.items())]
+    command = [python, __file__, str(pack), str(out), *(f"{name}={photo}" for name, photo in photos.items())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(out) as stored:
         return dict(stored)
-
-
-def opencv4() -> Path:
-    """A folder in which ``cv2`` is OpenCV 4, downloaded once."""
-    from demo.cache import build_once, pip_download
-
-    def build(folder: Path) -> None:
-        (folder / "wheel").mkdir()
-        with zipfile.ZipFile(pip_download(OPENCV, folder / "wheel")) as wheel:
-            wheel.extractall(folder)
-
-    return build_once(OPENCV.replace("==", "-"), build)
 
 
 def _main(pack: str, out: str, *photos: str) -> None:

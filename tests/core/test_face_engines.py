@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,7 +17,7 @@ from hyperlora_core.faces.onnx_file import OnnxError, UnreadOnnxError, read_grap
 from hyperlora_core.faces.onnx_module import OnnxModule
 from hyperlora_core.faces.warping import aligned_places, alignment, resize, warp
 from tests import face_graphs
-from tests.insightface_reference import opencv4, reference
+from tests.insightface_reference import reference
 
 OWN_ENGINES = ("torch", "onnxruntime")
 LINE = "pip uninstall -y onnxruntime onnxruntime-gpu onnxruntime-directml onnxruntime-rocm && pip install onnxruntime"
@@ -56,44 +57,17 @@ def test_insightface_itself_can_be_chosen(face_pack, photos):
     assert np.abs(one.box - other.box).max() < 0.1 and np.abs(one.landmarks - other.landmarks).max() < 0.1
 
 
-CV2 = """
-import sys
-sys.path[:0] = {path!r}
-import cv2, numpy as np
-numbers = np.random.default_rng(0)
-photo = np.array(__import__("PIL.Image").Image.open({photo!r}).convert("RGB"))
-found = {{}}
-for number, size in enumerate({sizes!r}):
-    found[f"resized{{number}}"] = cv2.resize(photo, size)
-for number, matrix in enumerate(np.load({matrices!r})):
-    found[f"warped{{number}}"] = cv2.warpAffine(photo, matrix, (112, 112), borderValue=0.0)
-np.savez({out!r}, **found)
-"""
-
-
-def test_pictures_are_cut_and_resized_as_opencv_does(photos, tmp_path):
-    sizes = [(640, 800), (455, 568), (100, 1500), (256, 64), (911, 1137)]
-    numbers = np.random.default_rng(0)
-    points = [
-        aligned_places() * scale + numbers.normal(0, 4, (5, 2)) + shift for scale in (0.5, 2, 5) for shift in (-60, 300)
-    ]
-    matrices = np.stack([alignment(each) for each in points])
-    np.save(tmp_path / "matrices.npy", matrices)
-    code = CV2.format(
-        path=[str(opencv4())],
-        photo=str(photos["obama"]),
-        sizes=sizes,
-        matrices=str(tmp_path / "matrices.npy"),
-        out=str(tmp_path / "theirs.npz"),
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    theirs, photo = np.load(tmp_path / "theirs.npz"), np.array(open_photo(photos["obama"]))
-    for number, size in enumerate(sizes):
-        assert np.array_equal(resize(photo, *size), theirs[f"resized{number}"]), size
-    for number, matrix in enumerate(matrices):
-        assert np.array_equal(warp(photo, matrix, 112), theirs[f"warped{number}"]), number
-    halved = resize(photo[:1136, :910], 455, 568)
-    assert np.abs(halved - photo[:1136, :910].reshape(568, 2, 455, 2, 3).mean((1, 3))).max() <= 0.5
+def test_pictures_are_cut_and_resized_as_opencv_does(photos):
+    assert int(cv2.__version__.partition(".")[0]) < 5
+    numbers, photo = np.random.default_rng(0), np.array(open_photo(photos["obama"]))
+    for size in ((640, 800), (455, 568), (100, 1500), (256, 64), (911, 1137)):
+        assert np.array_equal(resize(photo, *size), cv2.resize(photo, size)), size
+    halved = photo[:1136, :910]
+    assert np.array_equal(resize(halved, 455, 568), cv2.resize(halved, (455, 568)))
+    for scale in (0.5, 2, 5):
+        for shift in (-60, 300):
+            matrix = alignment(aligned_places() * scale + numbers.normal(0, 4, (5, 2)) + shift)
+            assert np.array_equal(warp(photo, matrix, 112), cv2.warpAffine(photo, matrix, (112, 112))), (scale, shift)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +102,9 @@ def test_a_pack_in_the_form_of_antelopev2_is_opened_by_torch_alone(tmp_path, pho
     landmarks = [each.models.landmarker.landmarks(photo, box) for each in analyzers]
     embeddings = [each.models.embedder.embedding(photo, points.astype(np.float32)) for each in analyzers]
     boxes = [each.models.detector.detect(photo, 640, 640)[0] for each in analyzers]
-    assert np.abs(landmarks[0] - landmarks[1]).max() < 0.01 and np.abs(landmarks[0] - landmarks[2]).max() < 0.5
+    assert np.abs(landmarks[0] - landmarks[1]).max() < 0.01 and np.abs(landmarks[0] - landmarks[2]).max() < 0.1
     assert embeddings[0] @ embeddings[1] > 0.99999
-    assert embeddings[0] @ embeddings[2] > 0.995  # OpenCV 5 cuts faces in another way
+    assert embeddings[0] @ embeddings[2] > 0.9999
     assert len(boxes[0]) == len(boxes[2]) > 0
     assert np.median(np.abs(boxes[0] - boxes[2]).max(1)) < 0.1  # some of random numbers change places
 
