@@ -9,17 +9,17 @@ function show(severity, detail) {
     app.extensionManager.toast.add({ severity, summary: "HyperLoRA", detail });
 }
 
-const say = (remark) => show("warn", remark);
+const warn = (remark) => show("warn", remark);
 
 app.registerExtension({
     name: "HyperLoRA.notices",
     async setup() {
-        api.addEventListener("executed", ({ detail }) => detail?.output?.remarks?.forEach?.(say));
-        api.addEventListener("hyperlora.remark", ({ detail }) => say(detail.remark));
+        api.addEventListener("executed", ({ detail }) => detail?.output?.remarks?.forEach?.(warn));
+        api.addEventListener("hyperlora.remark", ({ detail }) => warn(detail.remark));
         api.addEventListener("execution_error", ({ detail }) => {
             // The editor's own card names the node, and the sentence only behind "View details".
             if (detail?.node_type?.startsWith("HyperLoRA")) show("error", detail.exception_message.trim());
         });
-        about.notices.forEach(say);
+        about.notices.forEach(warn);
     },
 });
