@@ -49,7 +49,7 @@ def report() -> dict[str, Any]:
     page["ComfyUI"] = doctor.in_lines(_comfyui())
     page["Settings"] = doctor.in_lines(
         {
-            "what finds faces": settings.provider(),
+            "what finds faces": settings.face_engine(),
             "a photo without a face": settings.on_no_face(),
             "kept for the next prompts": f"{settings.cache_megabytes()} MB",
         }

@@ -49,7 +49,7 @@ class TorchRun:
 
     def __call__(self, pixels: Tensor) -> list[Tensor]:
         self.before_use(self.module)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
             return [output.cpu() for output in self.module(pixels.to(self._device))]
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ..doors.base_model import BaseModel, in_full
 from ..doors.diffusers import LoRAInjection
+from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..faces.engines import TorchRun
 from ..faces.models import load_embedder
@@ -47,7 +48,10 @@ class FaceEmbedding(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        embedder = load_embedder(path, "torch")
+        try:
+            embedder = load_embedder(path, "torch")
+        except HyperLoRAError as error:
+            raise HyperLoRAError(f"the face embedder cannot be used for the identity loss: {error}") from error
         assert isinstance(embedder.run, TorchRun)
         self.mean, self.std, self.model = embedder.mean, embedder.spread, embedder.run.module
 

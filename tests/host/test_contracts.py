@@ -7,7 +7,7 @@ from demo.server import PACK_NAME
 NODES = {
     "HyperLoRAPortrait": (
         "model MODEL, hyper_lora HYPER_LORA, images COMFY_AUTOGROW_V3, id_weight FLOAT 0.8, base_weight FLOAT 0.0, "
-        "on_no_face COMBO error, application COMBO patch",
+        "on_no_face COMBO error, application COMBO patch, turn_upright BOOLEAN True",
         "model MODEL, crops IMAGE, trigger_words STRING, lora LORA,LORA_MODEL",
     ),
     "HyperLoRALoadModel": (
@@ -17,7 +17,7 @@ NODES = {
     ),
     "HyperLoRADetectFaces": (
         "hyper_lora HYPER_LORA, images COMFY_AUTOGROW_V3, order COMBO largest, index INT 0, on_no_face COMBO error, "
-        "reference IMAGE, picked STRING []",
+        "reference IMAGE, picked STRING [], turn_upright BOOLEAN True",
         "faces HYPER_LORA_FACES, preview IMAGE",
     ),
     "HyperLoRAEncodeIdentity": (
