@@ -118,11 +118,9 @@ def test_a_projection_gives_what_the_plain_one_gives_and_the_exact_product(base,
         plain = linear(given)
         assert error(plain, whole(given)) > 1e-3  # it is quantised
         projection = Projection()
-        projection.start(
-            linear,
-            Joined(factors.down, factors.scale * factors.up, ((0, 8),)),
-            Gates(torch.zeros(8, dtype=torch.long), None, None),
-        )
+        projection.joined = Joined(factors.down, factors.scale * factors.up, ((0, 8),))
+        projection.gates = Gates(torch.zeros(8, dtype=torch.long), None, None)
+        projection.start(linear)
         found = linear(given)
         projection.stop(linear)
         check(kind, found - plain, F.linear(given, product), 1e-5)
