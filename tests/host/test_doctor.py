@@ -13,7 +13,7 @@ from tests import wrong_files
 def report(server) -> dict:
     kept = server.base / "models" / "hyper_lora" / "identities"
     for folder in (kept, server.base / "output" / "loras"):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # tests before may have saved there
         (folder / "anna_secretname.safetensors").touch()
     answer = requests.get(f"{server.url}/hyperlora/doctor", timeout=300)
     assert answer.status_code == 200
