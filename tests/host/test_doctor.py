@@ -46,7 +46,11 @@ def test_each_model_is_told_and_what_is_wrong_with_it(report):
 
 def test_no_person_and_no_path_is_told(report, server, models_with_faults, models):
     kept = report["page"]["Kept by the user, not named here"]
-    assert all(int(kept[what][0]) >= 1 for what in ("identities", "LoRAs that were saved here"))  # other tests save too
+    roots = [server.base / "models", models_with_faults, models]
+    identities = {path.name for root in roots for path in (root / "hyper_lora" / "identities").rglob("*.safetensors")}
+    loras = list((server.base / "output" / "loras").rglob("*.safetensors"))
+    assert kept["identities"] == [str(len(identities))] and kept["LoRAs that were saved here"] == [str(len(loras))]
+    assert identities and loras
     places = [server.base, models_with_faults, models, models.resolve(), Path.home()]
     for secret in ("anna_secretname", "person_00001_", "kohya.safetensors", *map(str, places)):
         assert secret not in report["text"].replace("~", ""), secret
