@@ -51,8 +51,12 @@ class Run:
             )
 
     def wait(self, timeout: float = 300) -> int:
-        """Its exit code."""
-        return self.process.wait(timeout)
+        """Its exit code; one that takes too long is killed."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
     def family(self) -> list[psutil.Process]:
         """It, and all that it began."""
@@ -88,10 +92,12 @@ class Run:
         """Wait for something to be so while it runs.
 
         Raises:
-            AssertionError: it ended before, or it took too long.
+            AssertionError: it ended before, or it took too long and was killed.
         """
         since = time.monotonic()
         while not condition():
             assert self.process.poll() is None, f"it ended before: {self.log.read_text()}"
-            assert time.monotonic() - since < timeout, f"it took too long: {self.log.read_text()}"
+            if time.monotonic() - since > timeout:
+                self.kill()
+                raise AssertionError(f"it took too long: {self.log.read_text()}")
             time.sleep(0.01)

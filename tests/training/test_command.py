@@ -1,5 +1,6 @@
 """``hyperlora train`` as a user drives it: three stages on real photos, chained by their checkpoints."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -224,10 +225,14 @@ def test_it_draws_in_half_precision_and_saves_when_a_terminal_interrupts_all(
     line += given("id_clip", base_folder, training_set, clip_file, tmp_path / "run", *more)
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(line, stdout=log, stderr=log, env=dict(os.environ), start_new_session=True)
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "run" / "grids" / "step-000001.png").exists():
-        assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
-        time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(100) == 143, (tmp_path / "log").read_text()
+    try:
+        deadline = time.monotonic() + 200
+        while not (tmp_path / "run" / "grids" / "step-000001.png").exists():
+            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(100) == 143, (tmp_path / "log").read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert states(tmp_path / "run") and "Traceback" not in (tmp_path / "log").read_text()
