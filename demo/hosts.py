@@ -126,8 +126,9 @@ def run(host: Host, tests: str) -> Outcome:
     """
     with tempfile.TemporaryDirectory() as temporary:
         report = Path(temporary, "report.xml")
-        command = [str(environment(host)), "-m", "pytest", "-q", "-m", "not slow", tests, f"--junitxml={report}"]
-        subprocess.run(command, env=os.environ | {"COMFYUI_PATH": str(host.folder)}, check=False)
+        command = [str(environment(host)), "-m", "pytest", "-q", "-n", "2", "-m", "not slow", tests]
+        here = {"COMFYUI_PATH": str(host.folder), "OMP_NUM_THREADS": "1"}
+        subprocess.run([*command, f"--junitxml={report}"], env=os.environ | here, check=False)
         if not report.is_file():
             raise SetupError(f"the tests on ComfyUI {host.version} did not come to an end")
         (suite,) = ElementTree.parse(report).getroot()
