@@ -1,6 +1,6 @@
 """Whose pictures, and which part of them: context windows, cut batches, Deep Shrink, tiles and several devices."""
 
-import json
+import inspect
 import sys
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from hyperlora_core import HyperLoRAError, LoRA
 from tests.host.conftest import VEGA, patcher
-from tests.host.test_runtime import STRENGTH, check, error, half, noise, patched, prompt, sample
+from tests.host.sampling import STRENGTH, check, error, half, noise, patched, prompt, random_lora, sample
 
 SMALL = VEGA | {"model_channels": 64}
 
@@ -31,21 +31,7 @@ def door(comfy):
 
 @pytest.fixture(scope="module")
 def people(base) -> list[LoRA]:
-    """Three LoRAs on all projections of the attentions, of random numbers."""
-    return [lora_for(base, seed) for seed in (1, 2, 3)]
-
-
-def lora_for(model, seed: int, part: str = ".attn") -> LoRA:
-    from hyperlora_core.doors.comfyui import _targets
-
-    generator, matrices = torch.Generator().manual_seed(seed), []
-    names = _targets(json.dumps(model.model.model_config.unet_config, default=str, sort_keys=True))
-    for name, key in sorted(names.items()):
-        if ".attn" in name and part in name:
-            out, into = model.model.get_parameter(key).shape
-            down, up = (torch.randn(shape, generator=generator) * 0.6 for shape in ((8, into), (out, 8)))
-            matrices.append((name, down, up))
-    return LoRA.from_matrices(matrices, alpha=4.0)
+    return [random_lora(base, seed, 0.6) for seed in (1, 2, 3)]
 
 
 def sized_prompt(seed: int) -> list:
@@ -53,9 +39,18 @@ def sized_prompt(seed: int) -> list:
     return [[tokens, {**about, "width": 128, "height": 128}] for tokens, about in prompt(seed)]
 
 
-def windows(model, length: int, schedule: str = "standard_static", **widgets):
+def windows_node():
     from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 
+    return ContextWindowsManualNode
+
+
+def widgets_of_windows() -> set[str]:
+    return set(inspect.signature(windows_node().execute).parameters)
+
+
+def windows(model, length: int, schedule: str = "standard_static", **widgets):
+    """The node's MODEL; a widget that an older ComfyUI has not is left out."""
     given = {
         "context_length": length,
         "context_overlap": 1,
@@ -66,7 +61,8 @@ def windows(model, length: int, schedule: str = "standard_static", **widgets):
         "dim": 0,
         "freenoise": False,
     }
-    return ContextWindowsManualNode.execute(model, **(given | widgets))[0]
+    given = {name: value for name, value in (given | widgets).items() if name in widgets_of_windows()}
+    return windows_node().execute(model, **given)[0]
 
 
 # --- context windows -------------------------------------------------------------------------------------------------
@@ -100,6 +96,36 @@ def test_a_mask_a_picture_goes_with_its_picture_into_windows(base, people, door)
     masks = torch.cat([half("left"), half("right"), torch.ones(1, 8, 12)])
     model = door.add_layers(base, door.in_regions(people[:2], [masks, masks.flip(0)], STRENGTH))
     check("masks", sample(windows(model, 2), start=start), sample(model, start=start), 2e-5)
+
+
+def test_a_prompts_person_with_a_mask_stays_in_windows(base, people, door):
+    layers = [
+        door.Layer(people[0], STRENGTH, prompt="one"),
+        door.Layer(people[1], STRENGTH, prompt="other", mask=half("left")),
+    ]
+    model, start = door.add_layers(base, layers), noise(4, batch=4)
+    prompts = (door.for_prompt(prompt(1), "one"), door.for_prompt(prompt(2), "other"))
+    expected = sample(model, *prompts, start=start)
+    check("marks", sample(windows(model, 2), *prompts, start=start), expected, 2e-5)
+    assert error(sample(model, *prompts[::-1], start=start), expected) > 1e-3
+
+
+def test_a_picture_that_each_window_keeps_is_its_own_person(base, people, door):
+    if "latent_retain_index_list" not in widgets_of_windows():
+        pytest.skip("this ComfyUI's windows keep no picture")
+    model = door.add_layers(base, door.per_item(people, STRENGTH))
+    seen: list[torch.Tensor] = []
+
+    def look(apply, given):
+        seen.append(apply(given["input"], given["timestep"], **given["c"]))
+        return seen[-1]
+
+    kept = windows(model, 2, "batched", context_overlap=0, causal_window_fix=False, latent_retain_index_list="0")
+    kept.set_model_unet_function_wrapper(look)
+    sample(kept, start=noise(5, batch=4), steps=1, cfg=1.0)
+    first, second = seen
+    check("the first picture", second[0], first[0])  # where it stands, the third person's picture would be
+    assert error(second[1], first[1]) > 1e-3
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -264,7 +290,7 @@ def test_deep_shrink_has_the_mask_where_the_picture_is(comfy, base, door):
 
     from hyperlora_core.doors.comfyui import fitting
 
-    lora, mask, now = lora_for(base, 4, "attn1"), half("left"), {}
+    lora, mask, now = random_lora(base, 4, 0.6, "attn1"), half("left"), {}
     model = shrunk(door.add_layers(base, [door.Layer(lora, STRENGTH, mask=mask)]), 1.5)
     found = sample(model, start=noise(2, size=24))
 

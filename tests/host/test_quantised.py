@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from hyperlora_core import LoRA
 from tests.host.conftest import VEGA, patcher
-from tests.host.test_runtime import STRENGTH, check, error, noise, patched, sample, say
+from tests.host.sampling import STRENGTH, check, error, noise, patched, random_lora, sample, say
 
 PROJECTION = "diffusion_model.input_blocks.7.1.transformer_blocks.0.attn1.to_q"
 # ComfyUI tells the text's width by this one's shape, which packing would halve.
@@ -36,18 +36,7 @@ def base(comfy):
 
 @pytest.fixture(scope="module")
 def lora(base) -> LoRA:
-    """A LoRA on all 120 projections of the attentions, of random numbers."""
-    from hyperlora_core.doors.comfyui import _targets
-
-    generator = torch.Generator().manual_seed(1)
-    names = _targets(json.dumps(base.model.model_config.unet_config, default=str, sort_keys=True))
-    matrices = []
-    for name, key in sorted(names.items()):
-        if ".attn" in name:
-            out, into = base.model.get_parameter(key).shape
-            down, up = (torch.randn(shape, generator=generator) * 0.1 for shape in ((8, into), (out, 8)))
-            matrices.append((name, down, up))
-    return LoRA.from_matrices(matrices, alpha=4.0)
+    return random_lora(base, 1)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,8 @@
 """LoRAs applied while ComfyUI's UNet runs, in this process: each way against weights that are patched."""
 
 import gc
-import json
 import statistics
-import sys
 import time
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -15,9 +12,7 @@ from torch import nn
 from hyperlora_core import BlockStrengths, HyperLoRAError, LoRA
 from hyperlora_core.schedule import Schedule
 from tests.host.conftest import VEGA, patcher
-
-SIZE = 16
-STRENGTH = 0.7
+from tests.host.sampling import SIZE, STRENGTH, check, error, half, noise, patched, prompt, random_lora, sample, say
 
 
 @pytest.fixture(scope="module")
@@ -35,83 +30,8 @@ def door(comfy):
 
 
 @pytest.fixture(scope="module")
-def make_lora(base) -> Callable[[int], LoRA]:
-    """A LoRA on all 120 projections of the attentions, of random numbers."""
-
-    def make(seed: int, model=base) -> LoRA:
-        from hyperlora_core.doors.comfyui import _targets
-
-        generator = torch.Generator().manual_seed(seed)
-        matrices = []
-        names = _targets(json.dumps(model.model.model_config.unet_config, default=str, sort_keys=True))
-        for name, key in sorted(names.items()):
-            if ".attn" in name:
-                out, into = model.model.get_parameter(key).shape
-                down, up = (torch.randn(shape, generator=generator) * 0.1 for shape in ((8, into), (out, 8)))
-                matrices.append((name, down, up))
-        return LoRA.from_matrices(matrices, alpha=4.0)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def people(make_lora) -> list[LoRA]:
-    return [make_lora(seed) for seed in (1, 2, 3)]
-
-
-def prompt(seed: int) -> list:
-    generator = torch.Generator().manual_seed(seed)
-    tokens, pooled = torch.randn(1, 77, 2048, generator=generator), torch.randn(1, 1280, generator=generator)
-    return [[tokens, {"pooled_output": pooled}]]
-
-
-def noise(seed: int, batch: int = 1, size: int = SIZE) -> torch.Tensor:
-    return torch.randn(batch, 4, size, size, generator=torch.Generator().manual_seed(seed))
-
-
-def sample(model, positive=None, negative=None, start=None, steps: int = 2, cfg: float = 4.0) -> torch.Tensor:
-    """Latents, by the way ComfyUI's KSampler goes."""
-    import comfy.sample
-
-    start = noise(0) if start is None else start
-    with torch.inference_mode():
-        return comfy.sample.sample(
-            model,
-            start,
-            steps,
-            cfg,
-            "euler",
-            "normal",
-            positive or prompt(1),
-            negative or prompt(2),
-            torch.zeros_like(start),
-            disable_pbar=True,
-            seed=0,
-        )
-
-
-def say(text: str) -> None:
-    """Show a number that a run measured; ``pytest -rP`` prints it."""
-    sys.stdout.write(f"{text}\n")
-
-
-def error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Relative error of all numbers together."""
-    return float((found - expected).norm() / expected.norm())
-
-
-def check(name: str, found: torch.Tensor, expected: torch.Tensor, most: float = 1e-5) -> None:
-    off = error(found, expected)
-    say(f"{name}: {off:.1e}")
-    assert off < most
-
-
-def patched(model, *loras: LoRA, strength: float = STRENGTH):
-    from hyperlora_core.doors.comfyui import apply_lora
-
-    for lora in loras:
-        model = apply_lora(model, lora, strength)
-    return model
+def people(base) -> list[LoRA]:
+    return [random_lora(base, seed) for seed in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -397,13 +317,6 @@ def test_lists_that_are_too_short_or_too_long(base, people, door, cfg):
 
 
 # --- regions ---------------------------------------------------------------------------------------------------------
-
-
-def half(side: str, height: int = 8, width: int = 12) -> torch.Tensor:
-    """A mask of the left or the right half."""
-    mask = torch.zeros(1, height, width)
-    mask[..., : width // 2] = 1
-    return mask if side == "left" else 1 - mask
 
 
 def test_a_mask_of_ones_is_the_person_and_of_zeros_the_base(base, people, door, plain):
