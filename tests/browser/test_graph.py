@@ -134,6 +134,32 @@ def test_a_photo_that_was_left_out_is_said(page, server, tmp_path):
     assert page.errors == []
 
 
+def _node(class_type: str, **inputs: object) -> dict:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def test_a_masks_misfit_is_said_while_the_picture_is_drawn(page):
+    """Masks of two halves, side by side, over a photo that is cut to a tall one."""
+    prompt = workflows.load("portrait_steps")
+    apply, photo, sampler = (workflows.node(prompt, kind) for kind in ("HyperLoRAApply", "LoadImage", "KSampler"))
+    given, checkpoint = prompt[apply]["inputs"], workflows.node(prompt, "CheckpointLoaderSimple")
+    prompt[photo]["inputs"]["image"] = "photo.png"
+    prompt |= {
+        "90": _node("SolidMask", value=0.0, width=128, height=128),
+        "91": _node("SolidMask", value=1.0, width=64, height=128),
+        "92": _node("MaskComposite", destination=["90", 0], source=["91", 0], x=0, y=0, operation="add"),
+        "93": _node("ImageScale", image=[photo, 0], upscale_method="area", width=64, height=128, crop="center"),
+        "94": _node("VAEEncode", pixels=["93", 0], vae=[checkpoint, 2]),
+        apply: _node("HyperLoRAApplyRegions", model=given["model"], strength=1.0),
+    }
+    prompt[apply]["inputs"] |= {"loras.lora0": given["lora"], "masks.mask0": ["92", 0]}
+    prompt[sampler]["inputs"] |= {"steps": 2, "denoise": 0.5, "latent_image": ["94", 0]}
+    page.load_api(prompt, "tall")
+    assert page.queue()["type"] == "execution_success"
+    message(page, "masks of 128 x 128 are stretched over a picture of 64 x 128")
+    assert page.errors == []
+
+
 def test_every_node_has_a_help_page(server):
     for node, info in server.object_info().items():
         if info["python_module"].endswith(PACK_NAME):
