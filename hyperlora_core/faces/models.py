@@ -92,7 +92,7 @@ def load(path: Path, engine: str = ENGINES[0], device: str | torch.device = "cpu
     if engine not in ENGINES:
         raise HyperLoRAError(f"the face engine {engine!r} is unknown: one of {', '.join(ENGINES)} was expected")
     folder, found = _model_files(path)
-    networks: dict[str, Path] = {}
+    networks: dict[str, tuple[Path, Graph]] = {}
     for file in found:
         graph = _graph(file)
         kind = kind_of(graph)
@@ -100,7 +100,7 @@ def load(path: Path, engine: str = ENGINES[0], device: str | torch.device = "cpu
             log.info("%s is no model of a face pack: passed over", file)
         elif kind not in networks:
             _check(kind, graph, folder)
-            networks[kind] = file
+            networks[kind] = (file, graph)
     lacking = [role for kind, role in _ROLES.items() if kind not in networks]
     if lacking:
         raise HyperLoRAError(
@@ -112,18 +112,18 @@ def load(path: Path, engine: str = ENGINES[0], device: str | torch.device = "cpu
     return opened
 
 
-def _opened(networks: dict[str, Path], engine: str, device: torch.device, operations: Any) -> FaceModels:
-    encoder = face_encoder(networks["recognition"])
-    content = tuple(face_encoder(file).sha256 for file in networks.values())
-    known = (encoder, networks["recognition"], content)
+def _opened(networks: dict[str, tuple[Path, Graph]], engine: str, device: torch.device, operations: Any) -> FaceModels:
+    files_of = [file for file, _ in networks.values()]
+    embedder_file, _ = networks["recognition"]
+    known = (face_encoder(embedder_file), embedder_file, tuple(face_encoder(file).sha256 for file in files_of))
     if engine == "insightface":
         try:
-            models = insightface_engine.Models([*networks.values()], device)
+            models = insightface_engine.Models(files_of, device)
         except OnnxError as error:
             raise HyperLoRAError(f"the face models cannot be used: {error}") from error
         return FaceModels(models, models, models, engine, models.provider, (), *known)
     detector, landmarker, embedder = (
-        open_network(kind, file, engine, device, operations) for kind, file in networks.items()
+        _network(kind, file, graph, engine, device, operations) for kind, (file, graph) in networks.items()
     )
     opened = (detector, landmarker, embedder)
     used = dict.fromkeys("torch" if isinstance(each.run, TorchRun) else "onnxruntime" for each in opened)
@@ -150,30 +150,20 @@ def load_embedder(file: Path, engine: str = ENGINES[0], device: str | torch.devi
         HyperLoRAError: it is broken, or something else.
         MissingPackageError: it needs onnxruntime, which is missing.
     """
-    if kind_of(_graph(file)) != "recognition":
+    graph = _graph(file)
+    if kind_of(graph) != "recognition":
         raise HyperLoRAError(f"{file} is no face embedder in ArcFace's format, which takes faces of 112 x 112 pixels")
-    return Embedder(open_network("recognition", file, "onnxruntime" if engine == "insightface" else engine, device))
+    engine = "onnxruntime" if engine == "insightface" else engine
+    return Embedder(_network("recognition", file, graph, engine, torch.device(device), ops))
 
 
-def open_network(
-    kind: str, file: Path, engine: str = ENGINES[0], device: str | torch.device = "cpu", operations: Any = ops
-) -> Network:
-    """Open one model.
-
-    Args:
-        kind: what it has to be, see ``kind_of``.
-        file: .onnx.
-        engine: "auto", "torch" or "onnxruntime".
-        device, operations: see ``load``.
+def _network(kind: str, file: Path, graph: Graph, engine: str, device: torch.device, operations: Any) -> Network:
+    """Open one model, of which all but the weights was read already.
 
     Raises:
-        HyperLoRAError: it is broken, or of another kind.
+        HyperLoRAError: it is broken.
         MissingPackageError: it needs onnxruntime, which is missing.
     """
-    graph = _graph(file)
-    if kind_of(graph) != kind:
-        raise HyperLoRAError(f"{file} is not {_ROLES[kind]}")
-    device = torch.device(device)
     try:
         if engine == "onnxruntime":
             return Network(file, graph, OnnxRuntimeRun(file, device))
@@ -190,7 +180,7 @@ def open_network(
                 f"torch cannot run the face model {file}, for {error}. {missing.args[0]}"
             ) from error
         log.info("The face model %s runs on onnxruntime, for %s", file, error)
-        return open_network(kind, file, "onnxruntime", device)
+        return _network(kind, file, graph, "onnxruntime", device, operations)
     except OnnxError as error:
         raise _broken(file, error) from error
 
