@@ -34,6 +34,8 @@ def run(server, photos, scored, without=None, **more):
 
     def batch(names):
         loaded = [load(name) for name in names]
+        if len(loaded) == 1:
+            return loaded[0]
         number = str(len(nodes) + 10)
         inputs = {f"images.image{place}": link for place, link in enumerate(loaded)}
         nodes[number] = {"class_type": "BatchImagesNode", "inputs": inputs}
