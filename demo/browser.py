@@ -27,7 +27,8 @@ _FLAGS = [
 # What ComfyUI's own front end says on every page; none of it is the pack's.
 _HARMLESS = re.compile(
     r"user\.css|userdata|legacy (queue|history)|open_maskeditor is deprecated|graph accessed before initiali"
-    r"|api\.comfy\.org|huggingface\.co|/docs/\w+/\w+\.md"  # a help page in the language, before the one that is there
+    r"|favicon\.ico|api\.comfy\.org|huggingface\.co"
+    r"|/docs/\w+/\w+\.md"  # a help page in the language, before the one that is there
 )
 
 _READY = """() => window.app?.extensionManager && window.app.graph && window.app.vueAppReady && window.LiteGraph
@@ -118,6 +119,11 @@ class FrontEnd:
     def prompt(self) -> dict[str, Any]:
         """The open workflow in the API format, as the front end would queue it."""
         return self.page.evaluate("async () => JSON.parse(JSON.stringify((await window.app.graphToPrompt()).output))")
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Of the front end."""
+        return tuple(map(int, self.page.evaluate("window.__COMFYUI_FRONTEND_VERSION__").split(".")))
 
     def missing(self) -> dict[str, list[Any]]:
         """What the front end misses of the open workflow: "nodes", "models" and "media"."""

@@ -41,3 +41,11 @@ def message(page: FrontEnd, text: str) -> Locator:
     found = page.page.get_by_role("alert").filter(has_text=text).first
     found.wait_for(timeout=10_000)
     return found
+
+
+def search(page: FrontEnd, words: str) -> Locator:
+    """Open ComfyUI's search for nodes and type something; its field. (It is another dialog in newer front ends.)"""
+    page.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
+    field = page.page.get_by_role("combobox").or_(page.page.get_by_placeholder("Search for nodes")).first
+    field.fill(words)
+    return field

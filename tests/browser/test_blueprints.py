@@ -7,6 +7,7 @@ import requests
 
 from demo.blueprints import BLUEPRINTS, FOLDER
 from demo.server import PACK_NAME
+from tests.browser.seen import search
 
 _OFFERED = """() => window.document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia
     ._s.get("subgraph").subgraphBlueprints.map((node) => [node.display_name, node.category, node.description])"""
@@ -47,11 +48,9 @@ def test_a_blueprint_is_found_and_runs(either_page, server, name, tmp_path):
     assert offered[name][0].startswith("Subgraph Blueprints") and "trigger words" in offered[name][1]
 
     page.load({"nodes": [], "links": [], "version": 0.4})
-    page.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
-    search = page.page.get_by_role("dialog").locator("input").first
-    search.fill(name)
-    page.page.get_by_role("dialog").get_by_text(name).first.wait_for(timeout=10_000)
-    search.press("Enter")
+    field = search(page, name)
+    page.page.get_by_text(name, exact=True).first.wait_for(timeout=10_000)
+    field.press("Enter")
     page.page.wait_for_function("name => window.app.rootGraph.nodes.some((node) => node.title === name)", arg=name)
     page.page.mouse.click(1000, 800)
     shown = page.page.evaluate(_JOIN, name)

@@ -120,7 +120,7 @@ def test_a_failure_is_shown_with_our_sentence(page, server, tmp_path):
     assert end["type"] == "execution_error"
     assert end["detail"]["node_type"] == "HyperLoRAPortrait"
     assert end["detail"]["exception_message"].startswith("photo 1 of 1: no face was found")
-    page.page.get_by_text("HyperLoRA Portrait failed").first.wait_for(timeout=10_000)
+    message(page, "photo 1 of 1: no face was found")
 
 
 def test_a_photo_that_was_left_out_is_said(page, server, tmp_path):

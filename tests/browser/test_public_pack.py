@@ -10,7 +10,7 @@ from demo import workflows
 from demo.browser import front_end
 from demo.server import ComfyServer
 from tests.browser import public_workflows
-from tests.browser.seen import message
+from tests.browser.seen import message, search
 from tests.host.test_contracts import NODES
 from tests.host.test_public_pack import PUBLIC_PACK
 
@@ -88,9 +88,7 @@ def test_search_offers_ours_and_not_the_deprecated(page):
             .map(([name, type]) => [name, Boolean(type.nodeData?.deprecated)]))"""
     )
     assert sum(deprecated.values()) == 11 and set(deprecated) == set(NODES)
-    page.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
-    box = page.page.get_by_role("combobox").or_(page.page.get_by_placeholder("Search for nodes")).first
-    box.fill("hyperlora")
+    search(page, "hyperlora")
     page.page.wait_for_timeout(1000)
     shown = page.page.locator("body").inner_text()
     page.page.keyboard.press("Escape")

@@ -40,7 +40,10 @@ def test_the_server_offers_the_templates(server):
 def test_each_template_loads_and_is_its_api_copy(page):
     for name in NAMES:
         page.load(template(name))
-        assert page.prompt() == workflows.load(name), name
+        prompt = page.prompt()
+        for number in workflows.nodes(prompt, "PreviewAny"):  # older front ends send what it shows, too
+            prompt[number]["inputs"] = {"source": prompt[number]["inputs"]["source"]}
+        assert prompt == workflows.load(name), name
         assert page.missing() == {"nodes": [], "models": [], "media": []}, name
         assert page.errors == [], name
 
@@ -67,6 +70,8 @@ def test_widget_values_survive_a_round_trip(page):
 
 
 def test_a_template_whose_files_are_absent_says_which(page):
+    if page.version < (1, 47):
+        pytest.skip("how this front end shows what is absent is not read here")
     absent = template("portrait_simple")
     for node in absent["nodes"]:
         if node["type"] == "LoadImage":
