@@ -10,7 +10,8 @@ from demo.server import PACK_NAME
 from tests.browser.seen import search
 
 _OFFERED = """() => window.document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia
-    ._s.get("subgraph").subgraphBlueprints.map((node) => [node.display_name, node.category, node.description])"""
+    ._s.get("nodeDef").nodeDefs.filter((node) => node.category.startsWith("Subgraph Blueprints"))
+    .map((node) => [node.display_name, node.category, node.description])"""
 
 _JOIN = """(name) => {
     const { rootGraph } = window.app, made = (type) => {
