@@ -6,6 +6,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 import torch
 
 from . import __version__
@@ -50,10 +51,6 @@ def device() -> dict[str, str]:
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
         said[f"cuda:{index}"] = f"{card.name}, {card.total_memory >> 20} MB"
-    try:
-        import psutil
-    except ImportError:
-        return said
     memory = psutil.virtual_memory()
     return said | {"memory": f"{memory.total >> 20} MB, {memory.available >> 20} MB of it free"}
 

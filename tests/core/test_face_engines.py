@@ -20,11 +20,13 @@ from tests import face_graphs
 from tests.insightface_reference import reference
 
 OWN_ENGINES = ("torch", "onnxruntime")
+NO_REFERENCE = "insightface, which would bring another OpenCV, is in the environment of make env alone"
 LINE = "pip uninstall -y onnxruntime onnxruntime-gpu onnxruntime-directml onnxruntime-rocm && pip install onnxruntime"
 
 
 @pytest.fixture(scope="module")
 def expected(face_pack, photos, tmp_path_factory) -> dict[str, np.ndarray]:
+    pytest.importorskip("insightface", reason=NO_REFERENCE)
     return reference(face_pack, photos, tmp_path_factory.mktemp("reference") / "insightface.npz")
 
 
@@ -50,6 +52,7 @@ def test_every_number_is_insightfaces(engine, face_pack, photos, expected):
 
 
 def test_insightface_itself_can_be_chosen(face_pack, photos):
+    pytest.importorskip("insightface", reason=NO_REFERENCE)
     theirs, ours = FaceAnalyzer.load(face_pack, "insightface"), FaceAnalyzer.load(face_pack, "torch")
     assert (theirs.runs_on, ours.runs_on) == ("insightface on CPU", "torch on cpu")
     photo = open_photo(photos["obama"])
@@ -92,6 +95,7 @@ def test_models_in_the_form_of_antelopev2s_are_computed_as_onnxruntime_does(make
 
 
 def test_a_pack_in_the_form_of_antelopev2_is_opened_by_torch_alone(tmp_path, photos):
+    pytest.importorskip("insightface", reason=NO_REFERENCE)
     face_graphs.scrfd_10g(tmp_path)
     face_graphs.landmarks_106(tmp_path)
     face_graphs.iresnet100(tmp_path, (1, 1, 1, 1))
