@@ -17,21 +17,22 @@ from demo import photos as photos_source
 from demo.server import ComfyServer
 
 GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
-SHARED = ("tests/browser/", "tests/host/")  # share ComfyUI's servers: memory does not hold those of two processes
+SHARED = ("tests/browser", "tests/host")  # of each folder, all tests share a server of ComfyUI
 ALONE = tuple(  # have ComfyUI in their own process
-    f"tests/host/test_{name}.py" for name in ("comfyui_door", "quantised", "runtime")
+    f"tests/host/test_{name}.py" for name in ("comfyui_door", "pictures", "quantised", "runtime")
 )
 
 
 class Together(LoadScopeScheduling):
-    """What runs in one process, of the two that `make test` has: all that needs a server, or else a file.
+    """What runs in one process, of the two that `make test` has: all that needs one server, or else a file.
 
     (Groups by xdist_group come to nothing with pytest 9 and xdist 3.8.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "server" if file.startswith(SHARED) and file not in ALONE else file
+        folder = file.rpartition("/")[0]
+        return folder if folder in SHARED and file not in ALONE else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Together:
