@@ -8,7 +8,7 @@ from hyperlora_core import ClipVision, FaceAnalyzer, crops, find_references, ope
 
 
 def test_the_reference_gives_our_embedding_and_tokens(face_pack, photos, tmp_path):
-    """Of the astronaut it does not: with NumPy 2 insightface rounds the edge of that face's box to another pixel."""
+    """Of the astronaut it may not: that face's box ends between two pixels, see ``least_cosine``."""
     torch.manual_seed(0)
     small = CLIPVisionConfig(hidden_size=64, num_hidden_layers=3, num_attention_heads=2, intermediate_size=128)
     CLIPVisionModel(small).save_pretrained(tmp_path)
