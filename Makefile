@@ -2,8 +2,8 @@
 #                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
 # make test       every check, and every test but the slowest
 # make test-all   the slowest too: fifty minutes
-# make test-hosts the tests on older and newer ComfyUIs, each with its own packages, into docs/COMPATIBILITY.md: fifteen minutes
-#                 a release. HOSTS=0.16.3,0.30.0 or COMFYUI_PATH=
+# make test-hosts the tests on older and newer ComfyUIs, each with its own packages, into docs/COMPATIBILITY.md: fifteen
+#                 minutes a release. HOSTS=0.16.3,0.30.0 or COMFYUI_PATH=
 # make test-python  the core's tests on another Python, with the core's own packages: PYTHON=python3.13
 # make bench      speed and memory at full size against a plain reference and the machine's floor, into the README's table:
 #                 an hour, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200

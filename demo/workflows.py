@@ -20,6 +20,11 @@ def template(name: str) -> dict[str, Any]:
     return json.loads((FOLDER / f"{name}.json").read_text())
 
 
+def new(class_type: str, **inputs: Any) -> dict[str, Any]:
+    """A node, as a workflow has it behind its number."""
+    return {"class_type": class_type, "inputs": inputs}
+
+
 def nodes(workflow: Workflow, node_id: str) -> list[str]:
     """The numbers of the nodes of a class."""
     return [number for number, node in workflow.items() if node["class_type"] == node_id]

@@ -134,10 +134,6 @@ def test_a_photo_that_was_left_out_is_said(page, server, tmp_path):
     assert page.errors == []
 
 
-def _node(class_type: str, **inputs: object) -> dict:
-    return {"class_type": class_type, "inputs": inputs}
-
-
 def test_a_masks_misfit_is_said_while_the_picture_is_drawn(page):
     """Masks of two halves, side by side, over a photo that is cut to a tall one."""
     prompt = workflows.load("portrait_steps")
@@ -145,12 +141,12 @@ def test_a_masks_misfit_is_said_while_the_picture_is_drawn(page):
     given, checkpoint = prompt[apply]["inputs"], workflows.node(prompt, "CheckpointLoaderSimple")
     prompt[photo]["inputs"]["image"] = "photo.png"
     prompt |= {
-        "90": _node("SolidMask", value=0.0, width=128, height=128),
-        "91": _node("SolidMask", value=1.0, width=64, height=128),
-        "92": _node("MaskComposite", destination=["90", 0], source=["91", 0], x=0, y=0, operation="add"),
-        "93": _node("ImageScale", image=[photo, 0], upscale_method="area", width=64, height=128, crop="center"),
-        "94": _node("VAEEncode", pixels=["93", 0], vae=[checkpoint, 2]),
-        apply: _node("HyperLoRAApplyRegions", model=given["model"], strength=1.0),
+        "90": workflows.new("SolidMask", value=0.0, width=128, height=128),
+        "91": workflows.new("SolidMask", value=1.0, width=64, height=128),
+        "92": workflows.new("MaskComposite", destination=["90", 0], source=["91", 0], x=0, y=0, operation="add"),
+        "93": workflows.new("ImageScale", image=[photo, 0], upscale_method="area", width=64, height=128, crop="center"),
+        "94": workflows.new("VAEEncode", pixels=["93", 0], vae=[checkpoint, 2]),
+        apply: workflows.new("HyperLoRAApplyRegions", model=given["model"], strength=1.0),
     }
     prompt[apply]["inputs"] |= {"loras.lora0": given["lora"], "masks.mask0": ["92", 0]}
     prompt[sampler]["inputs"] |= {"steps": 2, "denoise": 0.5, "latent_image": ["94", 0]}

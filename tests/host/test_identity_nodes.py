@@ -40,10 +40,10 @@ def person(small, uploaded):
         del workflow[loader]
         model = workflows.node(workflow, "HyperLoRALoadModel")
         for name in photos:
-            workflow[f"p.{name}"] = node("LoadImage", image=uploaded[name])
+            workflow[f"p.{name}"] = workflows.new("LoadImage", image=uploaded[name])
             found = {"images.image0": [f"p.{name}", 0], "order": "largest", "index": 0, "on_no_face": "error"}
-            workflow[f"d.{name}"] = node("HyperLoRADetectFaces", hyper_lora=[model, 0], **found)
-            workflow[f"e.{name}"] = node(
+            workflow[f"d.{name}"] = workflows.new("HyperLoRADetectFaces", hyper_lora=[model, 0], **found)
+            workflow[f"e.{name}"] = workflows.new(
                 "HyperLoRAEncodeIdentity", hyper_lora=[model, 0], faces=[f"d.{name}", 0], **ENCODE
             )
         workflow |= inputs
@@ -54,18 +54,16 @@ def person(small, uploaded):
     return make
 
 
-def node(class_type: str, **inputs) -> dict:
-    return {"class_type": class_type, "inputs": inputs}
-
-
 def mix(*people: str, **widgets) -> dict:
     inputs = {f"identities.identity{i}": [f"e.{name}", 0] for i, name in enumerate(people)}
-    return node("HyperLoRAMixPhotos", **{"weights": "", "outliers": "keep", "least_agreement": 0.4} | widgets, **inputs)
+    return workflows.new(
+        "HyperLoRAMixPhotos", **{"weights": "", "outliers": "keep", "least_agreement": 0.4} | widgets, **inputs
+    )
 
 
 def blend(one: str, other: str, **widgets) -> dict:
     inputs = {"amount": 0.5, "method": "linear"} | widgets
-    return node("HyperLoRABlend", identity_a=[f"e.{one}", 0], identity_b=[f"e.{other}", 0], **inputs)
+    return workflows.new("HyperLoRABlend", identity_a=[f"e.{one}", 0], identity_b=[f"e.{other}", 0], **inputs)
 
 
 def test_a_kept_person_draws_the_same_picture(small, uploaded, server, picture, kept):
@@ -85,7 +83,7 @@ def test_a_kept_person_draws_the_same_picture(small, uploaded, server, picture, 
 
 def test_a_number_is_added_unless_it_is_to_be_replaced(person, server, kept):
     for overwrite in (True, False, True, False):
-        save = node("HyperLoRASaveIdentity", identity=["e.obama", 0], name="again", overwrite=overwrite)
+        save = workflows.new("HyperLoRASaveIdentity", identity=["e.obama", 0], name="again", overwrite=overwrite)
         server.run(person("obama") | {"save": save})
     found = sorted(path.name for path in (kept / "identities").glob("again*"))
     assert found == ["again.safetensors", "again_00001_.safetensors", "again_00002_.safetensors"]
@@ -102,7 +100,7 @@ def test_single_photos_mixed_are_photos_together(person, picture, small, server)
 def test_somebody_else_is_dropped_and_it_is_said(person, picture, server):
     names = ("obama", "biden", "obama2", "obama3")
     workflow = person(*names, m=mix(*names, outliers="drop"))
-    workflow["report"] = node("PreviewAny", source=["m", 1])
+    workflow["report"] = workflows.new("PreviewAny", source=["m", 1])
     result = server.run(workflow)
     (remark,) = result.outputs["m"]["remarks"]
     assert remark.startswith("dropped photo 2 of 4")
@@ -124,7 +122,7 @@ def test_a_blend_goes_from_one_person_to_the_other(person, picture):
 
 
 def test_blocks_keep_a_blend_and_scale_a_lora(person, picture, small):
-    blocks = node("HyperLoRABlocks", down=0.0, mid=0.0, up=0.0, attn1=1.0, attn2=1.0, more="")
+    blocks = workflows.new("HyperLoRABlocks", down=0.0, mid=0.0, up=0.0, attn1=1.0, attn2=1.0, more="")
     held = person("obama", "biden", b=blend("obama", "biden", amount=1.0, blocks=["k", 0]), k=blocks)
     assert difference(picture(held), picture(person("obama"))) <= 1
 
@@ -132,11 +130,13 @@ def test_blocks_keep_a_blend_and_scale_a_lora(person, picture, small):
     apply = workflow[workflows.node(workflow, "HyperLoRAApply")]["inputs"]
     plain, base = picture(workflow), copy.deepcopy(workflow)
     base[workflows.node(base, "HyperLoRAApply")]["inputs"]["strength"] = 0.0
-    scaled = node("HyperLoRAScaleBlocks", lora=apply["lora"], blocks=["k", 0])
+    scaled = workflows.new("HyperLoRAScaleBlocks", lora=apply["lora"], blocks=["k", 0])
     workflow |= {"k": blocks, "s": scaled}
     apply["lora"] = ["s", 0]
     assert difference(picture(workflow), picture(base)) == 0, "every block at 0"
-    workflow["k"] = node("HyperLoRABlocks", down=1.0, mid=1.0, up=1.0, attn1=1.0, attn2=1.0, more="attn2.to_v = 0.5")
+    workflow["k"] = workflows.new(
+        "HyperLoRABlocks", down=1.0, mid=1.0, up=1.0, attn1=1.0, attn2=1.0, more="attn2.to_v = 0.5"
+    )
     assert difference(picture(workflow), plain) > 0
     workflow["k"]["inputs"]["more"] = ""
     assert difference(picture(workflow), plain) == 0
@@ -171,7 +171,7 @@ def test_a_kept_slider_is_the_slider(small, uploaded, picture, kept):
     direct = picture(workflow)
     assert (kept / "sliders" / "smile.safetensors").exists()
     generate = workflows.node(workflow, "HyperLoRAGenerateSlider")
-    workflow["load"] = node("HyperLoRALoadSlider", slider_name="smile.safetensors")
+    workflow["load"] = workflows.new("HyperLoRALoadSlider", slider_name="smile.safetensors")
     workflow[generate]["inputs"]["slider"] = ["load", 0]
     assert difference(picture(workflow), direct) == 0
 
@@ -190,10 +190,12 @@ def test_weights_that_cannot_be_are_told(person, server, widgets, sentence):
 
 
 def test_people_of_two_checkpoints_are_told(person, server):
-    workflow = person("obama", b=node("HyperLoRABlend", identity_a=["e.obama", 0], amount=0.5, method="linear"))
+    workflow = person(
+        "obama", b=workflows.new("HyperLoRABlend", identity_a=["e.obama", 0], amount=0.5, method="linear")
+    )
     load = workflow[workflows.node(workflow, "HyperLoRALoadModel")]["inputs"]
-    workflow["other"] = node("HyperLoRALoadModel", **load | {"model": "without_base"})
-    workflow["e2"] = node("HyperLoRAEncodeIdentity", hyper_lora=["other", 0], faces=["d.obama", 0], **ENCODE)
+    workflow["other"] = workflows.new("HyperLoRALoadModel", **load | {"model": "without_base"})
+    workflow["e2"] = workflows.new("HyperLoRAEncodeIdentity", hyper_lora=["other", 0], faces=["d.obama", 0], **ENCODE)
     workflow["b"]["inputs"]["identity_b"] = ["e2", 0]
     message = failure(server, workflow).message
     assert "made by two HyperLoRAs, 'hyperlora_demo' (" in message and "'without_base' (" in message
@@ -209,7 +211,7 @@ def test_sides_of_a_slider_that_do_not_fit_are_told(small, uploaded, server):
 
 def test_blocks_that_cannot_be_are_told(person, server):
     for more, sentence in (("up 0.5", "'up 0.5' cannot be read"), ("up.7 = 1", "nothing is in the block 'up.7'")):
-        blocks = node("HyperLoRABlocks", down=1.0, mid=1.0, up=1.0, attn1=1.0, attn2=1.0, more=more)
+        blocks = workflows.new("HyperLoRABlocks", down=1.0, mid=1.0, up=1.0, attn1=1.0, attn2=1.0, more=more)
         workflow = person("obama", "biden", b=blend("obama", "biden", blocks=["k", 0]), k=blocks)
         assert sentence in failure(server, workflow).message
 
@@ -227,15 +229,15 @@ def test_files_that_are_no_identity_are_told(person, small, server, kept, models
 
 
 def test_names_out_of_the_folder_are_refused(person, server, kept):
-    save = node("HyperLoRASaveIdentity", identity=["e.obama", 0], name="../../escaped", overwrite=True)
+    save = workflows.new("HyperLoRASaveIdentity", identity=["e.obama", 0], name="../../escaped", overwrite=True)
     assert "outside the output folder" in failure(server, person("obama") | {"save": save}).message
     assert not list(kept.parent.rglob("escaped*"))
 
 
 def test_without_a_face_nothing_is_kept_and_the_queue_goes_on(person, server, picture, kept):
     workflow = person("obama") | {
-        "blank": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
-        "save": node("HyperLoRASaveIdentity", identity=["e.obama", 0], name="nobody", overwrite=True),
+        "blank": workflows.new("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        "save": workflows.new("HyperLoRASaveIdentity", identity=["e.obama", 0], name="nobody", overwrite=True),
     }
     workflow["d.obama"]["inputs"] |= {"images.image0": ["blank", 0], "on_no_face": "bypass"}
     assert "nothing was saved" in server.run(workflow).outputs["save"]["remarks"][0]
@@ -244,7 +246,7 @@ def test_without_a_face_nothing_is_kept_and_the_queue_goes_on(person, server, pi
 
 def test_the_card_of_a_kept_person_is_there_before_a_run(person, server, kept):
     address = f"{server.url}/hyperlora/identity"
-    save = node("HyperLoRASaveIdentity", identity=["e.obama", 0], name="carded", overwrite=True)
+    save = workflows.new("HyperLoRASaveIdentity", identity=["e.obama", 0], name="carded", overwrite=True)
     shown = server.run(person("obama", save=save)).outputs["save"]["hyperlora_identity"][0]
     card = requests.post(address, json={"name": "carded.safetensors"}, timeout=30).json()
     assert {key: card[key] for key in ("photos", "checkpoint", "agreement", "parts")} == {
