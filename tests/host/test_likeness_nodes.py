@@ -8,7 +8,6 @@ from demo import workflows
 from demo.models import IDENTITY
 from demo.server import Result
 from tests.host.conftest import failure
-from tests.host.test_identity_nodes import node
 
 
 @pytest.fixture
@@ -16,12 +15,14 @@ def judging(uploaded):
     """A workflow that judges photos, as one batch, by a photo of the person; widgets of the node."""
 
     def make(*photos: str, by: tuple[str, ...] = ("obama",), **inputs) -> workflows.Workflow:
-        workflow = {name: node("LoadImage", image=uploaded[name]) for name in {*photos, *by}}
-        workflow["batch"] = node("TestPhotos", **{f"photos.photo{i}": [name, 0] for i, name in enumerate(photos)})
+        workflow = {name: workflows.new("LoadImage", image=uploaded[name]) for name in {*photos, *by}}
+        workflow["batch"] = workflows.new(
+            "TestPhotos", **{f"photos.photo{i}": [name, 0] for i, name in enumerate(photos)}
+        )
         given = {f"photos.photo{i}": [name, 0] for i, name in enumerate(by)}
         widgets = {"order": "as they came", "least": -1.0, "most": 0, "face_model": "auto"} | inputs
-        workflow["judge"] = node("HyperLoRALikeness", images=["batch", 0], **given, **widgets)
-        workflow["save"] = node("PreviewImage", images=["judge", 0])
+        workflow["judge"] = workflows.new("HyperLoRALikeness", images=["batch", 0], **given, **widgets)
+        workflow["save"] = workflows.new("PreviewImage", images=["judge", 0])
         return workflow
 
     return make
@@ -48,8 +49,8 @@ def test_pictures_are_judged_sorted_and_dropped(judging, server):
 
 def test_scores_come_as_numbers(judging, server):
     workflow = judging("biden", "obama2")
-    workflow["best"] = node("PreviewAny", source=["judge", 1])
-    workflow["all"] = node("PreviewAny", source=["judge", 2])
+    workflow["best"] = workflows.new("PreviewAny", source=["judge", 1])
+    workflow["all"] = workflows.new("PreviewAny", source=["judge", 2])
     result = server.run(workflow)
     best = float(result.outputs["best"]["text"][0])
     every = [float(text) for text in result.outputs["all"]["text"]]
@@ -58,7 +59,7 @@ def test_scores_come_as_numbers(judging, server):
 
 def test_an_identity_is_a_judge_too(judging, server):
     workflow = judging("biden", by=())
-    workflow["who"] = node("HyperLoRALoadIdentity", identity_name=IDENTITY)
+    workflow["who"] = workflows.new("HyperLoRALoadIdentity", identity_name=IDENTITY)
     workflow["judge"]["inputs"]["identity"] = ["who", 0]
     assert "by which this person was encoded too: that flatters" in report(server.run(workflow))[-1]
 
@@ -66,14 +67,14 @@ def test_an_identity_is_a_judge_too(judging, server):
 def test_what_cannot_be_judged_is_said(judging, server):
     assert "neither of identity and photos are connected" in failure(server, judging("biden", by=())).message
     both = judging("biden")
-    both["who"] = node("HyperLoRALoadIdentity", identity_name=IDENTITY)
+    both["who"] = workflows.new("HyperLoRALoadIdentity", identity_name=IDENTITY)
     both["judge"]["inputs"]["identity"] = ["who", 0]
     assert "both of identity and photos are connected" in failure(server, both).message
     strict = failure(server, judging("biden", least=0.9)).message
     assert re.match(r"none of the 1 pictures has a likeness of 0\.9: the best has -?0\.\d", strict)
     blank = judging("biden", by=("obama",))
     blank["judge"]["inputs"]["images"] = ["blank", 0]
-    blank["blank"] = node("EmptyImage", width=256, height=256, batch_size=2, color=0)
+    blank["blank"] = workflows.new("EmptyImage", width=256, height=256, batch_size=2, color=0)
     result = server.run(blank)
     assert report(result)[:2] == ["picture 1: no face", "picture 2: no face"]
     assert result.outputs["judge"]["remarks"] == ["no face was found on any picture"]
@@ -91,9 +92,11 @@ def searching(small, uploaded):
         workflow = small("sample_until_alike")
         loop = workflow[workflows.node(workflow, "HyperLoRASampleUntilAlike")]["inputs"]
         for name in photos:
-            workflow[name] = node("LoadImage", image=uploaded[name])
-        workflow["vae"] = node("TestPhotoVAE", **{f"photos.photo{i}": [name, 0] for i, name in enumerate(photos)})
-        workflow["obama"] = node("LoadImage", image=uploaded["obama"])
+            workflow[name] = workflows.new("LoadImage", image=uploaded[name])
+        workflow["vae"] = workflows.new(
+            "TestPhotoVAE", **{f"photos.photo{i}": [name, 0] for i, name in enumerate(photos)}
+        )
+        workflow["obama"] = workflows.new("LoadImage", image=uploaded["obama"])
         del loop["identity"]
         loop |= {"vae": ["vae", 0], "photos.photo0": ["obama", 0], "steps": 1, "seeds": 6, **inputs}
         return workflow
@@ -125,9 +128,9 @@ def test_strengths_are_tried_with_each_seed_and_the_best_comes_out(searching, se
     workflow = searching("biden", "obama2", "astronaut", enough=1.0, seeds=2, strengths="-6, 0.5 6", seed=7)
     loop = workflows.node(workflow, "HyperLoRASampleUntilAlike")
     for name, output in (("score", 2), ("seed", 3), ("strength", 4), ("scores", 7)):
-        workflow[name] = node("PreviewAny", source=[loop, output])
-    workflow["again"] = node("VAEDecode", samples=[loop, 0], vae=["vae", 0])
-    workflow["judge"] = node(
+        workflow[name] = workflows.new("PreviewAny", source=[loop, output])
+    workflow["again"] = workflows.new("VAEDecode", samples=[loop, 0], vae=["vae", 0])
+    workflow["judge"] = workflows.new(
         "HyperLoRALikeness",
         images=["again", 0],
         order="as they came",
@@ -136,7 +139,7 @@ def test_strengths_are_tried_with_each_seed_and_the_best_comes_out(searching, se
         face_model="auto",
         **{"photos.photo0": ["obama", 0]},
     )
-    workflow["preview"] = node("PreviewImage", images=["judge", 0])
+    workflow["preview"] = workflows.new("PreviewImage", images=["judge", 0])
     result = server.run(workflow)
     every = tries(result, workflow)
     starts = [f"seed {seed}, strength {strength}, picture 1" for seed in (7, 8) for strength in ("-6", "0.5", "6")]
@@ -159,7 +162,7 @@ def test_every_picture_of_a_batch_takes_part(searching, server):
 
 def test_no_face_at_the_end_of_the_loop_is_an_error(searching, small, server):
     workflow = searching("obama2", seeds=2)
-    workflow["obama2"] = node("EmptyImage", width=256, height=256, batch_size=1, color=0)
+    workflow["obama2"] = workflows.new("EmptyImage", width=256, height=256, batch_size=1, color=0)
     message = failure(server, workflow).message
     assert message.startswith("no face was found on any of the 2 pictures that were drawn, so none can be the best")
 

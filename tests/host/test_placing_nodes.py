@@ -8,7 +8,7 @@ from PIL import Image
 
 from demo import workflows
 from tests.host.conftest import failure
-from tests.host.test_identity_nodes import difference, node
+from tests.host.test_identity_nodes import difference
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_each_picture_of_a_batch_is_its_persons(small, alone, server, picture):
 def between(workflow: workflows.Workflow, socket: str, class_type: str, source: str, **widgets) -> workflows.Workflow:
     """Put a node in front of the sampler, into one of its inputs."""
     inputs = workflow[workflows.node(workflow, "KSampler")]["inputs"]
-    workflow[class_type] = node(class_type, **{source: inputs[socket]}, **widgets)
+    workflow[class_type] = workflows.new(class_type, **{source: inputs[socket]}, **widgets)
     inputs[socket] = [class_type, 0]
     return workflow
 
@@ -117,7 +117,7 @@ def test_deep_shrink_by_one_and_a_half_keeps_regions(small, alone, picture):
         "masks.mask0": ["ones", 0],
         "strength": 1.0,
     }
-    everywhere["ones"] = node("SolidMask", value=1.0, width=64, height=64)
+    everywhere["ones"] = workflows.new("SolidMask", value=1.0, width=64, height=64)
     assert difference(drawn(everywhere), drawn(alone(6.0, application="run-time"))) <= 1
     both, swapped = (drawn(weigh(halves(small("people_regions")), *weights)) for weights in ((6.0, -6.0), (-6.0, 6.0)))
     assert difference(both, swapped) > 8
@@ -127,8 +127,8 @@ def test_refining_faces_of_a_model_with_regions_is_refused(small, server, upload
     workflow = halves(small("people_regions"))
     sampler = workflow[workflows.node(workflow, "KSampler")]["inputs"]
     apply = workflow[workflows.node(workflow, "HyperLoRAApplyRegions")]["inputs"]
-    workflow["photo"] = node("LoadImage", image=uploaded["obama"])
-    workflow["refine"] = node(
+    workflow["photo"] = workflows.new("LoadImage", image=uploaded["obama"])
+    workflow["refine"] = workflows.new(
         "HyperLoRARefineFaces",
         images=["photo", 0],
         vae=[workflows.node(workflow, "CheckpointLoaderSimple"), 2],
@@ -161,12 +161,12 @@ def test_a_hook_is_what_run_time_is(small, alone, picture):
     workflow = alone(6.0)
     apply, sampler = (workflows.node(workflow, kind) for kind in ("HyperLoRAApply", "KSampler"))
     lora = workflow[apply]["inputs"]["lora"]
-    workflow["hook"] = node("HyperLoRACreateHook", lora=lora, strength=1.0)
+    workflow["hook"] = workflows.new("HyperLoRACreateHook", lora=lora, strength=1.0)
     inputs = workflow[sampler]["inputs"]
     inputs["model"] = workflow[apply]["inputs"]["model"]
     del workflow[apply]
     for side in ("positive", "negative"):
-        workflow[side] = node(
+        workflow[side] = workflows.new(
             "ConditioningSetProperties",
             cond_NEW=inputs[side],
             strength=1.0,
@@ -180,8 +180,10 @@ def test_a_hook_is_what_run_time_is(small, alone, picture):
 def test_a_saved_lora_has_the_schedules_mean(small, alone, server, picture):
     workflow = alone(6.0)
     lora = workflow[workflows.node(workflow, "HyperLoRAApply")]["inputs"]["lora"]
-    workflow["s"] = node("HyperLoRASchedule", curve="rise", start_percent=0.0, end_percent=1.0, points="")
-    workflow["save"] = node("HyperLoRASave", lora=lora, filename_prefix="people/baked", dtype="fp32", schedule=["s", 0])
+    workflow["s"] = workflows.new("HyperLoRASchedule", curve="rise", start_percent=0.0, end_percent=1.0, points="")
+    workflow["save"] = workflows.new(
+        "HyperLoRASave", lora=lora, filename_prefix="people/baked", dtype="fp32", schedule=["s", 0]
+    )
     server.run(workflow)
     saved = small("saved_lora", LoraLoaderModelOnly={"lora_name": "people/baked_00001_.safetensors"})
     loaded = picture(saved)
@@ -217,8 +219,10 @@ def test_run_time_takes_our_loras_alone(small, server):
     loader, sampler = (workflows.node(workflow, kind) for kind in ("LoraLoaderModelOnly", "KSampler"))
     model = workflow[loader]["inputs"]["model"]
     del workflow[loader]
-    workflow["apply"] = node("HyperLoRAApply", model=model, lora=["foreign", 0], strength=1.0, application="run-time")
-    workflow["foreign"] = node("TestForeignLora")
+    workflow["apply"] = workflows.new(
+        "HyperLoRAApply", model=model, lora=["foreign", 0], strength=1.0, application="run-time"
+    )
+    workflow["foreign"] = workflows.new("TestForeignLora")
     workflow[sampler]["inputs"]["model"] = ["apply", 0]
     assert "this LoRA was not made by HyperLoRA" in failure(server, workflow).message
 

@@ -9,7 +9,6 @@ from PIL import Image
 
 from demo import workflows
 from tests.host.conftest import failure
-from tests.host.test_identity_nodes import node
 
 
 def pictures(server, images: list[dict]) -> list[np.ndarray]:
@@ -24,11 +23,11 @@ def seen(small, uploaded):
         steps = small("portrait_steps")
         loader = workflows.node(steps, "HyperLoRALoadModel")
         workflow = {"model": steps[loader]}
-        workflow |= {name: node("LoadImage", image=uploaded[name]) for name in photos}
+        workflow |= {name: workflows.new("LoadImage", image=uploaded[name]) for name in photos}
         given = {f"images.image{i}": [name, 0] for i, name in enumerate(photos)}
         found = {"order": "largest", "index": 0, "on_no_face": "error"}
-        workflow["faces"] = node("HyperLoRADetectFaces", hyper_lora=["model", 0], **found, **given)
-        workflow["look"] = node(kind, faces=["faces", 0], **inputs)
+        workflow["faces"] = workflows.new("HyperLoRADetectFaces", hyper_lora=["model", 0], **found, **given)
+        workflow["look"] = workflows.new(kind, faces=["faces", 0], **inputs)
         return workflow
 
     return make
@@ -53,7 +52,7 @@ def test_keypoints_come_at_the_portraits_size(seen, server):
         workflow = seen(
             "HyperLoRAFaceKeypoints", "group", "obama", width=768, height=512, fit=fit, every_face=fit == "fill"
         )
-        workflow["save"] = node("PreviewImage", images=["look", 0])
+        workflow["save"] = workflows.new("PreviewImage", images=["look", 0])
         group, obama = pictures(server, server.run(workflow).outputs["save"]["images"])
         assert group.shape == obama.shape == (512, 768, 3)
         noses = {}
@@ -77,7 +76,10 @@ def refined(server, workflow: workflows.Workflow) -> tuple[np.ndarray, list[str]
 
 
 def test_faces_are_drawn_again_each_as_its_person_and_nothing_else(small, uploaded, server):
-    shown = {"photo": node("LoadImage", image=uploaded["group"]), "show": node("PreviewImage", images=["photo", 0])}
+    shown = {
+        "photo": workflows.new("LoadImage", image=uploaded["group"]),
+        "show": workflows.new("PreviewImage", images=["photo", 0]),
+    }
     (before,) = pictures(server, server.run(shown).outputs["show"]["images"])
     workflow = refining(small, uploaded, "group", denoise=1.0, steps=2)
     first, second = workflows.nodes(workflow, "HyperLoRAGenerate")
@@ -116,7 +118,7 @@ def test_a_face_goes_to_whom_it_is_like(small, uploaded, server):
 def test_a_picture_without_a_face_stays_and_that_is_said(small, uploaded, server):
     workflow = refining(small, uploaded, "group")
     node_id = workflows.node(workflow, "HyperLoRARefineFaces")
-    workflow["blank"] = node("EmptyImage", width=200, height=136, batch_size=2, color=0x336699)
+    workflow["blank"] = workflows.new("EmptyImage", width=200, height=136, batch_size=2, color=0x336699)
     workflow[node_id]["inputs"]["images"] = ["blank", 0]
     result = server.run(workflow)
     assert result.outputs[node_id]["remarks"] == [
