@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import files, kinds
+from ..cache import Cache
 from ..errors import HyperLoRAError
 
 NAMED = {
@@ -31,6 +32,7 @@ class BaseModel:
         unet: of the pipeline.
         device: where it is.
         sized: whether the UNet is told of the picture's size and cut, as SDXL's is.
+        captions: encoded prompts that are kept, on the CPU; none unless its limit is raised.
     """
 
     def __init__(self, pipeline: Any, device: torch.device) -> None:
@@ -44,6 +46,7 @@ class BaseModel:
             )
         self.pipeline, self.device = pipeline.to(device), device
         self.unet: nn.Module = pipeline.unet
+        self.captions = Cache()
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.requires_grad_(False).eval()
@@ -109,7 +112,7 @@ class BaseModel:
 
     @torch.no_grad()
     def latents(self, pictures: Tensor, noise: Tensor) -> Tensor:
-        """Pictures as latents, drawn from what the VAE thinks likely.
+        """Pictures as latents, drawn from what the VAE thinks likely, or, where it is sure (TAESD), just that.
 
         Args:
             pictures: ``(B, 3, H, W)``, -1..1.
@@ -118,9 +121,13 @@ class BaseModel:
         Returns:
             ``(B, C, h, w)`` float32, scaled as the UNet takes them.
         """
+        vae = self.pipeline.vae
         with in_full(self.device):
-            likely = self.pipeline.vae.encode(pictures.to(self.device, torch.float32)).latent_dist
-        return (likely.mean + likely.std * noise.to(likely.mean)) * self.pipeline.vae.config.scaling_factor
+            encoded = vae.encode(pictures.to(self.device, torch.float32))
+        if hasattr(encoded, "latents"):  # of a VAE without a spread, as TAESD is
+            return encoded.latents * vae.config.scaling_factor
+        likely = encoded.latent_dist
+        return (likely.mean + likely.std * noise.to(likely.mean)) * vae.config.scaling_factor
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """The shape of a picture's latents, ``(C, h, w)``."""
@@ -166,13 +173,26 @@ class BaseModel:
             sizes: ``(B, 6)``: the original picture's height and width, the cut's top and left corner in pixels of the
                 target, the target's height and width. SDXL reads them, in float32: bfloat16 makes 1368 of 1365.
         """
-        encoded = self.pipeline.encode_prompt(
-            list(prompts), device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
-        )
+        texts = self._encoded(prompts)
         if not self.sized:
-            return {"encoder_hidden_states": encoded[0]}
-        conditions = {"text_embeds": encoded[2], "time_ids": sizes.to(self.device, torch.float32)}
-        return {"encoder_hidden_states": encoded[0], "added_cond_kwargs": conditions}
+            return {"encoder_hidden_states": texts[0]}
+        conditions = {"text_embeds": texts[1], "time_ids": sizes.to(self.device, torch.float32)}
+        return {"encoder_hidden_states": texts[0], "added_cond_kwargs": conditions}
+
+    def _encoded(self, prompts: Sequence[str]) -> list[Tensor]:
+        """Prompts as the UNet reads them, ``(B, tokens, width)``, and where it is sized their pooled ``(B, width)``."""
+        fresh = [text for text in dict.fromkeys(prompts) if text not in self.captions]
+        made: dict[str, list[Tensor]] = {}
+        if fresh:
+            encoded = self.pipeline.encode_prompt(
+                fresh, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+            )
+            parts = [encoded[0], encoded[2]] if self.sized else [encoded[0]]
+            made = {text: [part[i] for part in parts] for i, text in enumerate(fresh)}
+        if not self.captions.limit:
+            return [torch.stack(each) for each in zip(*(made[text] for text in prompts), strict=True)]
+        rows = [self.captions.get(text, lambda text=text: [part.cpu() for part in made[text]]) for text in prompts]  # type: ignore[misc]
+        return [torch.stack(each).to(self.device) for each in zip(*rows, strict=True)]
 
     @torch.no_grad()
     def draw(

@@ -42,7 +42,7 @@ class Frame:
 
 
 def draw_frame(
-    width: int, height: int, box: tuple[float, float, float, float], numbers: torch.Generator, least: float = 0.5
+    width: int, height: int, box: tuple[float, float, float, float], numbers: torch.Generator, least: float
 ) -> Frame:
     """Draw a cut that holds the face.
 

@@ -206,6 +206,7 @@ class PortraitTask:
             )
         self.base, self.clip, self.config = base, clip, config
         self.unet = base.unet
+        base.captions.limit = config.caption_cache << 20
         self.objective = Objective(*base.noise_schedule(), config.min_snr_gamma, config.noise_offset)
         self.portraits = Portraits(shards, config, clip.image_size if clip is not None else None, makes)
 

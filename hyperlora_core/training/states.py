@@ -25,7 +25,9 @@ BEGUN = "begun.json"
 KEPT = 2
 
 # A run stays the same run when these change: they say how it is computed or watched, not what.
-_FREE = frozenset({"batch", "gradient_checkpointing", "compile", "save_every", "sample_every", "workers"})
+_FREE = frozenset(
+    {"batch", "caption_cache", "gradient_checkpointing", "compile", "save_every", "sample_every", "workers"}
+)
 
 log = logging.getLogger(__name__)
 

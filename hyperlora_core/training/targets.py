@@ -48,7 +48,8 @@ def draw_target(
         The target, and the cut that it is.
     """
     left, top, right, bottom = (float(edge) for edge in box)
-    frame = draw_frame(*photo.size, (left, top, right, bottom), counter.generator(config.seed, number, "frame"))
+    numbers = counter.generator(config.seed, number, "frame")
+    frame = draw_frame(*photo.size, (left, top, right, bottom), numbers, config.smallest_crop)
     size = (config.resolution, config.resolution)
     resized = photo.crop(frame.box).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 127.5 - 1

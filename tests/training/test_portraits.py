@@ -1,12 +1,14 @@
 """Samples of a training set: which, how often, and what of them reaches the network."""
 
+import copy
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderTiny, DiffusionPipeline
 
 from hyperlora_core import ClipVision, HyperLoRAError
 from hyperlora_core.data.shards import Shards
@@ -74,7 +76,7 @@ def test_the_base_picture_is_the_target_with_its_face_blurred(clip, shards):
     portrait = portraits[0]
     sample = shards[portrait.place]
     box = tuple(float(edge) for edge in sample.box)
-    frame = draw_frame(sample.width, sample.height, box, counter.generator(0, portrait.number, "frame"))
+    frame = draw_frame(sample.width, sample.height, box, counter.generator(0, portrait.number, "frame"), 0.5)
     target = torch.nn.functional.interpolate(
         portrait.target.pixels[None], size=(224, 224), mode="bicubic", antialias=True
     )[0]
@@ -167,6 +169,33 @@ def test_latents_come_back_as_the_picture_they_are_of(base):
     latents = base.latents(pixels, torch.zeros(2, *base.latent_shape(64, 64)))
     expected = base.pipeline.vae.encode(pixels).latent_dist.mean * base.pipeline.vae.config.scaling_factor
     assert torch.allclose(latents, expected)
+
+
+def test_latents_of_a_vae_that_is_sure_are_what_it_says(base):
+    sure = copy.copy(base)
+    sure.pipeline = SimpleNamespace(vae=AutoencoderTiny(scaling_factor=0.5), vae_scale_factor=8)
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    latents = sure.latents(pixels, torch.randn(2, *sure.latent_shape(64, 64)))
+    assert torch.equal(latents, sure.pipeline.vae.encode(pixels).latents * 0.5)
+    assert torch.allclose(sure.pictures(latents), sure.pipeline.vae.decode(latents / 0.5).sample)
+
+
+def test_captions_that_are_kept_are_encoded_once(base_folder, monkeypatch):
+    keeping = BaseModel.load(str(base_folder), "cpu", torch.float32)
+    sizes = torch.tensor([[64, 64, 0, 0, 64, 64]] * 3)
+    expected = keeping.unet_inputs(["a man", "a woman", "a man"], sizes)
+    asked = []
+    encode = keeping.pipeline.encode_prompt
+    monkeypatch.setattr(
+        keeping.pipeline, "encode_prompt", lambda texts, **rest: (asked.extend(texts), encode(texts, **rest))[1]
+    )
+    keeping.captions.limit = 1 << 20
+    for _ in range(2):
+        found = keeping.unet_inputs(["a man", "a woman", "a man"], sizes)
+        assert torch.equal(found["encoder_hidden_states"], expected["encoder_hidden_states"])
+        pooled = [each["added_cond_kwargs"]["text_embeds"] for each in (found, expected)]
+        assert torch.equal(*pooled)
+    assert asked == ["a man", "a woman"]
 
 
 def test_the_vae_and_sizes_stay_whole_in_half_precision(base, base_folder):
