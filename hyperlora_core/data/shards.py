@@ -19,7 +19,7 @@ import math
 import os
 import tarfile
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -299,6 +299,10 @@ class Shards:
     def people(self) -> int:
         """How many people are known by name."""
         return len(self._photos)
+
+    def by_person(self) -> Mapping[str, Sequence[int]]:
+        """The places of each person's photos, by the names of those who are known by name."""
+        return self._photos
 
     def _open(self, shard: int) -> BinaryIO:
         if self._process != os.getpid():  # a forked worker's files would share their places with its parent's

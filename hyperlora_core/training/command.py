@@ -33,6 +33,7 @@ from .loop import DTYPES, Run, accelerator_for
 from .optimizer import adamw
 from .plan import plan
 from .portraits import PortraitTask
+from .validation import Validation
 
 CHECKPOINT = "hyperlora"
 """Where in a run's folder its HyperLoRA lies, in the released layout."""
@@ -201,6 +202,13 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     if config.sample_every and not grids:
         log.warning("No grids of pictures are drawn: under FSDP no process has the whole network")
 
+    validation = None
+    if config.validation.people:
+        if accelerator.distributed_type == DistributedType.FSDP:
+            raise HyperLoRAError(
+                "under FSDP no process has the whole network, so none can validate: leave out --validation.people"
+            )
+        validation = Validation(task) if accelerator.is_main_process else None
     exported = None
 
     def on_step(at: Run[GeneratedLoRAs], loss: float) -> None:
@@ -209,6 +217,8 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
         log.info("%s", at.account(loss))
         if grids and step % config.sample_every == 0 and accelerator.is_main_process:
             save_grid(at, task, out / "grids")
+        if validation is not None and (validation.due(step) or step == config.steps):
+            validation.look(at, out)
         if step % config.save_every == 0:
             _export(at, out, encoders)
             exported = step

@@ -127,6 +127,43 @@ class IdentityConfig:
             raise HyperLoRAError("the identity loss needs face models: name their folder with --identity.faces")
 
 
+@dataclass(frozen=True)
+class ValidationConfig:
+    """How a run is judged on the way, by people of the set whom no step sees; see ``validation``.
+
+    Attributes:
+        people: how many are held out, of those with two photos or more that are known by name; 0 holds out none.
+        every: optimizer steps between two validations.
+        samples: over which the loss is taken.
+        portraits: people whose portraits are drawn and compared with them, where ``faces`` is given.
+        faces: the folder of the face models (those of the set) that compare; empty to draw none.
+        steps: of sampling a portrait.
+        guidance: weight of its prompt.
+
+    Raises:
+        HyperLoRAError: a value cannot be.
+    """
+
+    people: int = 0
+    every: int = 500
+    samples: int = 64
+    portraits: int = 8
+    faces: str = ""
+    steps: int = 20
+    guidance: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.people < 0:
+            raise HyperLoRAError(f"validation.people is {self.people}: 0 or more was expected")
+        for name in ("every", "samples", "portraits", "steps"):
+            if getattr(self, name) < 1:
+                raise HyperLoRAError(f"validation.{name} is {getattr(self, name)}: a number of 1 or more was expected")
+        if self.faces and not self.people:
+            raise HyperLoRAError(
+                "validation.faces compares portraits with people that are held out: give --validation.people too"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What any run is told, whatever it trains.
@@ -246,6 +283,7 @@ class TrainConfig(RunConfig):
         references: most reference photos of a person a sample.
         other_photo: the reference is another photo of the person than the target, where there is one.
         identity: the identity loss.
+        validation: by whom the run is judged on the way.
         sample_every: optimizer steps between two grids of pictures; 0 draws none.
         workers: processes that read ahead, beside each that trains.
 
@@ -263,6 +301,7 @@ class TrainConfig(RunConfig):
     references: int = 1
     other_photo: bool = False
     identity: IdentityConfig = field(default_factory=IdentityConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     sample_every: int = 1000
     workers: int = 2
 
@@ -304,6 +343,7 @@ class TrainConfig(RunConfig):
             "also_train": tuple(given["also_train"]),
             "shape": NetworkShape(**given["shape"]),
             "identity": IdentityConfig(**given["identity"]),
+            "validation": ValidationConfig(**given.get("validation", {})),
             "scenarios": tuple(Scenario(**scenario) for scenario in given["scenarios"]),
         }
 

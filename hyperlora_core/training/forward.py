@@ -23,6 +23,11 @@ _BEHIND_THE_GATE = re.compile(r"\bresampler\.layers\.\d+\.attn2\.to_out\.0\.weig
 Matrices = dict[str, tuple[Tensor, Tensor]]
 
 
+def of_sample(matrices: Matrices, sample: int) -> Matrices:
+    """The LoRA of one sample of a batch: down ``(rank, in)``, up ``(out, rank)``."""
+    return {name: (down[sample], up[sample]) for name, (down, up) in matrices.items()}
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What the hypernetwork reads of a batch, and which of its LoRAs each sample is drawn with.

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from ..crops import GREY
-from .forward import GeneratedLoRAs, Matrices
+from .forward import GeneratedLoRAs, of_sample
 from .loop import Run
 from .portraits import PortraitTask
 from .targets import picture_of, prompt
@@ -59,7 +59,7 @@ def draw_grid(
             for i in range(PEOPLE):
                 if run.stopping:
                     return None
-                within = run.injection.active(_of_one(matrices, i))
+                within = run.injection.active(of_sample(matrices, i))
                 drawn += task.base.draw(prompts[i : i + 1], [seeds[i]], size, steps, guidance, within)
             columns.append((title, drawn))
     return _tiled(columns)
@@ -78,10 +78,6 @@ def save_grid(run: Run[GeneratedLoRAs], task: PortraitTask, folder: Path) -> Non
         if tracker.name == "tensorboard":
             tracker.log_images({"grid": np.asarray(picture)[None]}, step=step, dataformats="NHWC")
     log.info("drew %s", path)
-
-
-def _of_one(matrices: Matrices, sample: int) -> Matrices:
-    return {name: (down[sample], up[sample]) for name, (down, up) in matrices.items()}
 
 
 def _tiled(columns: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:

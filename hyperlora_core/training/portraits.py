@@ -26,6 +26,7 @@ from . import counter
 from .config import TrainConfig
 from .forward import Conditions
 from .framing import Frame
+from .held_out import trained_on
 from .loop import Batch
 from .objective import Objective
 from .targets import Target, check_resolution, draw_target, encoded
@@ -67,10 +68,19 @@ class Portraits(Dataset[Portrait]):
         config: of the run.
         clip_size: side of the pictures that CLIP takes; None where the network reads no CLIP.
         makes: the LoRAs that the stage draws with.
+        places: of the set's samples that are drawn; None for all.
     """
 
-    def __init__(self, shards: Shards, config: TrainConfig, clip_size: int | None, makes: frozenset[str]) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        config: TrainConfig,
+        clip_size: int | None,
+        makes: frozenset[str],
+        places: Sequence[int] | None = None,
+    ) -> None:
         self.shards, self.config, self.clip_size, self.makes = shards, config, clip_size, makes
+        self.places = range(len(shards)) if places is None else places
 
     def __getitem__(self, number: int) -> Portrait:
         """The sample of a number; where the picture that it draws is broken, the next whole one of the set.
@@ -78,25 +88,33 @@ class Portraits(Dataset[Portrait]):
         Raises:
             HyperLoRAError: many in a row are broken.
         """
-        place = self.place(number)
-        for tried in range(min(_TRIES, len(self.shards))):
-            at = (place + tried) % len(self.shards)
+        drawn = self._drawn(number)
+        tries = min(_TRIES, len(self.places))
+        for tried in range(tries):
             try:
-                return self._portrait(number, at)
+                return self.portrait(number, self.places[(drawn + tried) % len(self.places)])
             except UnreadableError:
                 raise
             except HyperLoRAError as error:
                 log.warning("%s; the next sample takes its place", error)
-        tries = min(_TRIES, len(self.shards))
         raise HyperLoRAError(
-            f"{tries} samples in a row of {self.shards.folder} are broken, from {place} on: prepare it again"
+            f"{tries} samples in a row of {self.shards.folder} are broken, from {self.places[drawn]} on: prepare it "
+            "again"
         )
 
     def place(self, number: int) -> int:
         """Where in the set the picture of a sample lies; each as likely as any other."""
-        return int(counter.integers(self.config.seed, [number], "picture", len(self.shards))[0])
+        return self.places[self._drawn(number)]
 
-    def _portrait(self, number: int, place: int) -> Portrait:
+    def _drawn(self, number: int) -> int:
+        return int(counter.integers(self.config.seed, [number], "picture", len(self.places))[0])
+
+    def portrait(self, number: int, place: int) -> Portrait:
+        """The sample of a number, of the picture at a place.
+
+        Raises:
+            HyperLoRAError: it, or a reference of it, is broken.
+        """
         config = self.config
         sample = self.shards[place]
         photo = sample.photo()
@@ -176,7 +194,7 @@ class PortraitTask:
         makes: the LoRAs that the stage draws with.
 
     Attributes:
-        portraits: the samples.
+        portraits: the samples, of all who are not held out.
 
     Raises:
         HyperLoRAError: the set, the base model or CLIP does not fit the network or the run.
@@ -208,7 +226,8 @@ class PortraitTask:
         self.unet = base.unet
         base.captions.limit = config.caption_cache << 20
         self.objective = Objective(*base.noise_schedule(), config.min_snr_gamma, config.noise_offset)
-        self.portraits = Portraits(shards, config, clip.image_size if clip is not None else None, makes)
+        size = clip.image_size if clip is not None else None
+        self.portraits = Portraits(shards, config, size, makes, trained_on(shards, config.validation.people))
 
     def batches(self, passes: Iterator[range]) -> Iterator[Batch]:
         """The samples of each pass, read ahead by worker processes, on the device.
