@@ -59,10 +59,7 @@ def draw(persons: Tensor, scene: Scene, size: int = SIZE) -> Tensor:
     Returns:
         ``(N, 3, S, S)``, RGB in [0, 1].
     """
-    person = {name: persons[:, i, None, None] for i, name in enumerate(TRAITS)}
-    jitter = scene.jitter[:, :, None, None]
-    turn = 0.6 * scene.gaze[:, None, None] + 0.16 * jitter[:, 4]
-    width = 0.60 + 0.20 * person["face_width"]
+    person, jitter, turn, width = _head_numbers(persons, scene)
     grid = _grid(jitter, turn, width, size)
     skin = _skin(person)
     hair = _hair_colour(person)
@@ -82,6 +79,35 @@ def draw(persons: Tensor, scene: Scene, size: int = SIZE) -> Tensor:
     shade = 1 + (0.24 * scene.light[:, None, None] + 0.05 * jitter[:, 6]) * grid.across + 0.05 * jitter[:, 5]
     picture = (picture * shade[:, None]).clamp(0, 1)
     return _styled(_blurred(picture, _LENS * size / SIZE), scene)
+
+
+def faces(persons: Tensor, scene: Scene, size: int = SIZE) -> tuple[Tensor, Tensor]:
+    """Where the faces are, brows to chin.
+
+    Args:
+        persons, scene, size: as in ``draw``.
+
+    Returns:
+        How far out each point of the pictures is, ``(N, S, S)``, 1 on the outline; and the square that CLIP is shown of
+        a face, about: left, top, right and bottom as shares of the picture, ``(N, 4)``.
+    """
+    person, jitter, turn, width = _head_numbers(persons, scene)
+    grid = _grid(jitter, turn, width, size)
+    outside = torch.maximum(_face(grid, person, width), 1 - 2 * (grid.y + 0.32))
+    scale = _HEAD * (1 + 0.06 * scene.jitter[:, 2])
+    tilt = 0.10 * scene.jitter[:, 3]
+    across = 0.05 * scene.jitter[:, 0] - 0.22 * scale * tilt.sin()
+    down = 0.04 * scene.jitter[:, 1] - 0.03 + 0.22 * scale * tilt.cos()
+    box = torch.stack([across - scale, down - scale, across + scale, down + scale], dim=1)
+    return outside, box / 2 + 0.5
+
+
+def _head_numbers(persons: Tensor, scene: Scene) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
+    """Traits by name, ``(N, 1, 1)`` each, jitter ``(N, JITTERS, 1, 1)``, the head's turn and the face's half width."""
+    person = {name: persons[:, i, None, None] for i, name in enumerate(TRAITS)}
+    jitter = scene.jitter[:, :, None, None]
+    turn = 0.6 * scene.gaze[:, None, None] + 0.16 * jitter[:, 4]
+    return person, jitter, turn, 0.60 + 0.20 * person["face_width"]
 
 
 def _grid(jitter: Tensor, turn: Tensor, width: Tensor, size: int) -> _Grid:

@@ -1,0 +1,57 @@
+"""``python -m demo.trained PART``: train a part of the small base, or what is left of it."""
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from demo.cache import cache_dir
+from hyperlora_core import atomic
+
+from . import base, clip, judging, vae
+from .pictures import drawn_pictures
+
+
+def folder() -> Path:
+    """Where states and results lie."""
+    return cache_dir() / "drawn-models"
+
+
+def latents() -> Tensor:
+    """Of all pictures, encoded once by the trained VAE."""
+    path = folder() / "latents.safetensors"
+    if not path.exists():
+        small = vae.network()
+        small.load_state_dict(load_file(folder() / "vae.safetensors"))
+        with atomic.writing(path) as part:
+            save_file({"latents": vae.encoded(small, drawn_pictures())}, part)
+    return load_file(path)["latents"]
+
+
+PARTS = {
+    "pictures": drawn_pictures,
+    "vae": lambda: vae.train(folder() / "vae.safetensors"),
+    "latents": latents,
+    "base": lambda: base.train(folder() / "base.safetensors", latents()),
+    "clip": lambda: clip.train(folder() / "clip.safetensors"),
+    "judge": lambda: judging.train(folder() / "judge.safetensors"),
+}
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m demo.trained", description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    given = parser.parse_args()
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(threads))
+    PARTS[given.part]()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    main()

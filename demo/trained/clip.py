@@ -1,0 +1,107 @@
+"""The small CLIP image encoder: it learns to tell what HyperLoRA shows it of a picture, who it is and how it is drawn.
+
+SDXL's HyperLoRA reads a CLIP that was trained on all the world's pictures and captions; in this world what captions can
+say is known, and so are the numbers that people are drawn from. It is shown what the product shows CLIP: the face alone
+on grey, the picture with the face blurred, or all of it.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from demo.drawn.drawing import faces
+from demo.drawn.judge import QUESTIONS, asked
+from demo.drawn.people import TRAITS
+from hyperlora_core.clip import MEAN, STD
+
+from . import pictures
+from .fitting import Recipe, fit
+
+SIDE = 224
+WIDTH = 96
+RECIPE = Recipe(steps=3000, batch=48, rate=1e-3, average=0.995)
+
+_GREY = 0.5
+
+
+def config() -> CLIPVisionConfig:
+    """Of the encoder; HyperLoRA reads the layer before the last."""
+    return CLIPVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=3 * WIDTH,
+        num_hidden_layers=5,
+        num_attention_heads=2,
+        image_size=SIDE,
+        patch_size=32,
+        projection_dim=32,
+        hidden_act="quick_gelu",
+    )
+
+
+class SmallClip(nn.Module):
+    """The encoder, and what tells from its tokens whom and what it was shown.
+
+    Attributes:
+        encoder: transformers' own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = CLIPVisionModelWithProjection(config())
+        self.traits = nn.Linear(WIDTH, len(TRAITS))
+        self.answers = nn.ModuleDict({name: nn.Linear(WIDTH, count) for name, count in QUESTIONS.items()})
+
+    def forward(self, shown: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pictures ``(N, 3, 224, 224)`` in [0, 1] -> traits ``(N, T)`` and logits of the judge's questions."""
+        mean, spread = (torch.tensor(each)[:, None, None] for each in (MEAN, STD))
+        tokens = self.encoder((shown - mean) / spread, output_hidden_states=True).hidden_states[-2]
+        seen = F.layer_norm(tokens, (WIDTH,)).mean(dim=1)
+        return self.traits(seen), {name: answer(seen) for name, answer in self.answers.items()}
+
+
+def train(path: Path, recipe: Recipe = RECIPE) -> Path:
+    """Train it to the end, or what is left of that; ``encoder_state`` takes the encoder out."""
+    clip, drawn = SmallClip(), pictures.drawn_pictures()
+    everyone, everywhere = pictures.persons(range(len(drawn))), pictures.settings(range(len(drawn)))
+    answers = asked(everywhere)
+
+    def loss(chance: torch.Generator, count: int) -> Tensor:
+        chosen = torch.randint(len(drawn), (count,), generator=chance)
+        kind = torch.randint(3, (count,), generator=chance)
+        outside, box = faces(everyone[chosen], everywhere.rows(chosen))
+        traits, found = clip(_shown(drawn[chosen].float() / 255, outside, box, kind, chance))
+        person = (traits - everyone[chosen]).square().mean(dim=1) * (kind != 1) * 12
+        scene = [F.cross_entropy(logits, answers[name][chosen], reduction="none") for name, logits in found.items()]
+        return (person + 0.3 * torch.stack(scene).mean(dim=0) * (kind > 0)).mean()
+
+    return fit(path, clip, loss, recipe)
+
+
+def encoder_state(trained: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder alone, in transformers' layout, as ComfyUI's ``models/clip_vision`` has it."""
+    return {name.removeprefix("encoder."): value for name, value in trained.items() if name.startswith("encoder.")}
+
+
+def _shown(picture: Tensor, outside: Tensor, box: Tensor, kind: Tensor, chance: torch.Generator) -> Tensor:
+    """What CLIP is shown: the face on grey (0), the picture with the face blurred (1), or the picture (2)."""
+    mask = (6 * (1.06 - outside)).sigmoid()[:, None]
+    wide = (6 * (1.35 - outside)).sigmoid()[:, None]
+    blurred = F.interpolate(F.interpolate(picture, scale_factor=0.08, mode="area"), picture.shape[-2:], mode="bilinear")
+    alone, hidden = torch.lerp(torch.full_like(picture, _GREY), picture, mask), torch.lerp(picture, blurred, wide)
+    of_kind = kind[:, None, None, None]
+    seen = torch.where(of_kind == 0, alone, torch.where(of_kind == 1, hidden, picture))
+    count = len(picture)
+    whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(count, -1)
+    close = (kind == 0) | (torch.rand(count, generator=chance) < 0.3)
+    cut = torch.where(close[:, None], box, whole) + 0.02 * torch.randn(count, 4, generator=chance)
+    left, top, right, bottom = (cut[:, i, None, None] for i in range(4))
+    points = (torch.arange(SIDE) + 0.5) / SIDE
+    x = (left + (right - left) * points[None, None, :]).expand(-1, SIDE, -1)
+    y = (top + (bottom - top) * points[None, :, None]).expand(-1, -1, SIDE)
+    shown = F.grid_sample(seen, torch.stack([x, y], dim=-1) * 2 - 1, padding_mode="border", align_corners=False)
+    gain = 1 + 0.03 * torch.randn(count, 3, 1, 1, generator=chance)
+    return (shown * gain + 0.01 * torch.randn(shown.shape, generator=chance)).clamp(0, 1)

@@ -1,0 +1,129 @@
+"""Fitting a small network, in steps that can be stopped at any moment and go on from there.
+
+Under ``torchrun`` each process takes its share of every step, and their gradients are averaged: on a CPU two processes
+of one thread each are faster than one of two.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hyperlora_core import atomic
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is fitted.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: samples a step.
+        rate: AdamW's learning rate, reached over ``warmup`` steps.
+        decay: share of the steps over which it falls to 0 at the end, along a cosine.
+        warmup: steps.
+        average: how much of its past the moving average of the weights keeps a step.
+        weight_decay: AdamW's.
+        save_every: steps between two states.
+        seed: of all that is drawn.
+    """
+
+    steps: int
+    batch: int
+    rate: float
+    decay: float = 0.3
+    warmup: int = 100
+    average: float = 0.998
+    weight_decay: float = 0.01
+    save_every: int = 100
+    seed: int = 0
+
+    def share(self, step: int) -> float:
+        """The share of the learning rate at a step."""
+        rise = min(1.0, (step + 1) / self.warmup)
+        left = (self.steps - step) / (self.decay * self.steps)
+        return rise * (0.5 * (1 - math.cos(math.pi * left)) if left < 1 else 1.0)
+
+
+Loss = Callable[[torch.Generator, int], Tensor]
+"""Of a pass: chance, from which all that it draws follows, and how many samples it takes -> a number."""
+
+
+def fit(path: Path, network: nn.Module, loss: Loss, recipe: Recipe) -> Path:
+    """Fit a network to the end.
+
+    Args:
+        path: the safetensors file of the averaged weights, which appears when it is done; the state lies beside it.
+        network: fitted in place; left as what it was averaged to.
+        loss: of a pass.
+        recipe: how.
+    """
+    state_file = path.with_suffix(".state")
+    if path.exists():
+        network.load_state_dict(load_file(path))
+        return path
+    if dist.is_torchelastic_launched() and not dist.is_initialized():
+        dist.init_process_group("gloo")
+    processes, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trained = [value for value in network.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(trained, recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True)
+    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    first = 0
+    if state_file.exists():
+        saved = torch.load(state_file, weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        average, first = saved["average"], saved["step"]
+        log.info("%s goes on from step %d", path.stem, first)
+    began, smooth = time.monotonic(), math.nan
+    for step in range(first, recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate * recipe.share(step)
+        chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step * processes + rank)
+        value = loss(chance, recipe.batch // processes)
+        value.backward()
+        if processes > 1:
+            _average_gradients(trained, processes)
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        keep = min(recipe.average, (step + 1) / (step + 10))
+        for name, now in network.state_dict().items():
+            if now.is_floating_point():
+                average[name].lerp_(now, 1 - keep)
+        told = float(value.detach())
+        smooth = told if math.isnan(smooth) else 0.98 * smooth + 0.02 * told
+        if (step + 1) % recipe.save_every == 0 and rank == 0:
+            pace = (time.monotonic() - began) / (step + 1 - first)
+            log.info("%s: step %d of %d, loss %.4f, %.2f s a step", path.stem, step + 1, recipe.steps, smooth, pace)
+            now_state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
+            with atomic.writing(state_file) as part:
+                torch.save(now_state | {"step": step + 1}, part)
+    network.load_state_dict(average)
+    if rank > 0:
+        return path
+    with atomic.writing(path) as part:
+        save_file({name: value.contiguous() for name, value in average.items()}, part)
+    state_file.unlink(missing_ok=True)
+    return path
+
+
+def _average_gradients(trained: list[nn.Parameter], processes: int) -> None:
+    gradients = torch.cat([value.grad.flatten() for value in trained if value.grad is not None])
+    dist.all_reduce(gradients)
+    gradients /= processes
+    at = 0
+    for value in trained:
+        if value.grad is not None:
+            value.grad.copy_(gradients[at : at + value.numel()].view_as(value))
+            at += value.numel()

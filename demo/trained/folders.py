@@ -1,0 +1,141 @@
+"""The small base as what programs take: a diffusers folder, and a checkpoint of SDXL's family for ComfyUI.
+
+The repository has what was trained, in half precision; both are made of it, and both hold the same numbers.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from demo.cache import SetupError, build_once, recipe_hash
+from demo.comfyui import comfyui
+
+from . import base, padding, vae, words
+from .base import SCHEDULE, UNET, text_config
+from .padding import wide_text, wide_unet, wide_vae
+from .vae import DECODER_WIDTH, ENCODER_WIDTH
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+CHECKPOINT = "drawn_people_sdxl.safetensors"
+DIFFUSERS = "diffusers"
+VAE, BASE = WEIGHTS / "vae.safetensors", WEIGHTS / "base.safetensors"
+
+_TABLE = "token_embedding.weight"
+_ALL_TOKENS = words.END + 1
+_LATENT_SCALE = 0.13025  # by which ComfyUI multiplies SDXL's latents
+
+
+def built() -> Path:
+    """A folder with the checkpoint and, in ``DIFFUSERS``, the diffusers folder; made once, 2 GB of mostly zeros.
+
+    Raises:
+        SetupError: it could not be made, as where the disk is full or the weights are damaged.
+    """
+    sources = (__file__, base.__file__, padding.__file__, vae.__file__, words.__file__, str(VAE), str(BASE))
+    return build_once(f"drawn-base-{recipe_hash(*sources)}", _build)
+
+
+def _build(folder: Path) -> None:
+    command = [sys.executable, "-m", "demo.trained.folders", str(comfyui()), str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WEIGHTS.parent.parent)
+    if result.returncode:
+        raise SetupError(f"the drawn people's checkpoint could not be made:\n{result.stderr}")
+
+
+def keep(trained: Path, kept: Path) -> None:
+    """Keep what was trained in the repository, in half precision."""
+    kept.parent.mkdir(exist_ok=True)
+    save_file({name: value.half().contiguous() for name, value in load_file(trained).items()}, kept)
+
+
+def parts() -> dict[str, dict[str, Tensor]]:
+    """The trained weights, float32, by the names of a diffusers folder's parts; tables of all tokens."""
+    found: dict[str, dict[str, Tensor]] = {"vae": {}, "unet": {}, "text_encoder": {}, "text_encoder_2": {}}
+    for name, value in load_file(VAE).items():
+        found["vae"][name] = value.float()
+    for name, value in load_file(BASE).items():
+        part, _, rest = name.partition(".")
+        found[part][rest] = words.full_table(value.float()) if rest.endswith(_TABLE) else value.float()
+    return found
+
+
+def pipeline() -> StableDiffusionXLPipeline:
+    """The small base in diffusers, float32."""
+    weights = parts()
+    made = {
+        "vae": AutoencoderTiny(
+            encoder_block_out_channels=(ENCODER_WIDTH,) * 4, decoder_block_out_channels=(DECODER_WIDTH,) * 4
+        ),
+        "unet": UNet2DConditionModel(**UNET),
+        "text_encoder": CLIPTextModel(text_config(0, _ALL_TOKENS)),
+        "text_encoder_2": CLIPTextModelWithProjection(text_config(1, _ALL_TOKENS)),
+    }
+    for name, part in made.items():
+        part.load_state_dict(weights[name])
+    folder = str(words.tokenizer_folder())
+    first, second = (
+        CLIPTokenizer.from_pretrained(folder, pad_token=pad, model_max_length=words.LENGTH)
+        for pad in ("<|endoftext|>", "!")
+    )
+    return StableDiffusionXLPipeline(
+        **made,
+        tokenizer=first,
+        tokenizer_2=second,
+        scheduler=EulerDiscreteScheduler(**SCHEDULE),
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
+
+
+def write_diffusers(folder: Path) -> None:
+    """The folder that ``hyperlora train --base`` takes."""
+    pipeline().save_pretrained(folder, safe_serialization=True)
+
+
+def write_checkpoint(path: Path) -> None:
+    """The checkpoint that ComfyUI's stock loader takes; ComfyUI must be importable."""
+    import comfy.sdxl_clip
+    import comfy.supported_models
+    import comfy.utils
+
+    from demo import sdxl
+
+    weights = parts()
+    config = comfy.supported_models.Segmind_Vega(dict(sdxl.UNET))
+    config.set_inference_dtype(torch.float32, None)
+    names = comfy.utils.unet_to_diffusers(sdxl.UNET)
+    unet = {names[name]: value for name, value in wide_unet(weights["unet"]).items()}
+    texts = {}
+    for number, (name, layers) in enumerate((("clip_l", 12), ("clip_g", 32))):
+        small = weights["text_encoder_2" if number else "text_encoder"]
+        texts |= {f"{name}.transformer.{key}": value for key, value in wide_text(small, number, layers).items()}
+    pictures = wide_vae(weights["vae"]) | {"vae_scale": torch.tensor(_LATENT_SCALE), "vae_shift": torch.tensor(0.0)}
+    state = (
+        {f"model.diffusion_model.{name}": value for name, value in unet.items()}
+        | config.process_clip_state_dict_for_saving(texts)
+        | {f"first_stage_model.{name}": value for name, value in pictures.items()}
+        | {"v_pred": torch.zeros(1)}
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.half().contiguous() for name, value in state.items()}, path)
+
+
+def main(source: str, folder: str) -> None:
+    """Write both into a folder."""
+    sys.path.insert(0, source)
+    from comfy.cli_args import args
+
+    args.cpu = True
+    with torch.no_grad():
+        write_checkpoint(Path(folder) / CHECKPOINT)
+        write_diffusers(Path(folder) / DIFFUSERS)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,41 @@
+"""Training the judge on drawings, some blurred, noisy or off in colour, as a small model's pictures are."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from demo.drawn.drawing import SIZE
+from demo.drawn.judge import SIDE, Judge, asked
+
+from . import pictures
+from .fitting import Recipe, fit
+
+RECIPE = Recipe(steps=2500, batch=48, rate=1.5e-3, average=0.995)
+
+
+def train(path: Path, recipe: Recipe = RECIPE) -> Path:
+    """Train it to the end, or what is left of that."""
+    torch.manual_seed(0)
+    judge, drawn = Judge(), pictures.drawn_pictures()
+    answers = asked(pictures.settings(range(len(drawn))))
+
+    def loss(chance: torch.Generator, count: int) -> Tensor:
+        chosen = torch.randint(len(drawn), (count,), generator=chance)
+        found = judge(_spoilt(drawn[chosen].float() / 255, chance))
+        losses = [F.cross_entropy(logits, answers[name][chosen]) for name, logits in found.items()]
+        return torch.stack(losses).mean()
+
+    return fit(path, judge, loss, recipe)
+
+
+def _spoilt(picture: Tensor, chance: torch.Generator) -> Tensor:
+    """Shrunk at random and enlarged again, noisy, in other colours."""
+    side = int(torch.randint(SIDE // 2, SIZE + 1, (), generator=chance))
+    picture = F.interpolate(F.interpolate(picture, (side, side), mode="area"), (SIZE, SIZE), mode="bilinear")
+    count = len(picture)
+    gain = 1 + 0.08 * torch.randn(count, 3, 1, 1, generator=chance)
+    noise = 0.05 * torch.rand(count, 1, 1, 1, generator=chance) * torch.randn(picture.shape, generator=chance)
+    shift = torch.randint(-4, 5, (2,), generator=chance).tolist()
+    return (picture * gain + noise).roll(shift, dims=(2, 3)).clamp(0, 1)

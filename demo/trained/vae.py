@@ -1,0 +1,131 @@
+"""The small VAE: 128 pixels a side to 16 x 16 x 4 numbers and back, in TAESD's shape with fewer channels.
+
+Faces weigh more than what is around them, and edges as much as colours: without that, heads have no eyes for long. It
+learns on squares of the pictures, most of them about the face: a network of convolutions needs no more, and so sees
+four times as many.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
+from torch import Tensor, nn
+
+from demo.drawn import drawing
+
+from .fitting import Recipe, fit
+from .pictures import as_inputs, drawn_pictures
+
+RECIPE = Recipe(steps=4000, batch=24, rate=2e-3, average=0.997, weight_decay=0.0)
+ENCODER_WIDTH, DECODER_WIDTH = 32, 48
+
+_NOISE = 0.08  # added to latents of spread 1, so that what the base draws nearly right is decoded well
+_COLOUR_SPREAD = 3.5  # of latents over that of colours from 0 to 1
+_CROP = 64  # pixels
+_FACE = 4.0  # weight of the face's place beside 1 elsewhere
+
+
+def network() -> AutoencoderTiny:
+    """An untrained one."""
+    torch.manual_seed(0)
+    made = AutoencoderTiny(
+        encoder_block_out_channels=(ENCODER_WIDTH,) * 4, decoder_block_out_channels=(DECODER_WIDTH,) * 4
+    )
+    for part in made.modules():  # it has no norms: each block begins as nothing, each convolution keeps the spread
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    for part in made.modules():
+        if isinstance(part, AutoencoderTinyBlock):
+            nn.init.zeros_(part.conv[-1].weight)
+    _begin_with_colours(made)
+    return made.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _begin_with_colours(vae: AutoencoderTiny) -> None:
+    """Let it begin as what shrinks a picture and enlarges it again: else it is long before it finds colours."""
+    convolutions = [
+        [layer for layer in part.layers if isinstance(layer, nn.Conv2d)] for part in (vae.encoder, vae.decoder)
+    ]
+    colours = range(3)
+    for layers in convolutions:
+        for layer in layers:
+            average = layer.stride[0] > 1
+            for colour in colours:
+                layer.weight[colour] = 0
+                if average:
+                    layer.weight[colour, colour, 1:, 1:] = 0.25
+                else:
+                    layer.weight[colour, colour, 1, 1] = 1
+    (*_, to_latents), (from_latents, *_) = convolutions
+    to_latents.weight[:3] *= _COLOUR_SPREAD
+    to_latents.bias[:3] = -0.5 * _COLOUR_SPREAD
+    from_latents.weight[:3] /= _COLOUR_SPREAD
+    from_latents.bias[:3] = 0.5
+
+
+def train(path: Path, recipe: Recipe = RECIPE) -> Path:
+    """Train it to the end, or what is left of that; the file is diffusers' state dict."""
+    vae, pictures = network(), drawn_pictures()
+    weights = _weights(drawing.SIZE)
+
+    def loss(chance: torch.Generator, count: int) -> Tensor:
+        chosen = torch.randint(len(pictures), (count,), generator=chance)
+        corners = _corners(count, pictures.shape[-1], chance)
+        wanted = as_inputs(_cut(pictures[chosen], corners)).contiguous(memory_format=torch.channels_last)
+        near = _cut(weights.expand(count, -1, -1, -1), corners)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = vae.encode(wanted).latents
+            noise = torch.randn(latents.shape, generator=chance)
+            drawn = vae.decode(latents + _NOISE * noise).sample
+        latents, drawn = latents.float(), drawn.float()
+        spread = (latents.std(dim=(0, 2, 3)) - 1).square().mean() + latents.mean(dim=(0, 2, 3)).square().mean()
+        return _difference(drawn, wanted, near) + 0.05 * spread
+
+    return fit(path, vae, loss, recipe)
+
+
+@torch.no_grad()
+def encoded(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
+    """Pictures ``(N, 3, S, S)`` uint8 -> latents ``(N, 4, S / 8, S / 8)`` float16."""
+    found = []
+    with torch.autocast("cpu", torch.bfloat16):
+        for part in pictures.split(40):
+            found.append(vae.encode(as_inputs(part).contiguous(memory_format=torch.channels_last)).latents.half())
+    return torch.cat(found)
+
+
+def _corners(count: int, size: int, chance: torch.Generator) -> list[list[int]]:
+    """Where squares begin, down and across: most of them hold the face."""
+    middle = torch.tensor([0.32, 0.25]) * size
+    drawn = middle + 0.17 * size * torch.randn(count, 2, generator=chance)
+    return drawn.round().clamp(0, size - _CROP).long().tolist()
+
+
+def _cut(pictures: Tensor, corners: list[list[int]]) -> Tensor:
+    pairs = zip(pictures, corners, strict=True)
+    return torch.stack([each[:, top : top + _CROP, left : left + _CROP] for each, (top, left) in pairs])
+
+
+def _weights(size: int) -> Tensor:
+    """``(1, 1, S, S)``: more where faces are."""
+    points = (torch.arange(size) + 0.5) / size * 2 - 1
+    spot = torch.exp(-((points[None, :] / 0.36).square() + ((points[:, None] - 0.10) / 0.45).square()).square())
+    return (1 + (_FACE - 1) * spot)[None, None]
+
+
+def _difference(drawn: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """L1 of colours, of edges, and of both at half the size."""
+    total = torch.zeros(())
+    for scale in (1, 2):
+        if scale > 1:
+            drawn, wanted, weights = (F.avg_pool2d(each, scale) for each in (drawn, wanted, weights))
+        total = total + ((drawn - wanted).abs() * weights).mean()
+        for axis in (2, 3):
+            along = weights.narrow(axis, 1, weights.shape[axis] - 1)
+            total = total + 2 * ((drawn.diff(dim=axis) - wanted.diff(dim=axis)).abs() * along).mean()
+    return total
