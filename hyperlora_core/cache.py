@@ -70,6 +70,10 @@ class Cache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process has a cache of its own, as large and empty."""
+        return Cache, (self._limit,)
+
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 

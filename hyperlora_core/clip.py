@@ -151,11 +151,20 @@ def pixel_values(images: Sequence[Image.Image], size: int) -> Tensor:
     """
     if not images:
         raise HyperLoRAError("CLIP was given no picture: at least one is needed")
-    pixels = torch.stack([_square(image, size) for image in images]).permute(0, 3, 1, 2)
-    return (pixels / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    return normalised(torch.stack([square(image, size) for image in images]))
 
 
-def _square(image: Image.Image, size: int) -> Tensor:
+def normalised(squares: Tensor) -> Tensor:
+    """Pictures of ``square``, ``(batch, 3, S, S)``, as the float32 that CLIP takes."""
+    return (squares / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def square(image: Image.Image, size: int) -> Tensor:
+    """A picture as ``pixel_values`` resizes and cuts it, ``(3, S, S)`` uint8.
+
+    Raises:
+        HyperLoRAError: it is empty or a thin strip.
+    """
     width, height = image.size
     if min(width, height) == 0 or max(width, height) > _MAX_ASPECT * min(width, height):
         raise HyperLoRAError(
@@ -165,4 +174,4 @@ def _square(image: Image.Image, size: int) -> Tensor:
     resized = (int(size * width / min(image.size)), int(size * height / min(image.size)))
     left, top = (resized[0] - size) // 2, (resized[1] - size) // 2
     image = image.convert("RGB").resize(resized, Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(image.crop((left, top, left + size, top + size))))
+    return torch.from_numpy(np.array(image.crop((left, top, left + size, top + size)))).permute(2, 0, 1)

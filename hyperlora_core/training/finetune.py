@@ -152,7 +152,7 @@ class PhotoTask:
         targets = []
         for number, place in zip(samples, places, strict=True):
             own = self.photos[place]
-            targets.append(draw_target(own.photo, own.box, own.caption, True, self.config, number)[0])
+            targets.append(draw_target(own.photo, own.box, own.caption, True, self.config, number))
         latents, inputs = encoded(self.base, self.config.seed, samples, targets)
         on = torch.ones(len(samples))
         return Batch(samples, latents, Conditions(id_on=on, base_on=on, present=on[:, None]), inputs)

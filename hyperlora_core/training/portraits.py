@@ -7,8 +7,9 @@ Shapes: B samples, R reference photos (padded), S side of CLIP's pictures.
 
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .. import crops
-from ..clip import ClipVision, pixel_values
+from ..cache import Cache
+from ..clip import ClipVision, normalised, square
 from ..data.shards import Sample, Shards, UnreadableError
 from ..doors.base_model import BaseModel
 from ..errors import HyperLoRAError
@@ -29,7 +31,7 @@ from .framing import Frame
 from .held_out import trained_on
 from .loop import Batch
 from .objective import Objective
-from .targets import Target, check_resolution, draw_target, encoded
+from .targets import Target, as_pixels, check_resolution, cut, encoded, frame_of, prompt_of
 
 _TRIES = 100  # broken samples in a row
 
@@ -81,6 +83,7 @@ class Portraits(Dataset[Portrait]):
     ) -> None:
         self.shards, self.config, self.clip_size, self.makes = shards, config, clip_size, makes
         self.places = range(len(shards)) if places is None else places
+        self._kept = Cache(config.photo_cache << 20)
 
     def __getitem__(self, number: int) -> Portrait:
         """The sample of a number; where the picture that it draws is broken, the next whole one of the set.
@@ -117,19 +120,27 @@ class Portraits(Dataset[Portrait]):
         """
         config = self.config
         sample = self.shards[place]
-        photo = sample.photo()
+        photo = cache(sample.photo)  # decoded where a cut of it is not kept
         scenario = config.scenario(counter.uniform(config.seed, number, "scenario"))
-        target, frame = draw_target(photo, sample.box.tolist(), sample.caption, scenario.trigger, config, number)
-        references = [sample if at == place else self.shards[at] for at in self._references(number, place)]
+        frame = frame_of((sample.width, sample.height), sample.box.tolist(), config, number)
+        pixels, base_square = self._kept.get(
+            ("target", place, frame), lambda: self._target_cuts(photo(), sample.landmarks, frame)
+        )
+        references = {at: sample if at == place else self.shards[at] for at in self._references(number, place)}
+        squares = [self._id_cut(at, each, photo if at == place else each.photo) for at, each in references.items()]
         return Portrait(
             number=number,
             place=place,
-            target=target,
+            target=Target(
+                as_pixels(pixels),
+                frame.size_condition(sample.width, sample.height, config.resolution),
+                prompt_of(sample.caption, scenario.trigger, config, number),
+            ),
             id_on=scenario.id,
             base_on=scenario.base,
-            embeds=torch.from_numpy(np.stack([reference.embed for reference in references])),
-            id_pictures=self._id_pictures(photo, sample, references),
-            base_picture=self._base_picture(photo, sample.landmarks, frame),
+            embeds=torch.from_numpy(np.stack([each.embed for each in references.values()])),
+            id_pictures=normalised(torch.stack(squares)) if squares[0].numel() else None,
+            base_picture=None if base_square is None else normalised(base_square),
         )
 
     def _references(self, number: int, place: int) -> Sequence[int]:
@@ -147,20 +158,20 @@ class Portraits(Dataset[Portrait]):
             order.insert(0, place)
         return order[:count]
 
-    def _id_pictures(self, photo: Image.Image, own: Sample, references: Sequence[Sample]) -> Tensor | None:
-        """The references' cuts; ``photo`` is the sample's own, decoded."""
-        if self.clip_size is None or "id" not in self.makes:
-            return None
-        photos = (photo if each is own else each.photo() for each in references)
-        cuts = [crops.id_image(each, ref.landmarks) for each, ref in zip(photos, references, strict=True)]
-        return pixel_values(cuts, self.clip_size)
+    def _id_cut(self, at: int, sample: Sample, photo: Callable[[], Image.Image]) -> Tensor:
+        """A reference's face as CLIP is shown it, ``(3, S, S)`` uint8; empty where nothing reads it."""
+        side = self.clip_size
+        if side is None or "id" not in self.makes:
+            return torch.empty(0)
+        return self._kept.get(("id", at), lambda: square(crops.id_image(photo(), sample.landmarks), side))
 
-    def _base_picture(self, photo: Image.Image, landmarks: np.ndarray, frame: Frame) -> Tensor | None:
-        """The cut that is the target, its face blurred."""
+    def _target_cuts(self, photo: Image.Image, landmarks: np.ndarray, frame: Frame) -> tuple[Tensor, Tensor | None]:
+        """The cut that is the target; and as CLIP is shown it, its face blurred, or None where nothing reads that."""
+        target = cut(photo, frame, self.config.resolution)
         if self.clip_size is None or "base" not in self.makes:
-            return None
+            return target, None
         moved = landmarks - np.array([frame.left, frame.top], np.float32)
-        return pixel_values([crops.base_image(photo.crop(frame.box), moved, crop=False)], self.clip_size)[0]
+        return target, square(crops.base_image(photo.crop(frame.box), moved, crop=False), self.clip_size)
 
 
 class _Read(Dataset[Portrait | HyperLoRAError]):

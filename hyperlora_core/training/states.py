@@ -26,7 +26,16 @@ KEPT = 2
 
 # A run stays the same run when these change: they say how it is computed or watched, not what.
 _FREE = frozenset(
-    {"batch", "caption_cache", "gradient_checkpointing", "compile", "save_every", "sample_every", "workers"}
+    {
+        "batch",
+        "caption_cache",
+        "compile",
+        "gradient_checkpointing",
+        "photo_cache",
+        "sample_every",
+        "save_every",
+        "workers",
+    }
 )
 
 log = logging.getLogger(__name__)

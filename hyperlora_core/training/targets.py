@@ -33,7 +33,7 @@ class Target:
 
 def draw_target(
     photo: Image.Image, box: Sequence[float], caption: str, trigger: bool, config: RunConfig, number: int
-) -> tuple[Target, Frame]:
+) -> Target:
     """The target of a sample.
 
     Args:
@@ -43,19 +43,37 @@ def draw_target(
         trigger: whether the prompt begins with the trigger words.
         config: of the run.
         number: of the sample in the run.
-
-    Returns:
-        The target, and the cut that it is.
     """
+    frame = frame_of(photo.size, box, config, number)
+    text = prompt_of(caption, trigger, config, number)
+    return Target(
+        as_pixels(cut(photo, frame, config.resolution)), frame.size_condition(*photo.size, config.resolution), text
+    )
+
+
+def frame_of(size: tuple[int, int], box: Sequence[float], config: RunConfig, number: int) -> Frame:
+    """The cut that a sample's target is, of a photo so wide and high with the face in a box."""
     left, top, right, bottom = (float(edge) for edge in box)
     numbers = counter.generator(config.seed, number, "frame")
-    frame = draw_frame(*photo.size, (left, top, right, bottom), numbers, config.smallest_crop)
-    size = (config.resolution, config.resolution)
+    return draw_frame(*size, (left, top, right, bottom), numbers, config.smallest_crop)
+
+
+def cut(photo: Image.Image, frame: Frame, resolution: int) -> Tensor:
+    """What a frame shows of a photo, ``(3, resolution, resolution)`` uint8."""
+    size = (resolution, resolution)
     resized = photo.crop(frame.box).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
-    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 127.5 - 1
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+
+
+def as_pixels(picture: Tensor) -> Tensor:
+    """uint8 -> float32, -1..1."""
+    return picture.float() / 127.5 - 1
+
+
+def prompt_of(caption: str, trigger: bool, config: RunConfig, number: int) -> str:
+    """The prompt of a sample; the captions of some are left out."""
     dropped = counter.uniform(config.seed, number, "caption") < config.caption_dropout
-    text = prompt(config.trigger_words if trigger else "", "" if dropped else caption)
-    return Target(pixels, frame.size_condition(*photo.size, config.resolution), text), frame
+    return prompt(config.trigger_words if trigger else "", "" if dropped else caption)
 
 
 def picture_of(pixels: Tensor) -> Image.Image:

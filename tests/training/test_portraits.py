@@ -1,6 +1,7 @@
 """Samples of a training set: which, how often, and what of them reaches the network."""
 
 import copy
+import pickle
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import torch
 from diffusers import AutoencoderTiny, DiffusionPipeline
 
 from hyperlora_core import ClipVision, HyperLoRAError
-from hyperlora_core.data.shards import Shards
+from hyperlora_core.data.shards import Sample, Shards
 from hyperlora_core.doors.base_model import NAMED, BaseModel
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.training import counter
@@ -69,6 +70,27 @@ def test_samples_are_the_same_however_many_workers_read_them(base, clip, shards)
     assert last.conditions.id_embeds.shape == (2, 1, 512) and last.conditions.clip_tokens.shape == (2, 1, 50, 64)
     assert last.conditions.base_tokens.shape == (2, 50, 64)
     assert last.unet_inputs["added_cond_kwargs"]["time_ids"].shape == (2, 6)
+
+
+def test_cuts_that_are_kept_are_the_ones_that_were_cut(clip, shards, monkeypatch):
+    whole = replace(CONFIG, smallest_crop=1.0, references=3)
+    plain = Portraits(shards, whole, clip.image_size, BOTH)
+    expected = [plain[number] for number in range(20)]
+    keeping = Portraits(shards, replace(whole, photo_cache=64), clip.image_size, BOTH)
+    decoded = []
+    photo = Sample.photo
+    monkeypatch.setattr(Sample, "photo", lambda self: (decoded.append(self.key), photo(self))[1])
+    for number, portrait in enumerate(expected):
+        found = keeping[number]
+        assert (
+            torch.equal(found.target.pixels, portrait.target.pixels) and found.target.prompt == portrait.target.prompt
+        )
+        assert torch.equal(found.id_pictures, portrait.id_pictures) and torch.equal(found.embeds, portrait.embeds)
+        assert torch.equal(found.base_picture, portrait.base_picture)
+    once = len(decoded)
+    assert [keeping[number].place for number in range(20)] and len(decoded) == once
+    restored = pickle.loads(pickle.dumps(keeping))
+    assert torch.equal(restored[0].id_pictures, expected[0].id_pictures)
 
 
 def test_the_base_picture_is_the_target_with_its_face_blurred(clip, shards):
