@@ -2,10 +2,8 @@
 
 import argparse
 import logging
-import os
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -33,7 +31,6 @@ def latents() -> Tensor:
 
 
 PARTS = {
-    "pictures": drawn_pictures,
     "vae": lambda: vae.train(folder() / "vae.safetensors"),
     "latents": latents,
     "base": lambda: base.train(folder() / "base.safetensors", latents()),
@@ -47,8 +44,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.trained", description=__doc__)
     parser.add_argument("part", choices=PARTS)
     given = parser.parse_args()
-    if threads := os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(int(threads))
     PARTS[given.part]()
 
 

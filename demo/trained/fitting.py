@@ -1,8 +1,4 @@
-"""Fitting a small network, in steps that can be stopped at any moment and go on from there.
-
-Under ``torchrun`` each process takes its share of every step, and their gradients are averaged: on a CPU two processes
-of one thread each are faster than one of two.
-"""
+"""Fitting a small network, in steps that can be stopped at any moment and go on from there."""
 
 import logging
 import math
@@ -12,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -71,9 +66,6 @@ def fit(path: Path, network: nn.Module, loss: Loss, recipe: Recipe) -> Path:
     if path.exists():
         network.load_state_dict(load_file(path))
         return path
-    if dist.is_torchelastic_launched() and not dist.is_initialized():
-        dist.init_process_group("gloo")
-    processes, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
     trained = [value for value in network.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(trained, recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True)
@@ -89,11 +81,9 @@ def fit(path: Path, network: nn.Module, loss: Loss, recipe: Recipe) -> Path:
     for step in range(first, recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * recipe.share(step)
-        chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step * processes + rank)
-        value = loss(chance, recipe.batch // processes)
+        chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        value = loss(chance, recipe.batch)
         value.backward()
-        if processes > 1:
-            _average_gradients(trained, processes)
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -103,27 +93,14 @@ def fit(path: Path, network: nn.Module, loss: Loss, recipe: Recipe) -> Path:
                 average[name].lerp_(now, 1 - keep)
         told = float(value.detach())
         smooth = told if math.isnan(smooth) else 0.98 * smooth + 0.02 * told
-        if (step + 1) % recipe.save_every == 0 and rank == 0:
+        if (step + 1) % recipe.save_every == 0:
             pace = (time.monotonic() - began) / (step + 1 - first)
             log.info("%s: step %d of %d, loss %.4f, %.2f s a step", path.stem, step + 1, recipe.steps, smooth, pace)
             now_state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
             with atomic.writing(state_file) as part:
                 torch.save(now_state | {"step": step + 1}, part)
     network.load_state_dict(average)
-    if rank > 0:
-        return path
     with atomic.writing(path) as part:
         save_file({name: value.contiguous() for name, value in average.items()}, part)
     state_file.unlink(missing_ok=True)
     return path
-
-
-def _average_gradients(trained: list[nn.Parameter], processes: int) -> None:
-    gradients = torch.cat([value.grad.flatten() for value in trained if value.grad is not None])
-    dist.all_reduce(gradients)
-    gradients /= processes
-    at = 0
-    for value in trained:
-        if value.grad is not None:
-            value.grad.copy_(gradients[at : at + value.numel()].view_as(value))
-            at += value.numel()

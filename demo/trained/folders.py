@@ -3,6 +3,8 @@
 The repository has what was trained, in half precision; both are made of it, and both hold the same numbers.
 """
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +17,12 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from demo.cache import SetupError, build_once, recipe_hash
 from demo.comfyui import comfyui
+from demo.drawn import judge
+from hyperlora_core.encoders import file_sha256
 
 from . import base, padding, vae, words
 from .base import SCHEDULE, UNET, text_config
+from .clip import encoder_state
 from .padding import wide_text, wide_unet, wide_vae
 from .vae import DECODER_WIDTH, ENCODER_WIDTH
 
@@ -25,6 +30,9 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 CHECKPOINT = "drawn_people_sdxl.safetensors"
 DIFFUSERS = "diffusers"
 VAE, BASE = WEIGHTS / "vae.safetensors", WEIGHTS / "base.safetensors"
+CLIP, JUDGE = WEIGHTS / "clip.safetensors", judge.WEIGHTS
+
+SUMS = WEIGHTS / "sha256.json"
 
 _TABLE = "token_embedding.weight"
 _ALL_TOKENS = words.END + 1
@@ -42,16 +50,40 @@ def built() -> Path:
 
 
 def _build(folder: Path) -> None:
+    for file in (VAE, BASE):
+        check(file)
     command = [sys.executable, "-m", "demo.trained.folders", str(comfyui()), str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WEIGHTS.parent.parent)
     if result.returncode:
-        raise SetupError(f"the drawn people's checkpoint could not be made:\n{result.stderr}")
+        reason = result.stderr.strip().rpartition("\n")[2]
+        raise SetupError(f"the checkpoint of the drawn people (2 GB) could not be written to {folder}: {reason}")
 
 
-def keep(trained: Path, kept: Path) -> None:
-    """Keep what was trained in the repository, in half precision."""
-    kept.parent.mkdir(exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in load_file(trained).items()}, kept)
+def check(file: Path) -> None:
+    """Refuse a file of weights that is not the one that was trained.
+
+    Raises:
+        SetupError: it is missing or damaged.
+    """
+    wanted = json.loads(SUMS.read_text())[file.name]
+    if not file.exists() or file_sha256(file) != wanted:
+        state = "is damaged" if file.exists() else "is missing"
+        raise SetupError(f"{file} {state}: get it again with git checkout -- {file.relative_to(WEIGHTS.parent.parent)}")
+
+
+def keep_all(work: Path) -> None:
+    """Keep in the repository what was trained in a folder, in half precision, and how long that took."""
+    WEIGHTS.mkdir(exist_ok=True)
+    for kept in (VAE, BASE, CLIP, JUDGE):
+        if (trained := work / kept.name).exists():
+            weights = load_file(trained)
+            if kept == CLIP:
+                weights = encoder_state(weights)
+            save_file({name: value.half().contiguous() for name, value in weights.items()}, kept)
+    sums = {path.name: file_sha256(path) for path in sorted(WEIGHTS.glob("*.safetensors"))}
+    SUMS.write_text(json.dumps(sums, indent=1) + "\n")
+    if (times := work / "seconds.json").exists():
+        shutil.copy(times, WEIGHTS)
 
 
 def parts() -> dict[str, dict[str, Tensor]]:

@@ -96,7 +96,7 @@ def encoded(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         for part in pictures.split(40):
             found.append(vae.encode(as_inputs(part).contiguous(memory_format=torch.channels_last)).latents.half())
-    return torch.cat(found)
+    return torch.cat(found).contiguous()
 
 
 def _corners(count: int, size: int, chance: torch.Generator) -> list[list[int]]:
