@@ -10,7 +10,7 @@ from torch import Tensor
 from demo.cache import cache_dir
 from hyperlora_core import atomic
 
-from . import base, clip, judging, vae
+from . import base, clip, folders, judging, vae
 from .pictures import drawn_pictures
 
 
@@ -30,12 +30,20 @@ def latents() -> Tensor:
     return load_file(path)["latents"]
 
 
+def clip_vision() -> None:
+    """The trained encoder, and alone as ComfyUI's ``models/clip_vision`` has it."""
+    trained = load_file(clip.train(folder() / "clip.safetensors"))
+    alone = {name: value.half().contiguous() for name, value in clip.encoder_state(trained).items()}
+    save_file(alone, folder() / folders.CLIP.name)
+
+
 PARTS = {
     "vae": lambda: vae.train(folder() / "vae.safetensors"),
     "latents": latents,
     "base": lambda: base.train(folder() / "base.safetensors", latents()),
-    "clip": lambda: clip.train(folder() / "clip.safetensors"),
+    "clip": clip_vision,
     "judge": lambda: judging.train(folder() / "judge.safetensors"),
+    "diffusers": lambda: folders.write_diffusers(folder() / "diffusers", folder()),
 }
 
 

@@ -48,7 +48,7 @@ SCHEDULE = {
 SIZES = (128, 128, 0, 0, 128, 128)
 """What the UNet is told of sizes while it is trained."""
 
-RECIPE = Recipe(steps=5000, batch=24, rate=6e-4, decay=0.3, average=0.999)
+RECIPE = Recipe(steps=6000, batch=24, rate=6e-4, decay=0.3, average=0.999)
 
 
 def text_config(encoder: int, tokens: int) -> CLIPTextConfig:

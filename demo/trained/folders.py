@@ -22,7 +22,6 @@ from hyperlora_core.encoders import file_sha256
 
 from . import base, padding, vae, words
 from .base import SCHEDULE, UNET, text_config
-from .clip import encoder_state
 from .padding import wide_text, wide_unet, wide_vae
 from .vae import DECODER_WIDTH, ENCODER_WIDTH
 
@@ -30,7 +29,7 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 CHECKPOINT = "drawn_people_sdxl.safetensors"
 DIFFUSERS = "diffusers"
 VAE, BASE = WEIGHTS / "vae.safetensors", WEIGHTS / "base.safetensors"
-CLIP, JUDGE = WEIGHTS / "clip.safetensors", judge.WEIGHTS
+CLIP, JUDGE = WEIGHTS / "clip_vision.safetensors", judge.WEIGHTS
 
 SUMS = WEIGHTS / "sha256.json"
 
@@ -76,30 +75,31 @@ def keep_all(work: Path) -> None:
     WEIGHTS.mkdir(exist_ok=True)
     for kept in (VAE, BASE, CLIP, JUDGE):
         if (trained := work / kept.name).exists():
-            weights = load_file(trained)
-            if kept == CLIP:
-                weights = encoder_state(weights)
-            save_file({name: value.half().contiguous() for name, value in weights.items()}, kept)
+            save_file({name: value.half().contiguous() for name, value in load_file(trained).items()}, kept)
     sums = {path.name: file_sha256(path) for path in sorted(WEIGHTS.glob("*.safetensors"))}
     SUMS.write_text(json.dumps(sums, indent=1) + "\n")
     if (times := work / "seconds.json").exists():
         shutil.copy(times, WEIGHTS)
 
 
-def parts() -> dict[str, dict[str, Tensor]]:
-    """The trained weights, float32, by the names of a diffusers folder's parts; tables of all tokens."""
+def parts(where: Path = WEIGHTS) -> dict[str, dict[str, Tensor]]:
+    """The trained weights by the names of a diffusers folder's parts, as the repository keeps them; all tokens' tables.
+
+    Args:
+        where: the folder of the VAE's and the base's weights.
+    """
     found: dict[str, dict[str, Tensor]] = {"vae": {}, "unet": {}, "text_encoder": {}, "text_encoder_2": {}}
-    for name, value in load_file(VAE).items():
-        found["vae"][name] = value.float()
-    for name, value in load_file(BASE).items():
+    for name, value in load_file(where / VAE.name).items():
+        found["vae"][name] = value.half()
+    for name, value in load_file(where / BASE.name).items():
         part, _, rest = name.partition(".")
-        found[part][rest] = words.full_table(value.float()) if rest.endswith(_TABLE) else value.float()
+        found[part][rest] = words.full_table(value.half()) if rest.endswith(_TABLE) else value.half()
     return found
 
 
-def pipeline() -> StableDiffusionXLPipeline:
+def pipeline(where: Path = WEIGHTS) -> StableDiffusionXLPipeline:
     """The small base in diffusers, float32."""
-    weights = parts()
+    weights = parts(where)
     made = {
         "vae": AutoencoderTiny(
             encoder_block_out_channels=(ENCODER_WIDTH,) * 4, decoder_block_out_channels=(DECODER_WIDTH,) * 4
@@ -125,9 +125,9 @@ def pipeline() -> StableDiffusionXLPipeline:
     )
 
 
-def write_diffusers(folder: Path) -> None:
+def write_diffusers(folder: Path, where: Path = WEIGHTS) -> None:
     """The folder that ``hyperlora train --base`` takes."""
-    pipeline().save_pretrained(folder, safe_serialization=True)
+    pipeline(where).save_pretrained(folder, safe_serialization=True)
 
 
 def write_checkpoint(path: Path) -> None:

@@ -20,12 +20,32 @@ from demo.cache import cache_dir
 from hyperlora_core import atomic
 
 from . import folders
+from .clip import WIDTH as CLIP_WIDTH
 
 PEOPLE, PHOTOS, SEED = 3000, 2, 10
 """Of the HyperLoRA's training set; the base's pictures and those of the evaluation have other seeds."""
 
-# glibc keeps the memory of freed tensors, instead of having the system clear it each time.
+TRAINED = (
+    *("--resolution=128", "--smallest-crop=1", "--photo-cache=3000", "--mixed-precision=no", "--workers=0"),
+    *("--no-gradient-checkpointing", "--samples-per-step=16", "--batch=16", "--save-every=200", "--sample-every=1000"),
+    *("--optimization.learning-rate=1e-3", "--optimization.bases-learning-rate=3e-3", "--optimization.warmup=50"),
+    *("--optimization.ema=0.995", "--shape.bases=16", "--shape.id-rank=4", "--shape.base-rank=2", "--shape.dim=128"),
+    *("--shape.heads=2", "--shape.depth=2", "--shape.id-tokens=8", f"--shape.clip-width={CLIP_WIDTH}"),
+    *("--validation.people=100", "--validation.every=500", "--validation.portraits=24"),
+)
+"""What all three stages are told."""
+
+STAGES = {
+    "base": ("--steps=800",),
+    "id_clip": ("--steps=2400",),
+    "id_embed": ("--steps=2400",),
+}
+"""What each stage is told."""
+
+# Threads that wait for one another soon sleep: else whatever else the machine does stops them all. And glibc keeps
+# the memory of freed tensors, instead of having the system clear it each time.
 _ENVIRONMENT = {
+    "GOMP_SPINCOUNT": "20000",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
 }
@@ -40,16 +60,10 @@ class Step:
     Attributes:
         name: of it.
         words: after ``python``.
-        done: the file or folder that is there when it has come to its end.
     """
 
     name: str
     words: tuple[str, ...]
-    done: Path
-
-    def command(self) -> list[str]:
-        """The whole command."""
-        return [sys.executable, *self.words]
 
 
 def steps(work: Path) -> list[Step]:
@@ -58,23 +72,26 @@ def steps(work: Path) -> list[Step]:
     Args:
         work: the folder of states and results.
     """
-    part = ("-m", "demo.trained")
-    people, shards = work / "people", work / "set"
-    drawn = ("-m", "demo.drawn", str(people), f"--people={PEOPLE}", f"--photos={PHOTOS}", f"--seed={SEED}")
+    faces, people, shards = str(face_pack.face_pack()), str(work / "people"), str(work / "set")
+    drawn = ("-m", "demo.drawn", people, f"--people={PEOPLE}", f"--photos={PHOTOS}", f"--seed={SEED}")
     prepare = (
-        *("-m", "hyperlora_core.cli", "prepare", str(people), "--out", str(shards)),
-        *("--faces", str(face_pack.face_pack()), "--person-folders", "--min-side=256", "--min-face=64"),
-        *("--min-score=0.5", "--min-sharpness=0", "--workers=2"),
+        *("-m", "hyperlora_core.cli", "prepare", people, "--out", shards, "--faces", faces, "--person-folders"),
+        *("--min-side=256", "--min-face=64", "--min-score=0.5", "--min-sharpness=0", "--workers=2"),
     )
-    return [
-        Step("vae", (*part, "vae"), work / "vae.safetensors"),
-        Step("latents", (*part, "latents"), work / "latents.safetensors"),
-        Step("base", (*part, "base"), work / "base.safetensors"),
-        Step("clip", (*part, "clip"), work / "clip.safetensors"),
-        Step("judge", (*part, "judge"), work / "judge.safetensors"),
-        Step("people", drawn, people / f"person-{PEOPLE - 1:05d}" / f"{PHOTOS - 1}.png"),
-        Step("set", prepare, shards / "dataset.json"),
+    given = (
+        *("--base", str(work / "diffusers"), "--data", shards, "--clip", str(work / "clip_vision.safetensors")),
+        *(f"--validation.faces={faces}", *TRAINED),
+    )
+    parts = [
+        Step(name, ("-m", "demo.trained", name)) for name in ("vae", "latents", "base", "clip", "judge", "diffusers")
     ]
+    stages, start = [], ()
+    for stage, own in STAGES.items():
+        out = work / "runs" / stage
+        words = ("-m", "hyperlora_core.training", stage, "--out", str(out), *given, *own, *start)
+        stages.append(Step(stage, words))
+        start = ("--start", str(out / "hyperlora"))
+    return [*parts, Step("people", drawn), Step("set", prepare), *stages]
 
 
 def make(work: Path, deadline: float) -> bool:
@@ -83,14 +100,15 @@ def make(work: Path, deadline: float) -> bool:
     Raises:
         SystemExit: a step failed.
     """
-    times = work / "seconds.json"
-    work.mkdir(parents=True, exist_ok=True)
+    marks, times = work / "done", work / "seconds.json"
+    marks.mkdir(parents=True, exist_ok=True)
     for step in steps(work):
-        if step.done.exists():
+        if (marks / step.name).exists():
             continue
-        log.info("%s: %s", step.name, " ".join(step.command()))
+        command = [sys.executable, *step.words]
+        log.info("%s: %s", step.name, " ".join(command))
         began = time.monotonic()
-        process = subprocess.Popen(step.command(), env=os.environ | _ENVIRONMENT, start_new_session=True)
+        process = subprocess.Popen(command, env=os.environ | _ENVIRONMENT, start_new_session=True)
         try:
             process.wait(max(0.0, deadline - began) if deadline < float("inf") else None)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -101,8 +119,9 @@ def make(work: Path, deadline: float) -> bool:
             spent = json.loads(times.read_text()) if times.exists() else {}
             spent[step.name] = round(spent.get(step.name, 0.0) + time.monotonic() - began, 1)
             atomic.write_text(times, json.dumps(spent, indent=1) + "\n")
-        if process.returncode or not step.done.exists():
+        if process.returncode:
             raise SystemExit(f"{step.name} failed: what it said stands above")
+        (marks / step.name).touch()
     return True
 
 
