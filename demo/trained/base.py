@@ -125,7 +125,7 @@ def train(path: Path, latents: Tensor, recipe: Recipe = RECIPE) -> Path:
         clean = latents[chosen].float()
         texts = words.caption_rows(scene.rows(chosen), persons[chosen], chance)
         noise = torch.randn(clean.shape, generator=chance)
-        timesteps = torch.randint(noising.config.num_train_timesteps, (count,), generator=chance)
+        timesteps = _timesteps(count, chance)
         noised = noising.add_noise(clean, noise, timesteps)
         wanted = noising.get_velocity(clean, noise, timesteps)
         with torch.autocast("cpu", torch.bfloat16):
@@ -133,3 +133,11 @@ def train(path: Path, latents: Tensor, recipe: Recipe = RECIPE) -> Path:
         return (predicted.float() - wanted).square().mean()
 
     return fit(path, base, loss, recipe)
+
+
+def _timesteps(count: int, chance: torch.Generator) -> Tensor:
+    """Three in four about where faces take shape, sigmas of 0.5 to 2.5 (after SD3, arXiv 2403.03206), others any."""
+    middle = (torch.randn(count, generator=chance) - 0.35).sigmoid()
+    anywhere = torch.rand(count, generator=chance)
+    share = torch.where(torch.rand(count, generator=chance) < 0.75, middle, anywhere)
+    return (share * SCHEDULE["num_train_timesteps"]).long().clamp(max=SCHEDULE["num_train_timesteps"] - 1)

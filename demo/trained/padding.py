@@ -167,7 +167,7 @@ def wide_text(small: Mapping[str, Tensor], encoder: int, layers: int) -> dict[st
         found = padded(tensor, *next(place for pattern, place in places if re.fullmatch(pattern, name)))
         stem, last, rest = name.partition(".layers.1.")
         for number in range(1, layers) if last else [None]:
-            wide[name if number is None else f"{stem}.layers.{number}.{rest}"] = found
+            wide[name if number is None else f"{stem}.layers.{number}.{rest}"] = found.clone()
     return wide
 
 

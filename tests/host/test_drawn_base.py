@@ -30,7 +30,7 @@ def wide(comfy):
 @pytest.fixture(scope="module")
 def small():
     """The pipeline of the diffusers folder."""
-    return StableDiffusionXLPipeline.from_pretrained(folders.built() / folders.DIFFUSERS, torch_dtype=torch.float32)
+    return StableDiffusionXLPipeline.from_pretrained(folders.built() / folders.DIFFUSERS, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,41 @@
+"""The weights in the repository: whole, small, and told of where they are not."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from demo.cache import SetupError
+from demo.trained import folders
+
+_MOST = 25 * 2**20
+
+
+def test_they_are_whole_small_and_in_half_precision():
+    files = sorted(folders.WEIGHTS.rglob("*.safetensors"))
+    assert sum(file.stat().st_size for file in files) < _MOST
+    assert {file.name for file in folders.WEIGHTS.glob("*.safetensors")} == json.loads(folders.SUMS.read_text()).keys()
+    for file in files:
+        assert {value.dtype for value in load_file(file).values()} == {torch.float16}
+    for file in folders.WEIGHTS.glob("*.safetensors"):
+        folders.check(file)
+
+
+@pytest.mark.parametrize("fault", ["damaged", "missing"])
+def test_a_file_that_is_not_whole_is_named_with_what_to_do(tmp_path, monkeypatch, fault):
+    weights = tmp_path / "demo" / "weights"
+    shutil.copytree(folders.WEIGHTS, weights)
+    monkeypatch.setattr(folders, "WEIGHTS", weights)
+    monkeypatch.setattr(folders, "SUMS", weights / folders.SUMS.name)
+    file = weights / folders.VAE.name
+    if fault == "missing":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(SetupError) as told:
+        folders.check(file)
+    assert str(told.value) == f"{file} is {fault}: get it again with git checkout -- demo/weights/vae.safetensors"
