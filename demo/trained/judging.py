@@ -12,7 +12,7 @@ from demo.drawn.judge import SIDE, Judge, asked
 from . import pictures
 from .fitting import Recipe, fit
 
-RECIPE = Recipe(steps=2500, batch=48, rate=1.5e-3, average=0.995)
+RECIPE = Recipe(steps=1500, batch=48, rate=1.5e-3, average=0.995)
 
 
 def train(path: Path, recipe: Recipe = RECIPE) -> Path:
