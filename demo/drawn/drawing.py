@@ -35,8 +35,7 @@ class _Grid:
         across, down: in the picture, -1 to 1, ``(1, S, S)``.
         x, y: in the head's frame, ``(N, S, S)``.
         fx: across the face, turned with the head, ``(N, S, S)``.
-        edge: a pixel in the head's frame, ``(N, 1, 1)``.
-        page: a pixel in the picture's.
+        edge: how wide an edge is in the head's frame, ``(N, 1, 1)``.
     """
 
     across: Tensor
@@ -45,7 +44,6 @@ class _Grid:
     y: Tensor
     fx: Tensor
     edge: Tensor
-    page: float
 
 
 def draw(persons: Tensor, scene: Scene, size: int = SIZE) -> Tensor:
@@ -75,7 +73,7 @@ def draw(persons: Tensor, scene: Scene, size: int = SIZE) -> Tensor:
     picture = _mouth(picture, grid, person, scene, jitter[:, 7], skin)
     picture = _hair_before(picture, grid, person, width, hair)
     picture = _glasses(picture, grid, person, scene)
-    picture = _headwear(picture, grid, person, width, scene, hair)
+    picture = _headwear(picture, grid, person, width, scene)
     shade = 1 + (0.24 * scene.light[:, None, None] + 0.05 * jitter[:, 6]) * grid.across + 0.05 * jitter[:, 5]
     picture = (picture * shade[:, None]).clamp(0, 1)
     return _styled(_blurred(picture, _LENS * size / SIZE), scene)
@@ -118,8 +116,7 @@ def _grid(jitter: Tensor, turn: Tensor, width: Tensor, size: int) -> _Grid:
     tilt = 0.10 * jitter[:, 3]
     x, y = x * tilt.cos() + y * tilt.sin(), y * tilt.cos() - x * tilt.sin()
     fx = x - 0.22 * turn * (1 - (x / (1.15 * width)).square()).clamp(min=0)
-    page = 2 / size
-    return _Grid(across, down, x, y, fx, _SOFTNESS * page / scale, page)
+    return _Grid(across, down, x, y, fx, _SOFTNESS * (2 / size) / scale)
 
 
 def _along(colours: tuple[tuple[float, float, float], ...], value: Tensor) -> Tensor:
@@ -362,7 +359,7 @@ def _mouth(
 ) -> Tensor:
     smile = scene.smile[:, None, None].float()
     half = (0.185 + 0.105 * person["mouth_width"]) * (1 + 0.12 * smile)
-    x, y = grid.fx, grid.y - 0.645 + 0.03 * (person["nose_length"] < 0).float()
+    x, y = grid.fx, grid.y - 0.645
     share = (x / half).clamp(-1, 1)
     arc = 1 - share.square()
     curve = -(0.012 + 0.085 * smile) * share.square() + 0.03 * smile
@@ -430,9 +427,7 @@ def _glasses(picture: Tensor, grid: _Grid, person: dict[str, Tensor], scene: Sce
     return paint(picture, rim, 0.7 * on * torch.maximum(torch.maximum(frame, bridge), temple))
 
 
-def _headwear(
-    picture: Tensor, grid: _Grid, person: dict[str, Tensor], width: Tensor, scene: Scene, hair: Tensor
-) -> Tensor:
+def _headwear(picture: Tensor, grid: _Grid, person: dict[str, Tensor], width: Tensor, scene: Scene) -> Tensor:
     x, y, volume = grid.x, grid.y, _volume(person)
     ears = (scene.headwear == 2)[:, None, None].float()
     fur = torch.tensor([0.46, 0.44, 0.45])[None, :, None, None].expand(len(x), -1, -1, -1)

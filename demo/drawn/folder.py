@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hyperlora_core import atomic
 from hyperlora_core.errors import HyperLoRAError
 
 from .drawing import draw
@@ -61,8 +62,8 @@ def write_people(folder: Path, seed: int, count: int, photos: int = 3, first: in
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.with_suffix(".txt").write_text(caption(scene, 0, [], chance) + "\n", encoding="utf-8")
                 path.with_suffix(".json").write_text(json.dumps({"licence": LICENCE}), encoding="utf-8")
-                as_image(picture).save(path.with_suffix(".part"), "PNG")
-                path.with_suffix(".part").rename(path)  # last: what is there is whole
+                with atomic.writing(path) as part:  # last: what is there is whole
+                    as_image(picture).save(part, "PNG")
             except OSError as error:
                 raise HyperLoRAError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -60,11 +60,6 @@ def draws(purpose: str, seed: int, numbers: Sequence[int] | range, count: int) -
     return torch.from_numpy(np.stack(rows))
 
 
-def trait(persons: Tensor, name: str) -> Tensor:
-    """One number of each person, ``(N,)``."""
-    return persons[:, TRAITS.index(name)]
-
-
 def described(person: Tensor) -> list[str]:
     """What words can say of a person ``(T,)``, in plain English."""
     values = dict(zip(TRAITS, person.tolist(), strict=True))

@@ -3,7 +3,6 @@
 Shapes: N pictures.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -43,7 +42,6 @@ HEADWEAR = ("", "a hat", "wolf ears")
 STYLES = ("photo", "pencil sketch", "comic")
 
 _PLAIN = 9  # the backgrounds before it are one colour
-_TILT = math.radians(6)
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,3 @@ def _draw(folder: Path) -> None:
             file.write((drawn * 255).round().byte().numpy().tobytes())
             if (first // _AT_ONCE) % 50 == 0:
                 log.info("%d of %d pictures are drawn", first, COUNT)
-
-
-def as_inputs(pictures: Tensor) -> Tensor:
-    """uint8 -> float32, -1..1."""
-    return pictures.float() / 127.5 - 1

@@ -14,9 +14,10 @@ from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
 from torch import Tensor, nn
 
 from demo.drawn import drawing
+from hyperlora_core.training.targets import as_pixels
 
 from .fitting import Recipe, fit
-from .pictures import as_inputs, drawn_pictures
+from .pictures import drawn_pictures
 
 RECIPE = Recipe(steps=4000, batch=24, rate=2e-3, average=0.997, weight_decay=0.0)
 ENCODER_WIDTH, DECODER_WIDTH = 32, 48
@@ -76,7 +77,7 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
     def loss(chance: torch.Generator, count: int) -> Tensor:
         chosen = torch.randint(len(pictures), (count,), generator=chance)
         corners = _corners(count, pictures.shape[-1], chance)
-        wanted = as_inputs(_cut(pictures[chosen], corners)).contiguous(memory_format=torch.channels_last)
+        wanted = as_pixels(_cut(pictures[chosen], corners)).contiguous(memory_format=torch.channels_last)
         near = _cut(weights.expand(count, -1, -1, -1), corners)
         with torch.autocast("cpu", torch.bfloat16):
             latents = vae.encode(wanted).latents
@@ -95,7 +96,7 @@ def encoded(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
     found = []
     with torch.autocast("cpu", torch.bfloat16):
         for part in pictures.split(40):
-            found.append(vae.encode(as_inputs(part).contiguous(memory_format=torch.channels_last)).latents.half())
+            found.append(vae.encode(as_pixels(part).contiguous(memory_format=torch.channels_last)).latents.half())
     return torch.cat(found).contiguous()
 
 

@@ -279,18 +279,10 @@ class Run(Generic[L]):
             )
 
     def _loss(self, batch: Batch) -> Tensor:
-        objective, seed = self.task.objective, self.config.seed
-        timesteps = objective.timesteps(seed, batch.samples)
-        noise = objective.noise(seed, batch.samples, batch.latents)
         with self.half():
             matrices = self._model(batch.conditions)
         with self.injection.active(matrices):
-            predicted = self._unet(
-                objective.noised(batch.latents, noise, timesteps).to(self._unet_dtype),
-                timesteps.to(batch.latents.device),
-                **batch.unet_inputs,
-            ).sample
-        loss = objective.losses(predicted, objective.target(batch.latents, noise, timesteps), timesteps).mean()
+            loss = noise_losses(self.task.objective, self._unet, self._unet_dtype, batch, self.config.seed).mean()
         if self.more is not None:
             further, weight = self.more
             loss = loss + weight * further(matrices, batch, self.injection)
@@ -359,6 +351,23 @@ class Run(Generic[L]):
         self.injection.remove()
         if self.config.gradient_checkpointing:
             self.task.unet.disable_gradient_checkpointing()  # type: ignore[operator]
+
+
+def noise_losses(objective: Objective, unet: Callable[..., Any], dtype: torch.dtype, batch: Batch, seed: int) -> Tensor:
+    """How well a UNet, with whatever LoRAs act, tells the noise in a batch: the loss of each sample, ``(B,)``.
+
+    Args:
+        objective: noises the samples, and measures.
+        unet: of the base model.
+        dtype: of its weights.
+        batch: what it is shown.
+        seed: of the run; with the samples' numbers it settles timesteps and noise.
+    """
+    timesteps = objective.timesteps(seed, batch.samples)
+    noise = objective.noise(seed, batch.samples, batch.latents)
+    noised = objective.noised(batch.latents, noise, timesteps).to(dtype)
+    predicted = unet(noised, timesteps.to(batch.latents.device), **batch.unet_inputs).sample
+    return objective.losses(predicted, objective.target(batch.latents, noise, timesteps), timesteps)
 
 
 def passes(config: RunConfig, step: int, process: int, processes: int) -> Iterator[range]:

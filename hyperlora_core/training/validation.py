@@ -12,7 +12,6 @@ from statistics import fmean
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ..encoders import check_face
 from ..faces import FaceAnalyzer
@@ -20,7 +19,7 @@ from ..likeness import Person, judge
 from .config import Scenario
 from .forward import GeneratedLoRAs, Matrices, of_sample
 from .held_out import held_out
-from .loop import Batch, Run
+from .loop import Batch, Run, noise_losses
 from .portraits import Portraits, PortraitTask
 from .targets import prompt
 
@@ -125,22 +124,17 @@ class Validation:
         for first in range(0, told.validation.samples, told.batch):
             numbers = range(first, min(first + told.batch, told.validation.samples))
             batch = task.batch([self.portraits[number] for number in numbers])
-            timesteps = task.objective.timesteps(0, batch.samples)
-            noise = task.objective.noise(0, batch.samples, batch.latents)
             with run.half():
                 matrices = run.loras(batch.conditions)
             with run.injection.active(matrices):
-                totals[0] += self._loss(batch, timesteps, noise)
-            totals[1] += self._loss(batch, timesteps, noise)
+                totals[0] += self._loss(batch)
+            totals[1] += self._loss(batch)
         loss, alone = (totals / told.validation.samples).tolist()
         return loss, alone
 
-    def _loss(self, batch: Batch, timesteps: Tensor, noise: Tensor) -> float:
-        objective, unet = self.task.objective, self.task.unet
-        noised = objective.noised(batch.latents, noise, timesteps).to(next(unet.parameters()).dtype)
-        predicted = unet(noised, timesteps.to(batch.latents.device), **batch.unet_inputs).sample
-        wanted = objective.target(batch.latents, noise, timesteps)
-        return float(objective.losses(predicted, wanted, timesteps).sum())
+    def _loss(self, batch: Batch) -> float:
+        task = self.task
+        return float(noise_losses(task.objective, task.unet, next(task.unet.parameters()).dtype, batch, 0).sum())
 
     def _likeness(self, run: Run[GeneratedLoRAs], found: Validated) -> Validated:
         task, told, shards = self.task, self.task.config, self.task.portraits.shards
