@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,14 +20,19 @@ def folder() -> Path:
     return cache_dir() / "drawn-models"
 
 
+def trained_vae() -> AutoencoderTiny:
+    """The small VAE."""
+    small = vae.network()
+    small.load_state_dict(load_file(folder() / "vae.safetensors"))
+    return small
+
+
 def latents() -> Tensor:
-    """Of all pictures, encoded once by the trained VAE."""
+    """Of all pictures, encoded once."""
     path = folder() / "latents.safetensors"
     if not path.exists():
-        small = vae.network()
-        small.load_state_dict(load_file(folder() / "vae.safetensors"))
         with atomic.writing(path) as part:
-            save_file({"latents": vae.encoded(small, drawn_pictures())}, part)
+            save_file({"latents": vae.encoded(trained_vae(), drawn_pictures())}, part)
     return load_file(path)["latents"]
 
 
@@ -40,7 +46,7 @@ def clip_vision() -> None:
 PARTS = {
     "vae": lambda: vae.train(folder() / "vae.safetensors"),
     "latents": latents,
-    "base": lambda: base.train(folder() / "base.safetensors", latents()),
+    "base": lambda: base.train(folder() / "base.safetensors", latents(), base.where_words_act(trained_vae())),
     "clip": clip_vision,
     "judge": lambda: judging.train(folder() / "judge.safetensors"),
     "diffusers": lambda: folders.write_diffusers(folder() / "diffusers", folder()),
