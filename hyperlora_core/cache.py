@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -50,6 +50,23 @@ class Cache:
                 self._nbytes += size
                 self._drop()
         return value
+
+    def get_all(self, keys: Sequence[Hashable], make: Callable[[list[int]], Sequence[T]]) -> list[T]:
+        """What was kept under each of some keys, or else what ``make`` gives.
+
+        Args:
+            keys: see ``get``; the same one may come several times.
+            make: computes those of the given places, together.
+        """
+        with self._lock:
+            found = {key: self._kept[key][0] for key in keys if key in self._kept}
+            for key in found:
+                self._kept.move_to_end(key)
+        missing = {key: place for place, key in enumerate(keys) if key not in found}
+        if missing:
+            for key, value in zip(missing, make(list(missing.values())), strict=True):
+                found[key] = self.get(key, lambda value=value: value)  # type: ignore[misc]
+        return [found[key] for key in keys]
 
     @property
     def limit(self) -> int:

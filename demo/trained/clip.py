@@ -21,8 +21,8 @@ from . import pictures
 from .fitting import Recipe, fit
 
 SIDE = 224
-WIDTH = 96
-RECIPE = Recipe(steps=3000, batch=48, rate=1e-3, average=0.995)
+WIDTH = 128
+RECIPE = Recipe(steps=2400, batch=48, rate=1e-3, average=0.995)
 
 _GREY = 0.5
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import files, kinds
-from ..cache import Cache
+from ..cache import Cache, digest
 from ..errors import HyperLoRAError
 
 NAMED = {
@@ -33,6 +33,7 @@ class BaseModel:
         device: where it is.
         sized: whether the UNet is told of the picture's size and cut, as SDXL's is.
         captions: encoded prompts that are kept, on the CPU; none unless its limit is raised.
+        encodings: what the VAE makes of pictures, kept likewise.
     """
 
     def __init__(self, pipeline: Any, device: torch.device) -> None:
@@ -46,7 +47,7 @@ class BaseModel:
             )
         self.pipeline, self.device = pipeline.to(device), device
         self.unet: nn.Module = pipeline.unet
-        self.captions = Cache()
+        self.captions, self.encodings = Cache(), Cache()
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.requires_grad_(False).eval()
@@ -121,13 +122,25 @@ class BaseModel:
         Returns:
             ``(B, C, h, w)`` float32, scaled as the UNet takes them.
         """
-        vae = self.pipeline.vae
+        keys = [digest(picture) for picture in pictures] if self.encodings.limit else list(range(len(pictures)))
+        likely = self.encodings.get_all(keys, lambda places: self._likely(pictures[places]))
+        mean, spread = (torch.stack(part).to(self.device) for part in zip(*likely, strict=True))
+        return (mean + spread * noise.to(mean)) * self.pipeline.vae.config.scaling_factor
+
+    def _likely(self, pictures: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Of each picture the mean and the spread of what the VAE thinks likely, ``(C, h, w)`` each."""
         with in_full(self.device):
-            encoded = vae.encode(pictures.to(self.device, torch.float32))
+            encoded = self.pipeline.vae.encode(pictures.to(self.device, torch.float32))
         if hasattr(encoded, "latents"):  # of a VAE without a spread, as TAESD is
-            return encoded.latents * vae.config.scaling_factor
-        likely = encoded.latent_dist
-        return (likely.mean + likely.std * noise.to(likely.mean)) * vae.config.scaling_factor
+            mean, spread = encoded.latents, torch.zeros_like(encoded.latents)
+        else:
+            mean, spread = encoded.latent_dist.mean, encoded.latent_dist.std
+        return list(zip(self._to_keep(mean, self.encodings), self._to_keep(spread, self.encodings), strict=True))
+
+    @staticmethod
+    def _to_keep(values: Tensor, cache: Cache) -> list[Tensor]:
+        """Rows that hold no others in memory, on the CPU where a cache keeps them."""
+        return [row.cpu().clone() for row in values] if cache.limit else list(values)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """The shape of a picture's latents, ``(C, h, w)``."""
@@ -181,17 +194,18 @@ class BaseModel:
 
     def _encoded(self, prompts: Sequence[str]) -> list[Tensor]:
         """Prompts as the UNet reads them, ``(B, tokens, width)``, and where it is sized their pooled ``(B, width)``."""
-        fresh = [text for text in dict.fromkeys(prompts) if text not in self.captions]
-        made: dict[str, list[Tensor]] = {}
-        if fresh:
-            encoded = self.pipeline.encode_prompt(
-                fresh, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+
+        def encoded(places: list[int]) -> list[list[Tensor]]:
+            made = self.pipeline.encode_prompt(
+                [prompts[place] for place in places],
+                device=self.device,
+                num_images_per_prompt=1,
+                do_classifier_free_guidance=False,
             )
-            parts = [encoded[0], encoded[2]] if self.sized else [encoded[0]]
-            made = {text: [part[i] for part in parts] for i, text in enumerate(fresh)}
-        if not self.captions.limit:
-            return [torch.stack(each) for each in zip(*(made[text] for text in prompts), strict=True)]
-        rows = [self.captions.get(text, lambda text=text: [part.cpu() for part in made[text]]) for text in prompts]  # type: ignore[misc]
+            parts = [made[0], made[2]] if self.sized else [made[0]]
+            return [list(each) for each in zip(*(self._to_keep(part, self.captions) for part in parts), strict=True)]
+
+        rows = self.captions.get_all(prompts, encoded)
         return [torch.stack(each).to(self.device) for each in zip(*rows, strict=True)]
 
     @torch.no_grad()

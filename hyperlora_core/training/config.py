@@ -178,6 +178,8 @@ class RunConfig:
         smallest_crop: smallest side of the random cut over the picture's shorter side, unless the face needs more; 1
             cuts nothing off a square picture.
         caption_cache: megabytes of encoded captions that each process keeps; 0 encodes each caption every time.
+        latent_cache: megabytes of what the VAE made of pictures that each process keeps; of use where their cuts do not
+            vary (smallest_crop 1).
         samples_per_step: samples an optimizer step, over all processes.
         batch: samples a process and forward pass; their gradients are accumulated over a step's passes.
         optimization: how weights are changed.
@@ -201,6 +203,7 @@ class RunConfig:
     resolution: int = 1024
     smallest_crop: float = 0.5
     caption_cache: int = 512
+    latent_cache: int = 0
     samples_per_step: int = 512
     batch: int = 4
     optimization: Optimization = field(default_factory=Optimization)
@@ -226,8 +229,9 @@ class RunConfig:
             raise HyperLoRAError(f"caption_dropout is {self.caption_dropout:g}: a share from 0 to 1 was expected")
         if not 0 < self.smallest_crop <= 1:
             raise HyperLoRAError(f"smallest_crop is {self.smallest_crop:g}: a share above 0, up to 1, was expected")
-        if self.caption_cache < 0:
-            raise HyperLoRAError(f"caption_cache is {self.caption_cache}: 0 megabytes or more was expected")
+        for name in ("caption_cache", "latent_cache"):
+            if getattr(self, name) < 0:
+                raise HyperLoRAError(f"{name} is {getattr(self, name)}: 0 megabytes or more was expected")
         check_noise(self.min_snr_gamma, self.noise_offset)
 
     def accumulation(self, processes: int) -> int:

@@ -139,7 +139,7 @@ class PhotoTask:
         check_resolution(base, config)
         self.base, self.photos, self.config = base, photos, config
         self.unet = base.unet
-        base.captions.limit = config.caption_cache << 20
+        base.captions.limit, base.encodings.limit = config.caption_cache << 20, config.latent_cache << 20
         self.objective = Objective(*base.noise_schedule(), config.min_snr_gamma, config.noise_offset)
 
     def batches(self, passes: Iterator[range]) -> Iterator[Batch]:

@@ -235,7 +235,7 @@ class PortraitTask:
             )
         self.base, self.clip, self.config = base, clip, config
         self.unet = base.unet
-        base.captions.limit = config.caption_cache << 20
+        base.captions.limit, base.encodings.limit = config.caption_cache << 20, config.latent_cache << 20
         self.objective = Objective(*base.noise_schedule(), config.min_snr_gamma, config.noise_offset)
         size = clip.image_size if clip is not None else None
         self.portraits = Portraits(shards, config, size, makes, trained_on(shards, config.validation.people))

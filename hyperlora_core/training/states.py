@@ -31,6 +31,7 @@ _FREE = frozenset(
         "caption_cache",
         "compile",
         "gradient_checkpointing",
+        "latent_cache",
         "photo_cache",
         "sample_every",
         "save_every",

@@ -58,6 +58,26 @@ def test_a_smaller_limit_holds_at_once_and_what_is_larger_than_it_throws_nothing
     assert (len(cache), cache.nbytes) == (0, 0)
 
 
+def test_several_are_found_together_and_those_that_are_missing_are_made_at_once():
+    cache, asked = Cache(4 * MB), []
+
+    def make(places: list[int]) -> list[str]:
+        asked.append(places)
+        return [f"made {place}" for place in places]
+
+    cache.get("b", lambda: "kept")
+    assert cache.get_all(["a", "b", "c", "a"], make) == ["made 3", "kept", "made 2", "made 3"]
+    assert cache.get_all(["c", "b"], make) == ["made 2", "kept"] and asked == [[3, 2]]
+
+
+def test_several_are_all_there_though_the_cache_has_no_room_for_them():
+    cache = Cache(2 * MB)
+    cache.get("a", lambda: numbers(1.5))
+    one, other = cache.get_all(["a", "b"], lambda places: [numbers(1.9) for _ in places])
+    assert (len(one), len(other)) == (int(1.5 * MB), int(1.9 * MB))
+    assert Cache(0).get_all(["a", "a"], lambda places: [7 for _ in places]) == [7, 7]
+
+
 def test_nothing_is_kept_without_a_limit_or_after_an_error():
     for cache in (Cache(), Cache(MB)):
         with pytest.raises(ZeroDivisionError):

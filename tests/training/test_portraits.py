@@ -220,6 +220,24 @@ def test_captions_that_are_kept_are_encoded_once(base_folder, monkeypatch):
     assert asked == ["a man", "a woman"]
 
 
+def test_latents_that_are_kept_are_encoded_once_and_drawn_anew(base_folder, monkeypatch):
+    keeping = BaseModel.load(str(base_folder), "cpu", torch.float32)
+    pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    noises = torch.randn(2, 3, *keeping.latent_shape(64, 64), generator=torch.Generator().manual_seed(1))
+    expected = [keeping.latents(pixels, noise) for noise in noises]
+    assert not torch.equal(*expected)
+    asked = []
+    encode = keeping.pipeline.vae.encode
+    monkeypatch.setattr(
+        keeping.pipeline.vae, "encode", lambda pictures: (asked.append(len(pictures)), encode(pictures))[1]
+    )
+    keeping.encodings.limit = 1 << 20
+    assert torch.allclose(keeping.latents(pixels[:2], noises[0][:2]), expected[0][:2], atol=1e-5)
+    for noise, latents in zip(noises, expected, strict=True):
+        assert torch.allclose(keeping.latents(pixels, noise), latents, atol=1e-5)
+    assert asked == [2, 1]
+
+
 def test_the_vae_and_sizes_stay_whole_in_half_precision(base, base_folder):
     half = BaseModel.load(str(base_folder), "cpu", torch.bfloat16)
     assert half.unet.dtype == torch.bfloat16
