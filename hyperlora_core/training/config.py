@@ -184,6 +184,7 @@ class RunConfig:
         batch: samples a process and forward pass; their gradients are accumulated over a step's passes.
         optimization: how weights are changed.
         min_snr_gamma: cap of the signal-to-noise ratio in the loss's weights, often 5; None for the paper's plain loss.
+        face_weight: what the face's place weighs in the loss, beside 1 elsewhere; the paper's loss has 1.
         noise_offset: standard deviation of what is added to each channel of the noise as a whole; 0 for none.
         gradient_checkpointing: compute the UNet's activations again instead of keeping them.
         compile: torch.compile the UNet.
@@ -208,6 +209,7 @@ class RunConfig:
     batch: int = 4
     optimization: Optimization = field(default_factory=Optimization)
     min_snr_gamma: float | None = None
+    face_weight: float = 1.0
     noise_offset: float = 0.0
     gradient_checkpointing: bool = True
     compile: bool = False
@@ -232,6 +234,8 @@ class RunConfig:
         for name in ("caption_cache", "latent_cache"):
             if getattr(self, name) < 0:
                 raise HyperLoRAError(f"{name} is {getattr(self, name)}: 0 megabytes or more was expected")
+        if self.face_weight <= 0:
+            raise HyperLoRAError(f"face_weight is {self.face_weight:g}: a number above 0 was expected")
         check_noise(self.min_snr_gamma, self.noise_offset)
 
     def accumulation(self, processes: int) -> int:

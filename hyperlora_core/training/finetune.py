@@ -23,7 +23,7 @@ from .config import Optimization, RunConfig
 from .forward import Conditions, Learner, Matrices
 from .loop import Batch
 from .objective import Objective
-from .targets import check_resolution, draw_target, encoded
+from .targets import check_resolution, draw_target, encoded, face_weights
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,8 @@ class PhotoTask:
             targets.append(draw_target(own.photo, own.box, own.caption, True, self.config, number))
         latents, inputs = encoded(self.base, self.config.seed, samples, targets)
         on = torch.ones(len(samples))
-        return Batch(samples, latents, Conditions(id_on=on, base_on=on, present=on[:, None]), inputs)
+        weights = face_weights(targets, latents.shape[2:], self.config.face_weight)
+        return Batch(samples, latents, Conditions(id_on=on, base_on=on, present=on[:, None]), inputs, weights)
 
 
 def check_fits(unet: nn.Module, lora: OwnLoRA) -> None:

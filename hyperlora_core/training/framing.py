@@ -26,6 +26,16 @@ class Frame:
         """As PIL's ``crop`` takes it."""
         return (self.left, self.top, self.left + self.side, self.top + self.side)
 
+    def within(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """Where a box of the picture lies in the cut: left, top, right and bottom as shares of its side."""
+        left, top, right, bottom = box
+        return (
+            (left - self.left) / self.side,
+            (top - self.top) / self.side,
+            (right - self.left) / self.side,
+            (bottom - self.top) / self.side,
+        )
+
     def size_condition(self, width: int, height: int, resolution: int) -> tuple[int, ...]:
         """What SDXL is told of the cut.
 

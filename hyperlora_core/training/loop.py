@@ -54,12 +54,14 @@ class Batch:
         latents: ``(B, C, H, W)`` without noise.
         conditions: what the hypernetwork reads.
         unet_inputs: by name, what the UNet is given beside noised latents and timesteps.
+        weights: ``(B, 1, H, W)``, of each place in the loss; None where all weigh the same.
     """
 
     samples: range
     latents: Tensor
     conditions: Conditions
     unet_inputs: Mapping[str, Any]
+    weights: Tensor | None = None
 
 
 class MoreLoss(Protocol):
@@ -367,7 +369,8 @@ def noise_losses(objective: Objective, unet: Callable[..., Any], dtype: torch.dt
     noise = objective.noise(seed, batch.samples, batch.latents)
     noised = objective.noised(batch.latents, noise, timesteps).to(dtype)
     predicted = unet(noised, timesteps.to(batch.latents.device), **batch.unet_inputs).sample
-    return objective.losses(predicted, objective.target(batch.latents, noise, timesteps), timesteps)
+    target = objective.target(batch.latents, noise, timesteps)
+    return objective.losses(predicted, target, timesteps, batch.weights)
 
 
 def passes(config: RunConfig, step: int, process: int, processes: int) -> Iterator[range]:

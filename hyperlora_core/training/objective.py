@@ -78,10 +78,19 @@ class Objective:
         signal, spread = self._parts(timesteps, latents)
         return signal * noise - spread * latents
 
-    def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
-        """The loss of each sample, ``(B,)`` float32: the mean square, weighed by its timestep."""
-        squares = (predicted.float() - target.float()).square().mean(dim=(1, 2, 3))
-        return squares * self.weights(timesteps).to(squares)
+    def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The loss of each sample, ``(B,)`` float32: the mean square, weighed by its timestep.
+
+        Args:
+            predicted, target: ``(B, C, H, W)``.
+            timesteps: ``(B,)``.
+            weights: of the places in that mean, ``(B, 1, H, W)``; None where all weigh the same.
+        """
+        squares = (predicted.float() - target.float()).square()
+        if weights is not None:
+            squares = squares * (weights / weights.mean(dim=(2, 3), keepdim=True)).to(squares)
+        of_samples = squares.mean(dim=(1, 2, 3))
+        return of_samples * self.weights(timesteps).to(of_samples)
 
     def weights(self, timesteps: Tensor) -> Tensor:
         """The weight of each timestep, ``(B,)`` float32."""

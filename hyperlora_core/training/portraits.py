@@ -31,7 +31,7 @@ from .framing import Frame
 from .held_out import trained_on
 from .loop import Batch
 from .objective import Objective
-from .targets import Target, as_pixels, check_resolution, cut, encoded, frame_of, prompt_of
+from .targets import Target, as_pixels, check_resolution, cut, encoded, face_weights, frame_of, prompt_of
 
 _TRIES = 100  # broken samples in a row
 
@@ -135,6 +135,7 @@ class Portraits(Dataset[Portrait]):
                 as_pixels(pixels),
                 frame.size_condition(sample.width, sample.height, config.resolution),
                 prompt_of(sample.caption, scenario.trigger, config, number),
+                frame.within(tuple(sample.box.tolist())),
             ),
             id_on=scenario.id,
             base_on=scenario.base,
@@ -262,8 +263,10 @@ class PortraitTask:
     def batch(self, portraits: Sequence[Portrait]) -> Batch:
         """Samples with consecutive numbers, encoded."""
         samples = range(portraits[0].number, portraits[-1].number + 1)
-        latents, inputs = encoded(self.base, self.config.seed, samples, [each.target for each in portraits])
-        return Batch(samples, latents, self.conditions(portraits), inputs)
+        targets = [each.target for each in portraits]
+        latents, inputs = encoded(self.base, self.config.seed, samples, targets)
+        weights = face_weights(targets, latents.shape[2:], self.config.face_weight)
+        return Batch(samples, latents, self.conditions(portraits), inputs, weights)
 
     def conditions(self, portraits: Sequence[Portrait]) -> Conditions:
         """What the network reads of samples."""

@@ -24,11 +24,13 @@ class Target:
         pixels: ``(3, resolution, resolution)``, -1..1.
         size: six numbers, see ``Frame.size_condition``.
         prompt: of it.
+        face: its box, left, top, right and bottom as shares of the side.
     """
 
     pixels: Tensor
     size: tuple[int, ...]
     prompt: str
+    face: tuple[float, float, float, float]
 
 
 def draw_target(
@@ -47,15 +49,21 @@ def draw_target(
     frame = frame_of(photo.size, box, config, number)
     text = prompt_of(caption, trigger, config, number)
     return Target(
-        as_pixels(cut(photo, frame, config.resolution)), frame.size_condition(*photo.size, config.resolution), text
+        as_pixels(cut(photo, frame, config.resolution)),
+        frame.size_condition(*photo.size, config.resolution),
+        text,
+        frame.within(_edges(box)),
     )
 
 
 def frame_of(size: tuple[int, int], box: Sequence[float], config: RunConfig, number: int) -> Frame:
     """The cut that a sample's target is, of a photo so wide and high with the face in a box."""
+    return draw_frame(*size, _edges(box), counter.generator(config.seed, number, "frame"), config.smallest_crop)
+
+
+def _edges(box: Sequence[float]) -> tuple[float, float, float, float]:
     left, top, right, bottom = (float(edge) for edge in box)
-    numbers = counter.generator(config.seed, number, "frame")
-    return draw_frame(*size, (left, top, right, bottom), numbers, config.smallest_crop)
+    return left, top, right, bottom
 
 
 def cut(photo: Image.Image, frame: Frame, resolution: int) -> Tensor:
@@ -103,6 +111,30 @@ def encoded(base: BaseModel, seed: int, samples: range, targets: Sequence[Target
     drawn = counter.normal(seed, samples, "latents", base.latent_shape(*pixels.shape[2:]))
     inputs = base.unet_inputs([target.prompt for target in targets], torch.tensor([target.size for target in targets]))
     return base.latents(pixels, drawn), inputs
+
+
+def face_weights(targets: Sequence[Target], size: Sequence[int], face: float) -> Tensor | None:
+    """How much each place of the latents weighs in the loss: so much where the face is, 1 elsewhere.
+
+    Args:
+        targets: one a sample.
+        size: height and width of the latents.
+        face: the weight; 1 for none.
+
+    Returns:
+        ``(B, 1, h, w)``, between the two where the box cuts a latent; None where all weigh the same.
+    """
+    if face == 1:
+        return None
+    boxes = torch.tensor([target.face for target in targets])
+
+    def covered(first: Tensor, last: Tensor, count: int) -> Tensor:
+        edges = torch.arange(count + 1) / count
+        low = torch.maximum(edges[:-1], first[:, None])
+        return (torch.minimum(edges[1:], last[:, None]) - low).clamp(min=0) * count
+
+    across, down = covered(boxes[:, 0], boxes[:, 2], size[1]), covered(boxes[:, 1], boxes[:, 3], size[0])
+    return 1 + (face - 1) * (down[:, :, None] * across[:, None, :])[:, None]
 
 
 def check_resolution(base: BaseModel, config: RunConfig) -> None:

@@ -1,5 +1,7 @@
 """The loss against diffusers' own noise schedule, and random numbers that belong to samples."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -7,6 +9,7 @@ from diffusers import DDPMScheduler
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.training import counter
 from hyperlora_core.training.objective import Objective
+from hyperlora_core.training.targets import Target, face_weights
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +80,25 @@ def test_draws_are_evenly_spread():
     assert abs(float(noise.mean())) < 0.02 and abs(float(noise.std()) - 1) < 0.02
     other = counter.normal(3, range(200), "offset", (4, 8, 8))
     assert abs(float((noise * other).mean())) < 0.02, "purposes are independent"
+
+
+def test_the_faces_place_weighs_what_it_is_told_to():
+    left_half = Target(torch.zeros(3, 64, 64), (64,) * 6, "", (0.0, 0.25, 0.5, 0.75))
+    weights = face_weights([left_half], (8, 8), 5.0)
+    assert weights.shape == (1, 1, 8, 8)
+    assert (weights[0, 0, 2:6, :4] == 5).all() and (weights.sum() == 64 + 4 * 16)
+    between = face_weights([replace(left_half, face=(0.0, 0.0, 0.0625, 1.0))], (8, 8), 5.0)
+    assert (between[0, 0, :, 0] == 3).all() and (between[0, 0, :, 1:] == 1).all(), "half a latent, half of the weight"
+    assert face_weights([left_half], (8, 8), 1.0) is None
+
+    objective = Objective(torch.linspace(0.9, 0.1, 10))
+    off = torch.zeros(1, 4, 8, 8)
+    on_face, beside = off.clone(), off.clone()
+    on_face[..., 3, 1], beside[..., 3, 6] = 1, 1
+    now = torch.tensor([5])
+    plain = objective.losses(on_face, off, now)
+    assert torch.equal(plain, objective.losses(beside, off, now))
+    ratio = objective.losses(on_face, off, now, weights) / objective.losses(beside, off, now, weights)
+    assert torch.allclose(ratio, torch.tensor([5.0]))
+    even = objective.losses(torch.ones_like(off), off, now, weights)
+    assert torch.allclose(even, objective.losses(torch.ones_like(off), off, now)), "weights are of mean 1"
