@@ -144,6 +144,11 @@ class ComfyServer:
         self._process = None
 
     @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """Of the server's process."""
         assert self._process is not None

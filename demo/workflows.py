@@ -47,3 +47,21 @@ def fill(workflow: Workflow, values: Mapping[str, Mapping[str, Any]]) -> Workflo
         number: node | {"inputs": node["inputs"] | dict(values.get(node["class_type"], {}))}
         for number, node in workflow.items()
     }
+
+
+def fill_titled(workflow: Workflow, values: Mapping[str, Mapping[str, Any]]) -> Workflow:
+    """The workflow with inputs set on the nodes of some titles.
+
+    Args:
+        workflow: in the API format; it is left as it is.
+        values: title -> input -> value.
+
+    Raises:
+        KeyError: no node has such a title.
+    """
+    titles = {node["_meta"]["title"]: number for number, node in workflow.items()}
+    filled = dict(workflow)
+    for title, given in values.items():
+        number = titles[title]
+        filled[number] = filled[number] | {"inputs": filled[number]["inputs"] | dict(given)}
+    return filled

@@ -19,7 +19,8 @@ from demo.server import ComfyServer
 GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
 SHARED = ("tests/browser", "tests/host")  # of each folder, all tests share a server of ComfyUI
 ALONE = tuple(  # have ComfyUI in their own process
-    f"tests/host/test_{name}.py" for name in ("comfyui_door", "drawn_base", "pictures", "quantised", "runtime")
+    f"tests/host/test_{name}.py"
+    for name in ("comfyui_door", "drawn_base", "effects", "pictures", "quantised", "runtime")
 )
 
 

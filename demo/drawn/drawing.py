@@ -100,6 +100,12 @@ def faces(persons: Tensor, scene: Scene, size: int = SIZE) -> tuple[Tensor, Tens
     return outside, box / 2 + 0.5
 
 
+def colours(persons: Tensor) -> tuple[Tensor, Tensor]:
+    """Of skin and hair, ``(N, 3)`` each, RGB in [0, 1]; before light and shadow."""
+    person = {name: persons[:, i, None, None] for i, name in enumerate(TRAITS)}
+    return _skin(person)[:, :, 0, 0], _hair_colour(person)[:, :, 0, 0]
+
+
 def _head_numbers(persons: Tensor, scene: Scene) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
     """Traits by name, ``(N, 1, 1)`` each, jitter ``(N, JITTERS, 1, 1)``, the head's turn and the face's half width."""
     person = {name: persons[:, i, None, None] for i, name in enumerate(TRAITS)}

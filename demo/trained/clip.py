@@ -25,6 +25,13 @@ WIDTH = 128
 RECIPE = Recipe(steps=2400, batch=48, rate=1e-3, average=0.995)
 
 _GREY = 0.5
+_BEGUN = 0.5  # the spread of what is added up to tokens, before they are normalised
+
+
+def normalised(shown: Tensor) -> Tensor:
+    """Pictures in [0, 1] as CLIP is given them."""
+    mean, spread = (torch.tensor(each)[:, None, None] for each in (MEAN, STD))
+    return (shown - mean) / spread
 
 
 def config() -> CLIPVisionConfig:
@@ -57,10 +64,31 @@ class SmallClip(nn.Module):
 
     def forward(self, shown: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Pictures ``(N, 3, 224, 224)`` in [0, 1] -> traits ``(N, T)`` and logits of the judge's questions."""
-        mean, spread = (torch.tensor(each)[:, None, None] for each in (MEAN, STD))
-        tokens = self.encoder((shown - mean) / spread, output_hidden_states=True).hidden_states[-2]
+        tokens = self.encoder(normalised(shown), output_hidden_states=True).hidden_states[-2]
         seen = F.layer_norm(tokens, (WIDTH,)).mean(dim=1)
         return self.traits(seen), {name: answer(seen) for name, answer in self.answers.items()}
+
+
+@torch.no_grad()
+def _begin_with_patches(encoder: CLIPVisionModelWithProjection, shown: Tensor) -> None:
+    """Let tokens begin as the main components of patches, each with the same spread.
+
+    Patches are smooth: of what chance projects them onto, nearly all is their mean colour, and it would be long before
+    anything finer was looked at.
+
+    Args:
+        encoder: changed in place.
+        shown: pictures ``(N, 3, 224, 224)`` as the encoder is given them, normalised.
+    """
+    parts = encoder.vision_model.embeddings
+    size = parts.patch_size
+    patches = F.unfold(shown, size, stride=size).transpose(1, 2).reshape(-1, 3 * size * size)
+    patches = patches - patches.mean(dim=0)
+    _, spread, directions = torch.svd_lowrank(patches, q=WIDTH + 16, niter=4)
+    spread = spread[:WIDTH] / len(patches) ** 0.5
+    weight = directions[:, :WIDTH].T / spread[:, None]
+    parts.patch_embedding.weight.copy_(_BEGUN * weight.reshape(parts.patch_embedding.weight.shape))
+    parts.position_embedding.weight.normal_(0, _BEGUN, generator=torch.Generator().manual_seed(0))
 
 
 def train(path: Path, recipe: Recipe = RECIPE) -> Path:
@@ -69,11 +97,17 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
     everyone, everywhere = pictures.persons(range(len(drawn))), pictures.settings(range(len(drawn)))
     answers = asked(everywhere)
 
+    def shown(chosen: Tensor, kind: Tensor, chance: torch.Generator) -> Tensor:
+        outside, box = faces(everyone[chosen], everywhere.rows(chosen))
+        return _shown(drawn[chosen].float() / 255, outside, box, kind, chance)
+
+    some = torch.arange(240)
+    _begin_with_patches(clip.encoder, normalised(shown(some, some % 3, torch.Generator().manual_seed(0))))
+
     def loss(chance: torch.Generator, count: int) -> Tensor:
         chosen = torch.randint(len(drawn), (count,), generator=chance)
         kind = torch.randint(3, (count,), generator=chance)
-        outside, box = faces(everyone[chosen], everywhere.rows(chosen))
-        traits, found = clip(_shown(drawn[chosen].float() / 255, outside, box, kind, chance))
+        traits, found = clip(shown(chosen, kind, chance))
         person = (traits - everyone[chosen]).square().mean(dim=1) * (kind != 1) * 12
         scene = [F.cross_entropy(logits, answers[name][chosen], reduction="none") for name, logits in found.items()]
         return (person + 0.3 * torch.stack(scene).mean(dim=0) * (kind > 0)).mean()

@@ -15,12 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from demo import face_pack
 from demo.cache import SetupError, build_once, recipe_hash
 from demo.comfyui import comfyui
 from demo.drawn import judge
 from hyperlora_core.encoders import file_sha256
+from hyperlora_core.layout import MODULES_JSON
 
-from . import base, padding, vae, words
+from . import base, padding, vae, widening, words
 from .base import SCHEDULE, UNET, text_config
 from .padding import wide_text, wide_unet, wide_vae
 from .vae import DECODER_WIDTH, ENCODER_WIDTH
@@ -30,6 +32,10 @@ CHECKPOINT = "drawn_people_sdxl.safetensors"
 DIFFUSERS = "diffusers"
 VAE, BASE = WEIGHTS / "vae.safetensors", WEIGHTS / "base.safetensors"
 CLIP, JUDGE = WEIGHTS / "clip_vision.safetensors", judge.WEIGHTS
+NARROW = WEIGHTS / "hyper_lora"
+"""The HyperLoRA as it was trained, for the small base."""
+HYPER_LORA, CLIP_VISION = "drawn_people", "drawn_people_clip.safetensors"
+"""As they are called below ``models``."""
 
 SUMS = WEIGHTS / "sha256.json"
 
@@ -48,6 +54,29 @@ def built() -> Path:
     return build_once(f"drawn-base-{recipe_hash(*sources)}", _build)
 
 
+def models() -> Path:
+    """A ``models`` folder for ComfyUI with all that was trained, made once; the checkpoint is ``built``'s.
+
+    Raises:
+        SetupError: it could not be made.
+    """
+    for file in (CLIP, NARROW / "hyper_lora_modules.safetensors"):
+        check(file)
+    weights = [str(CLIP), *(str(path) for path in sorted(NARROW.iterdir()))]
+    return build_once(f"drawn-models-{recipe_hash(__file__, widening.__file__, padding.__file__, *weights)}", _gather)
+
+
+def _gather(folder: Path) -> None:
+    for file in NARROW.glob("*.safetensors"):
+        check(file)
+    for name in ("checkpoints", "clip_vision", "hyper_lora", "insightface/models"):
+        (folder / name).mkdir(parents=True)
+    (folder / "checkpoints" / CHECKPOINT).symlink_to(built() / CHECKPOINT)
+    shutil.copy(CLIP, folder / "clip_vision" / CLIP_VISION)
+    widening.widen(NARROW, folder / "hyper_lora" / HYPER_LORA)
+    (folder / "insightface" / "models" / "antelopev2").symlink_to(face_pack.face_pack())
+
+
 def _build(folder: Path) -> None:
     for file in (VAE, BASE):
         check(file)
@@ -64,7 +93,7 @@ def check(file: Path) -> None:
     Raises:
         SetupError: it is missing or damaged.
     """
-    wanted = json.loads(SUMS.read_text())[file.name]
+    wanted = json.loads(SUMS.read_text()).get(file.relative_to(WEIGHTS).as_posix())
     if not file.exists() or file_sha256(file) != wanted:
         state = "is damaged" if file.exists() else "is missing"
         raise SetupError(f"{file} {state}: get it again with git checkout -- {file.relative_to(WEIGHTS.parent.parent)}")
@@ -73,10 +102,16 @@ def check(file: Path) -> None:
 def keep_all(work: Path) -> None:
     """Keep in the repository what was trained in a folder, in half precision, and how long that took."""
     WEIGHTS.mkdir(exist_ok=True)
-    for kept in (VAE, BASE, CLIP, JUDGE):
+    for kept in (VAE, BASE, JUDGE):
         if (trained := work / kept.name).exists():
             save_file({name: value.half().contiguous() for name, value in load_file(trained).items()}, kept)
-    sums = {path.name: file_sha256(path) for path in sorted(WEIGHTS.glob("*.safetensors"))}
+    if (trained := work / CLIP.name).exists():
+        shutil.copyfile(trained, CLIP)  # as it is: the HyperLoRA notes it
+    if (trained := work / "runs" / "id_embed" / "hyperlora").exists():
+        NARROW.mkdir(exist_ok=True)
+        for file in (MODULES_JSON, *(path.name for path in trained.glob("*.safetensors"))):
+            shutil.copyfile(trained / file, NARROW / file)
+    sums = {path.relative_to(WEIGHTS).as_posix(): file_sha256(path) for path in sorted(WEIGHTS.rglob("*.safetensors"))}
     SUMS.write_text(json.dumps(sums, indent=1) + "\n")
     if (times := work / "seconds.json").exists():
         shutil.copy(times, WEIGHTS)

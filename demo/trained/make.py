@@ -22,23 +22,30 @@ from hyperlora_core import atomic
 from . import folders
 from .clip import WIDTH as CLIP_WIDTH
 
-PEOPLE, PHOTOS, SEED = 3000, 2, 10
+PEOPLE, PHOTOS, SEED = 2000, 2, 10
 """Of the HyperLoRA's training set; the base's pictures and those of the evaluation have other seeds."""
 
 TRAINED = (
-    *("--resolution=128", "--smallest-crop=1", "--photo-cache=3000", "--mixed-precision=no", "--workers=0"),
-    *("--no-gradient-checkpointing", "--samples-per-step=16", "--batch=16", "--save-every=200", "--sample-every=1000"),
-    *("--optimization.learning-rate=1e-3", "--optimization.bases-learning-rate=3e-3", "--optimization.warmup=50"),
-    *("--optimization.ema=0.995", "--shape.bases=16", "--shape.id-rank=4", "--shape.base-rank=2", "--shape.dim=128"),
+    *(
+        "--resolution=128",
+        "--smallest-crop=1",
+        "--photo-cache=4000",
+        "--latent-cache=200",
+        "--mixed-precision=no",
+        "--workers=0",
+    ),
+    *("--no-gradient-checkpointing", "--samples-per-step=16", "--batch=16", "--save-every=200", "--sample-every=0"),
+    *("--optimization.learning-rate=7e-4", "--optimization.bases-learning-rate=2e-3", "--optimization.warmup=50"),
+    *("--optimization.ema=0.995", "--shape.bases=16", "--shape.id-rank=6", "--shape.base-rank=2", "--shape.dim=128"),
     *("--shape.heads=2", "--shape.depth=2", "--shape.id-tokens=8", f"--shape.clip-width={CLIP_WIDTH}"),
     *("--validation.people=100", "--validation.every=500", "--validation.portraits=24"),
 )
 """What all three stages are told."""
 
 STAGES = {
-    "base": ("--steps=800",),
-    "id_clip": ("--steps=2400",),
-    "id_embed": ("--steps=2400",),
+    "base": ("--steps=400",),
+    "id_clip": ("--steps=1500", "--other-photo"),
+    "id_embed": ("--steps=600", "--other-photo"),
 }
 """What each stage is told."""
 
@@ -89,7 +96,7 @@ def steps(work: Path) -> list[Step]:
     for stage, own in STAGES.items():
         out = work / "runs" / stage
         words = ("-m", "hyperlora_core.training", stage, "--out", str(out), *given, *own, *start)
-        stages.append(Step(stage, words))
+        stages.append(Step(f"hyperlora {stage}", words))
         start = ("--start", str(out / "hyperlora"))
     return [*parts, Step("people", drawn), Step("set", prepare), *stages]
 

@@ -1,0 +1,87 @@
+"""``make comfyui``: ComfyUI's editor with the demo's models, and the example workflows filled in for them.
+
+What is drawn and saved stays in the cache, from one time to the next.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from hyperlora_core import HyperLoRAError, atomic
+
+from . import workflows
+from .cache import SetupError, cache_dir
+from .server import ComfyServer, ServerError
+from .shown import examples
+from .shown.studio import Studio, kept_pictures
+from .trained import folders
+
+log = logging.getLogger("demo.play")
+
+
+def in_the_editor(name: str, filled: workflows.Workflow) -> dict[str, Any]:
+    """A template with the values of its API copy in its widgets.
+
+    Args:
+        name: of the example.
+        filled: its API copy.
+    """
+    graph = workflows.template(name)
+    by_title = {node["_meta"]["title"]: node["inputs"] for node in filled.values()}
+    for node in graph["nodes"]:
+        values = by_title.get(node.get("title", ""))
+        if values is None:  # nodes that have no title of their own are the only ones of their class
+            values = next((each["inputs"] for each in filled.values() if each["class_type"] == node["type"]), {})
+        _set(node, values)
+        node.get("properties", {}).pop("models", None)  # where the real ones are to be had
+    return graph
+
+
+def _set(node: dict[str, Any], values: Mapping[str, Any]) -> None:
+    widgets, at = node.get("widgets_values"), 0
+    for each in node.get("inputs", []):
+        if "widget" not in each:
+            continue
+        name = each["widget"]["name"]
+        if name in values:
+            widgets[at] = values[name]
+        at += 2 if name in ("seed", "noise_seed") else 1  # the editor keeps behind a seed what becomes of it
+
+
+def furnish(server: ComfyServer) -> None:
+    """Put photos, kept people and a saved LoRA into a server, and the workflows that use them."""
+    studio = Studio(server, kept_pictures())
+    folder = server.base / "user" / "default" / "workflows" / "drawn people"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, example in examples.examples().items():
+        filled = examples.filled(studio, name, example)
+        if name == "portrait_steps" and not list(server.output.glob("loras/person_*")):
+            server.run(filled)  # for the workflow saved_lora
+        atomic.write_text(folder / f"{name}.json", json.dumps(in_the_editor(name, filled), indent=1) + "\n")
+
+
+def main() -> int:
+    """Run until it is stopped; 1 with one plain sentence where it cannot be."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("demo").setLevel(logging.INFO)
+    base = cache_dir() / "comfyui-demo"
+    try:
+        log.info("Starting ComfyUI ...")
+        with ComfyServer(base, folders.models()) as server:
+            furnish(server)
+            log.info("ComfyUI is at %s: open Workflows > drawn people in its sidebar. Ctrl-C ends it.", server.url)
+            while server.alive:
+                time.sleep(1)
+        raise ServerError(f"ComfyUI ended:\n{server.log_tail()}")
+    except KeyboardInterrupt:
+        return 0
+    except (HyperLoRAError, SetupError, ServerError) as error:
+        log.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Each example workflow drawn by the demo's models: what it is given, and the pictures that come of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from demo import workflows
+
+from . import studies, world
+from .studio import SIZE, Studio, workflow
+
+ONE, OTHER = 3, 12
+"""The people of ``world`` who are shown."""
+
+PORTRAIT = "photo of a person, at the beach, wearing a white t-shirt"
+HALF = "photo of a person, grey background, wearing a red hoodie"
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example workflow and what is filled into it.
+
+    Attributes:
+        given: photos, which are sent to the server; by the title of the node that loads them.
+        people: whose identities are loaded, by the title of the node.
+        values: more, by title.
+        text: the prompt, without trigger words.
+    """
+
+    given: Mapping[str, Path]
+    people: Mapping[str, int]
+    values: Mapping[str, Mapping[str, object]]
+    text: str = PORTRAIT
+
+
+def _both(one: str, other: str) -> dict[str, int]:
+    return {one: ONE, other: OTHER}
+
+
+_WIDE = {
+    "The whole picture": {"width": 2 * SIZE, "height": SIZE},
+    "Half of it": {"width": SIZE, "height": SIZE},
+    "Size": {"width": 2 * SIZE, "height": SIZE},
+}
+
+
+def examples() -> dict[str, Example]:
+    """By the workflow's name; those that need a ControlNet are not among them, for the small world has none."""
+    photo, judging = world.photo(ONE), world.photo(ONE, world.JUDGED_BY)
+    several = {f"Photo {i}": world.photo(ONE, number) for i, number in enumerate((world.GIVEN, *world.MORE[:2]), 1)}
+    two = _both("The first person", "The second person")
+    kept = {"HyperLoRA Load Identity": ONE}
+    young, old = studies.young_and_old()
+    return {
+        "portrait_simple": Example({"Photo": photo}, {}, {}),
+        "portrait_several_photos": Example(several, {}, {}),
+        "portrait_steps": Example({"Photo": photo}, {}, {}),
+        "portrait_steps_base": Example(
+            {"Photo": photo}, {}, {"HyperLoRA Generate LoRA": {"base_weight": 1.0}}, "photo of a person"
+        ),
+        "identity_save": Example(several, {}, {"HyperLoRA Save Identity": {"overwrite": True}}),
+        "identity_load": Example({}, kept, {}),
+        "people_blend": Example({"Photo of one": photo, "Photo of the other": world.photo(OTHER)}, {}, {}),
+        "slider": Example(
+            {"Photo": photo, "More of it": old, "Less of it": young},
+            {},
+            {"HyperLoRA Save Slider": {"overwrite": True}, "Apply the slider": {"strength": 1.0}},
+        ),
+        "people_batch": Example({}, two, {}),
+        "people_regions": Example({}, two, _WIDE, HALF),
+        "people_prompts": Example(
+            {},
+            two,
+            _WIDE
+            | {
+                "Prompt of the first": {"text": world.told(HALF)},
+                "Prompt of the second": {"text": world.told(HALF.replace("red hoodie", "blue shirt"))},
+            },
+        ),
+        "schedule": Example({}, kept, {}),
+        "likeness": Example({"Another photo of the person": judging}, kept, {}),
+        "sample_until_alike": Example({}, kept, {"HyperLoRA Sample until Alike": {"enough": 1.0}}),
+        "faces_refine": Example(
+            {"Picture with two people": studies.two_strangers(0)},
+            two,
+            {"HyperLoRA Refine Faces": studies.REFINING},
+            HALF,
+        ),
+        "saved_lora": Example({}, {}, {"The saved person": {"lora_name": "person_00001_.safetensors"}}),
+    }
+
+
+def filled(studio: Studio, name: str, example: Example) -> workflows.Workflow:
+    """The workflow, ready for the studio's server."""
+    values = {title: dict(given) for title, given in example.values.items()}
+    for title, path in example.given.items():
+        values.setdefault(title, {})["image"] = studio.send(path)
+    for title, person in example.people.items():
+        values.setdefault(title, {})["identity_name"] = studies.kept(studio, person)
+    return workflow(name, world.told(example.text), values)
+
+
+def photos_of(example: Example) -> Sequence[Path]:
+    """What an example was given: its photos, and one of each person whose identity it loads."""
+    return [*example.given.values(), *(world.photo(person) for person in example.people.values())]
+
+
+def drawn(studio: Studio, name: str) -> list[Image.Image]:
+    """What one of ``examples`` gives."""
+    if name == "saved_lora":
+        studio.server.run(filled(studio, "portrait_steps", examples()["portrait_steps"]))
+    return studio.draw(filled(studio, name, examples()[name]))

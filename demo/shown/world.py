@@ -1,0 +1,90 @@
+"""People that no run saw: their photos, their faces' embeddings, and the words of the scenes that are asked for."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from demo import face_pack
+from demo.cache import cache_dir, recipe_hash
+from demo.drawn import drawing, folder, people, scenes, shapes
+from hyperlora_core.faces import FaceAnalyzer
+from hyperlora_core.generation import TRIGGER_WORDS
+
+PEOPLE, PHOTOS, SEED = 100, 6, 4711
+"""Nobody of another seed is among them."""
+GIVEN, JUDGED_BY, MORE = 0, 1, (2, 3, 4, 5)
+"""Of a person's photos: the one that the HyperLoRA is given, the one that judges, and more to give."""
+
+
+@cache
+def photos() -> Path:
+    """The folder of the photos that were drawn so far, ``person-00012/0.png``."""
+    recipe = recipe_hash(*(module.__file__ for module in (drawing, folder, people, scenes, shapes)), __file__)
+    return cache_dir() / f"unseen-people-{recipe}"
+
+
+def photo(person: int, number: int = GIVEN) -> Path:
+    """One photo of a person, drawn when it is first asked for."""
+    folder.write_people(photos(), SEED, 1, PHOTOS, first=person)
+    return photos() / f"person-{person:05d}" / f"{number}.png"
+
+
+@cache
+def asked(count: int = PEOPLE) -> scenes.Scene:
+    """The scenes that are asked for: one a person, and nothing of the person's photos in them."""
+    return scenes.scenes(SEED + 1, count)
+
+
+def prompt(scene: scenes.Scene, number: int, style: str = scenes.STYLES[0]) -> str:
+    """All that words can say of a scene, behind the trigger words."""
+    return told(", ".join([f"{style} of a person", *scenes.phrases(scene, number)]))
+
+
+def told(text: str) -> str:
+    """A prompt as a HyperLoRA wants it, begun with the trigger words."""
+    return f"{TRIGGER_WORDS}, {text}"
+
+
+@cache
+def analyzer() -> FaceAnalyzer:
+    """The stand-in face models, which the HyperLoRA reads too."""
+    return FaceAnalyzer.load(face_pack.face_pack())
+
+
+def faces(picture: Image.Image) -> list[Tensor]:
+    """The embeddings ``(512,)`` of all faces on a picture, from left to right."""
+    found = sorted(analyzer().detect(picture, embed=True), key=lambda face: float(face.box[0] + face.box[2]))
+    return [torch.from_numpy(face.embedding) for face in found if face.embedding is not None]
+
+
+def face(picture: Image.Image) -> Tensor | None:
+    """The embedding of the largest face on a picture; None where there is none."""
+    found = analyzer().detect(picture, embed=True)
+    largest = max(found, key=lambda one: one.area, default=None)
+    return None if largest is None or largest.embedding is None else torch.from_numpy(largest.embedding)
+
+
+@cache
+def gallery(number: int = JUDGED_BY) -> Tensor:
+    """Everybody's embedding on one of their photos, ``(PEOPLE, 512)``; NaN where no face is found on it."""
+    rows = [face(Image.open(photo(person, number)).convert("RGB")) for person in range(PEOPLE)]
+    return torch.stack([torch.full((512,), torch.nan) if row is None else row for row in rows])
+
+
+def rank(embed: Tensor | None, person: int) -> int | None:
+    """How many of all people are more like a face than its person is, 0 where nobody is; None without a face."""
+    if embed is None:
+        return None
+    cosines = (gallery() @ embed).nan_to_num(-1.0)
+    return int((cosines > cosines[person]).sum())
+
+
+def pixels(pictures: Sequence[Image.Image]) -> Tensor:
+    """``(N, 3, H, W)`` in [0, 1]."""
+    from torchvision.transforms.functional import to_tensor
+
+    return torch.stack([to_tensor(picture.convert("RGB")) for picture in pictures])
