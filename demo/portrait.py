@@ -105,12 +105,12 @@ def run(chosen: Settings) -> None:
             seconds = {"start": time.monotonic() - started}
             values = {"LoadImage": {"image": server.upload(chosen.photo)}, **chosen.values}
             prompt = workflows.fill(workflows.load(chosen.workflow), values)
-            _check_models(server, prompt)
-            result = server.run(prompt, _show_progress(prompt), timeout=3600)
+            check_models(server, prompt)
+            result = server.run(prompt, show_progress(prompt), timeout=3600)
             _report(server, prompt, result, chosen, seconds)
 
 
-def _check_models(server: ComfyServer, prompt: workflows.Workflow) -> None:
+def check_models(server: ComfyServer, prompt: workflows.Workflow) -> None:
     """Say which model is missing, and what is there, before anything runs."""
     for node_id, name, folder in (
         ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
@@ -126,7 +126,9 @@ def _check_models(server: ComfyServer, prompt: workflows.Workflow) -> None:
             )
 
 
-def _show_progress(prompt: workflows.Workflow) -> Callable[[Event], None]:
+def show_progress(prompt: workflows.Workflow) -> Callable[[Event], None]:
+    """What is called with a server's messages: it says which node runs, and how far it is."""
+
     def on_event(event: Event) -> None:
         data = event["data"]
         if event["type"] == "executing" and data.get("node"):

@@ -134,7 +134,7 @@ class ComfyServer:
     def __exit__(self, *_: object) -> None:
         if self._process is None:
             return
-        if self._process.poll() is None:
+        if self.alive:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
                 self._process.wait(20)

@@ -102,14 +102,18 @@ def faces(persons: Tensor, scene: Scene, size: int = SIZE) -> tuple[Tensor, Tens
 
 def colours(persons: Tensor) -> tuple[Tensor, Tensor]:
     """Of skin and hair, ``(N, 3)`` each, RGB in [0, 1]; before light and shadow."""
-    person = {name: persons[:, i, None, None] for i, name in enumerate(TRAITS)}
+    person = _traits(persons)
     return _skin(person)[:, :, 0, 0], _hair_colour(person)[:, :, 0, 0]
+
+
+def _traits(persons: Tensor) -> dict[str, Tensor]:
+    """By name, ``(N, 1, 1)`` each."""
+    return {name: persons[:, i, None, None] for i, name in enumerate(TRAITS)}
 
 
 def _head_numbers(persons: Tensor, scene: Scene) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
     """Traits by name, ``(N, 1, 1)`` each, jitter ``(N, JITTERS, 1, 1)``, the head's turn and the face's half width."""
-    person = {name: persons[:, i, None, None] for i, name in enumerate(TRAITS)}
-    jitter = scene.jitter[:, :, None, None]
+    person, jitter = _traits(persons), scene.jitter[:, :, None, None]
     turn = 0.6 * scene.gaze[:, None, None] + 0.16 * jitter[:, 4]
     return person, jitter, turn, 0.60 + 0.20 * person["face_width"]
 

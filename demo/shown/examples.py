@@ -9,7 +9,7 @@ from PIL import Image
 from demo import workflows
 
 from . import studies, world
-from .studio import SIZE, Studio, workflow
+from .studio import Studio, workflow
 
 ONE, OTHER = 3, 12
 """The people of ``world`` who are shown."""
@@ -35,22 +35,11 @@ class Example:
     text: str = PORTRAIT
 
 
-def _both(one: str, other: str) -> dict[str, int]:
-    return {one: ONE, other: OTHER}
-
-
-_WIDE = {
-    "The whole picture": {"width": 2 * SIZE, "height": SIZE},
-    "Half of it": {"width": SIZE, "height": SIZE},
-    "Size": {"width": 2 * SIZE, "height": SIZE},
-}
-
-
 def examples() -> dict[str, Example]:
     """By the workflow's name; those that need a ControlNet are not among them, for the small world has none."""
     photo, judging = world.photo(ONE), world.photo(ONE, world.JUDGED_BY)
-    several = {f"Photo {i}": world.photo(ONE, number) for i, number in enumerate((world.GIVEN, *world.MORE[:2]), 1)}
-    two = _both("The first person", "The second person")
+    several = studies.several(ONE)
+    two = {"The first person": ONE, "The second person": OTHER}
     kept = {"HyperLoRA Load Identity": ONE}
     young, old = studies.young_and_old()
     return {
@@ -69,11 +58,11 @@ def examples() -> dict[str, Example]:
             {"HyperLoRA Save Slider": {"overwrite": True}, "Apply the slider": {"strength": 1.0}},
         ),
         "people_batch": Example({}, two, {}),
-        "people_regions": Example({}, two, _WIDE, HALF),
+        "people_regions": Example({}, two, studies.SIDE_BY_SIDE, HALF),
         "people_prompts": Example(
             {},
             two,
-            _WIDE
+            studies.SIDE_BY_SIDE
             | {
                 "Prompt of the first": {"text": world.told(HALF)},
                 "Prompt of the second": {"text": world.told(HALF.replace("red hoodie", "blue shirt"))},

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from PIL import Image
 from demo import workflows
 from demo.cache import SetupError
 from demo.photos import photos as real_photos
-from demo.server import ComfyServer, Event, ExecutionError, PromptRejectedError, ServerError
+from demo.portrait import check_models, show_progress
+from demo.server import ComfyServer, ExecutionError, PromptRejectedError, ServerError
 from demo.sheet import Panel, sheet
 from demo.trained import folders
 from hyperlora_core import HyperLoRAError, open_photo
@@ -190,9 +191,9 @@ def run(chosen: Settings) -> Path:
             for number, text in enumerate(chosen.prompts):
                 prompt = _judged(workflows.fill(workflows.load("portrait_steps"), chosen.values), sent, text, number)
                 if not number:
-                    _check_models(server, prompt)
+                    check_models(server, prompt)
                 log.info("%s", text)
-                result = server.run(prompt, _show_progress(prompt), timeout=3600)
+                result = server.run(prompt, show_progress(prompt), timeout=3600)
                 for stage, node_ids in STAGES.items():
                     seconds[stage] += sum(
                         spent for at, spent in result.seconds.items() if prompt[at]["class_type"] in node_ids
@@ -232,33 +233,6 @@ def _judged(prompt: workflows.Workflow, sent: tuple[str, str], text: str, seed: 
         photo: workflows.new("LoadImage", image=sent[1]) | {"_meta": {"title": "Photo to judge by"}},
     }
     return filled | added
-
-
-def _check_models(server: ComfyServer, prompt: workflows.Workflow) -> None:
-    """Say which model is missing, and what is there, before anything runs."""
-    for node_id, name, folder in (
-        ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
-        ("HyperLoRALoadModel", "model", "hyper_lora"),
-    ):
-        wanted = prompt[workflows.node(prompt, node_id)]["inputs"][name]
-        kind, details = server.object_info(node_id)[node_id]["input"]["required"][name]
-        there = details["options"] if kind == "COMBO" else kind
-        if wanted not in there:
-            raise SetupError(
-                f"{wanted} is not in the models' {folder} folder. Found there: {', '.join(there) or 'nothing'}. "
-                f"Name another with {'CHECKPOINT' if folder == 'checkpoints' else 'HYPERLORA'}="
-            )
-
-
-def _show_progress(prompt: workflows.Workflow) -> Callable[[Event], None]:
-    def on_event(event: Event) -> None:
-        data = event["data"]
-        if event["type"] == "executing" and data.get("node"):
-            log.info("  %s", prompt[data["node"]]["_meta"]["title"])
-        elif event["type"] == "progress" and data["max"] > 1:
-            log.info("    %d of %d", data["value"], data["max"])
-
-    return on_event
 
 
 def _report(

@@ -176,12 +176,16 @@ def full(studio: Studio) -> list[Row]:
     return rows
 
 
+def several(person: int) -> dict[str, Path]:
+    """Three photos of a person, by the titles of the nodes that load them."""
+    return {f"Photo {i}": world.photo(person, number) for i, number in enumerate((world.GIVEN, *world.MORE[:2]), 1)}
+
+
 def several_photos(studio: Studio) -> list[Row]:
     """Three photos in place of one."""
     like: dict[int, list[float]] = {1: [], 3: []}
     for person in range(world.PEOPLE):
-        sent = [studio.send(world.photo(person, number)) for number in (world.GIVEN, *world.MORE[:2])]
-        values = {f"Photo {i}": {"image": name} for i, name in enumerate(sent, 1)}
+        values = {title: {"image": studio.send(path)} for title, path in several(person).items()}
         (picture,) = studio.draw(
             workflow("portrait_several_photos", texts()[person], values | {"KSampler": {"seed": person}})
         )
@@ -208,8 +212,7 @@ def kept(studio: Studio, person: int) -> str:
     """An identity kept by the template identity_save, of three photos; the file's name."""
     name = f"{_name(person)}"
     if name not in studio.done:
-        sent = [studio.send(world.photo(person, number)) for number in (world.GIVEN, *world.MORE[:2])]
-        values = {f"Photo {i}": {"image": each} for i, each in enumerate(sent, 1)}
+        values = {title: {"image": studio.send(path)} for title, path in several(person).items()}
         prompt = workflow("identity_save", "", values | {"HyperLoRA Save Identity": {"name": name, "overwrite": True}})
         studio.server.run({number: node for number, node in prompt.items() if node["class_type"] in _KEEPING})
         studio.done.add(name)
@@ -333,6 +336,14 @@ def per_picture(studio: Studio, people: int = 40) -> list[Row]:
     ]
 
 
+SIDE_BY_SIDE = {
+    "The whole picture": {"width": 2 * SIZE, "height": SIZE},
+    "Half of it": {"width": SIZE, "height": SIZE},
+    "Size": {"width": 2 * SIZE, "height": SIZE},
+}
+"""Of pictures with two people."""
+
+
 def regions(studio: Studio, people: int = 40) -> list[Row]:
     """Two people side by side, each where their mask is."""
     own, others, found = [0.0] * people, [0.0] * people, [0.0] * people
@@ -340,9 +351,7 @@ def regions(studio: Studio, people: int = 40) -> list[Row]:
         values = {
             "The first person": {"identity_name": kept(studio, one)},
             "The second person": {"identity_name": kept(studio, other)},
-            "The whole picture": {"width": 2 * SIZE, "height": SIZE},
-            "Half of it": {"width": SIZE, "height": SIZE},
-            "Size": {"width": 2 * SIZE, "height": SIZE},
+            **SIDE_BY_SIDE,
         }
         (drawn,) = studio.draw(workflow("people_regions", plain_text(), values))
         halves = drawn.crop((0, 0, SIZE, SIZE)), drawn.crop((SIZE, 0, 2 * SIZE, SIZE))

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,6 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
 """What the example workflows need in the small world."""
 
 _PROMPT = "Prompt: begin with the trigger words"
-
-log = logging.getLogger(__name__)
 
 
 def kept_pictures() -> Path:

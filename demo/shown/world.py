@@ -34,14 +34,14 @@ def photo(person: int, number: int = GIVEN) -> Path:
 
 
 @cache
-def asked(count: int = PEOPLE) -> scenes.Scene:
+def asked() -> scenes.Scene:
     """The scenes that are asked for: one a person, and nothing of the person's photos in them."""
-    return scenes.scenes(SEED + 1, count)
+    return scenes.scenes(SEED + 1, PEOPLE)
 
 
-def prompt(scene: scenes.Scene, number: int, style: str = scenes.STYLES[0]) -> str:
+def prompt(scene: scenes.Scene, number: int) -> str:
     """All that words can say of a scene, behind the trigger words."""
-    return told(", ".join([f"{style} of a person", *scenes.phrases(scene, number)]))
+    return told(", ".join([f"{scenes.STYLES[scene.style[number]]} of a person", *scenes.phrases(scene, number)]))
 
 
 def told(text: str) -> str:
@@ -53,12 +53,6 @@ def told(text: str) -> str:
 def analyzer() -> FaceAnalyzer:
     """The stand-in face models, which the HyperLoRA reads too."""
     return FaceAnalyzer.load(face_pack.face_pack())
-
-
-def faces(picture: Image.Image) -> list[Tensor]:
-    """The embeddings ``(512,)`` of all faces on a picture, from left to right."""
-    found = sorted(analyzer().detect(picture, embed=True), key=lambda face: float(face.box[0] + face.box[2]))
-    return [torch.from_numpy(face.embedding) for face in found if face.embedding is not None]
 
 
 def face(picture: Image.Image) -> Tensor | None:

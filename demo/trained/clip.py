@@ -15,7 +15,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from demo.drawn.drawing import faces
 from demo.drawn.judge import QUESTIONS, asked
 from demo.drawn.people import TRAITS
-from hyperlora_core.clip import MEAN, STD
+from hyperlora_core.clip import normalised
 
 from . import pictures
 from .fitting import Recipe, fit
@@ -26,12 +26,6 @@ RECIPE = Recipe(steps=2400, batch=48, rate=1e-3, average=0.995)
 
 _GREY = 0.5
 _BEGUN = 0.5  # the spread of what is added up to tokens, before they are normalised
-
-
-def normalised(shown: Tensor) -> Tensor:
-    """Pictures in [0, 1] as CLIP is given them."""
-    mean, spread = (torch.tensor(each)[:, None, None] for each in (MEAN, STD))
-    return (shown - mean) / spread
 
 
 def config() -> CLIPVisionConfig:
@@ -64,7 +58,7 @@ class SmallClip(nn.Module):
 
     def forward(self, shown: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Pictures ``(N, 3, 224, 224)`` in [0, 1] -> traits ``(N, T)`` and logits of the judge's questions."""
-        tokens = self.encoder(normalised(shown), output_hidden_states=True).hidden_states[-2]
+        tokens = self.encoder(normalised(shown * 255), output_hidden_states=True).hidden_states[-2]
         seen = F.layer_norm(tokens, (WIDTH,)).mean(dim=1)
         return self.traits(seen), {name: answer(seen) for name, answer in self.answers.items()}
 
@@ -102,7 +96,7 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
         return _shown(drawn[chosen].float() / 255, outside, box, kind, chance)
 
     some = torch.arange(240)
-    _begin_with_patches(clip.encoder, normalised(shown(some, some % 3, torch.Generator().manual_seed(0))))
+    _begin_with_patches(clip.encoder, normalised(shown(some, some % 3, torch.Generator().manual_seed(0)) * 255))
 
     def loss(chance: torch.Generator, count: int) -> Tensor:
         chosen = torch.randint(len(drawn), (count,), generator=chance)
