@@ -28,8 +28,8 @@ from .config import RECIPES, TrainConfig, on_24_gb
 from .export import export
 from .forward import GeneratedLoRAs
 from .grids import save_grid
-from .identity_loss import IdentityLoss
-from .loop import DTYPES, Run, accelerator_for
+from .identity_loss import DrawnIdentityLoss, PredictedIdentityLoss
+from .loop import DTYPES, MoreLoss, Run, accelerator_for
 from .optimizer import adamw
 from .plan import plan
 from .portraits import PortraitTask
@@ -188,7 +188,7 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     for line in stages.lines(network, config.stage, config.also_train):
         log.info("%s", line)
     task = PortraitTask(base, clip, shards, network.config, config, loras.makes)
-    more = _identity_loss(config, base, network, loras, shards.info.face_encoder)
+    more = _identity_loss(task, network, loras, shards.info.face_encoder)
     run = Run(config, task, loras, out, accelerator, more, begun)
     log.info(
         "%d samples, %d people known by name; step %d of %d",
@@ -267,9 +267,9 @@ def _begun(config: TrainConfig, shards: Shards) -> dict[str, str]:
 
 
 def _identity_loss(
-    config: TrainConfig, base: BaseModel, network: HyperLoRA, loras: GeneratedLoRAs, face: Encoder
-) -> tuple[IdentityLoss, float] | None:
-    told = config.identity
+    task: PortraitTask, network: HyperLoRA, loras: GeneratedLoRAs, face: Encoder
+) -> tuple[MoreLoss, float] | None:
+    config, told = task.config, task.config.identity
     if not told.weight:
         return None
     if "id" not in loras.makes or not network.config.reads_faces:
@@ -278,8 +278,10 @@ def _identity_loss(
         )
     analyzer = _judge(config)
     check_face(face, analyzer.embedder, "never")
-    loss = IdentityLoss(base, analyzer, told, loras.targets, config.seed, config.gradient_checkpointing)
-    return loss, told.weight
+    again = config.gradient_checkpointing
+    if told.of == "predicted":
+        return PredictedIdentityLoss(task.base, task.objective, analyzer, told.until, again), told.weight
+    return DrawnIdentityLoss(task.base, analyzer, told, loras.targets, config.seed, again), told.weight
 
 
 def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:

@@ -97,11 +97,15 @@ class IdentityConfig:
     Attributes:
         weight: of it beside the noise loss; 0 leaves it out.
         faces: the folder of the face models (antelopev2's) that judge.
-        unet: the few-step UNet: a diffusers folder, or a .safetensors file of a UNet of the base model's shape; empty
-            for the base model's own.
-        steps: in which a picture is drawn.
+        of: what is judged: "drawn", pictures that are drawn from noise in a few steps; or "predicted", what the UNet
+            takes the noised picture for, which costs little beside the noise loss.
+        until: of "predicted": the share of the timesteps, from that with the least noise on, at which it is judged;
+            later ones show no face.
+        unet: of "drawn": the few-step UNet: a diffusers folder, or a .safetensors file of a UNet of the base model's
+            shape; empty for the base model's own.
+        steps: of "drawn": in which a picture is drawn.
         grad_steps: of these, through how many at the end gradients flow.
-        resolution: side of the picture, pixels.
+        resolution: of "drawn": side of the picture, pixels.
 
     Raises:
         HyperLoRAError: a value cannot be.
@@ -109,6 +113,8 @@ class IdentityConfig:
 
     weight: float = 0.0
     faces: str = ""
+    of: str = "drawn"
+    until: float = 0.5
     unet: str = ""
     steps: int = 4
     grad_steps: int = 1
@@ -117,6 +123,12 @@ class IdentityConfig:
     def __post_init__(self) -> None:
         if self.weight < 0:
             raise HyperLoRAError(f"identity.weight is {self.weight:g}: 0 or more was expected")
+        if self.of not in ("drawn", "predicted"):
+            raise HyperLoRAError(f"identity.of is {self.of!r}: drawn or predicted was expected")
+        if not 0 < self.until <= 1:
+            raise HyperLoRAError(f"identity.until is {self.until:g}: a share above 0, up to 1, was expected")
+        if self.of == "predicted" and self.unet:
+            raise HyperLoRAError("identity.unet draws pictures: it goes with identity.of drawn")
         if not 1 <= self.grad_steps <= self.steps:
             raise HyperLoRAError(
                 f"identity.grad_steps is {self.grad_steps}: from 1 to identity.steps, {self.steps}, was expected"

@@ -1,8 +1,14 @@
-"""A loss of the person: pictures are drawn in a few steps, and the face on them is compared with the reference's.
+"""A loss of the person: the face on pictures is compared with the reference's.
 
-Beyond HyperLoRA's paper. The idea of a few-step branch is PuLID's (Guo et al., arXiv 2404.16022): noise becomes a
-picture in about four steps of a distilled UNet, clear enough for a face embedder, and gradients flow back through the
-last of them into the LoRAs.
+Beyond HyperLoRA's paper. Of two kinds of pictures:
+
+Those drawn in a few steps. That is PuLID's idea (Guo et al., arXiv 2404.16022): noise becomes a picture in about four
+steps of a distilled UNet, clear enough for a face embedder, and gradients flow back through the last of them into the
+LoRAs.
+
+What the UNet takes a noised picture for, as PortraitBooth has it (Peng et al., arXiv 2312.06354): the noise loss's own
+pass predicts it, so that it costs no further one, and the face is where it is on the target. While there is much noise
+it shows no face, so it counts up to a timestep.
 
 Shapes: B samples; pictures ``(3, H, W)``, -1..1.
 """
@@ -27,8 +33,9 @@ from ..faces.models import load_embedder
 from ..faces.warping import FACE_SIDE, alignment, inverted
 from . import counter
 from .config import IdentityConfig
-from .forward import Matrices
-from .loop import Batch
+from .forward import Conditions, Matrices
+from .loop import Batch, Guess
+from .objective import Objective
 from .targets import picture_of
 
 log = logging.getLogger(__name__)
@@ -54,11 +61,26 @@ class FaceEmbedding(nn.Module):
             raise HyperLoRAError(f"the face embedder cannot be used for the identity loss: {error}") from error
         assert isinstance(embedder.run, TorchRun)
         self.mean, self.std, self.model = embedder.mean, embedder.spread, embedder.run.module
+        self._together = self._takes_batches()
 
     def forward(self, faces: Tensor) -> Tensor:
         inputs = (faces * 127.5 + 127.5 - self.mean) / self.std
-        each = [self.model(face[None])[0].flatten(1) for face in inputs]  # some files know a batch of one alone
-        return functional.normalize(torch.cat(each), dim=-1)
+        if self._together:
+            found = self.model(inputs)[0].reshape(len(faces), -1)
+        else:
+            found = torch.cat([self.model(face[None])[0].flatten(1) for face in inputs])
+        return functional.normalize(found, dim=-1)
+
+    @torch.no_grad()
+    def _takes_batches(self) -> bool:
+        """Whether faces together come out as each alone: some files were written for a batch of one."""
+        two = torch.rand(2, 3, FACE_SIDE, FACE_SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        apart = torch.cat([self.model(face[None])[0].flatten(1) for face in two])
+        try:
+            together = self.model(two)[0].reshape(2, -1)
+        except RuntimeError:
+            return False
+        return together.shape == apart.shape and torch.allclose(together, apart, rtol=1e-3, atol=1e-3)
 
 
 def align(picture: Tensor, keypoints: np.ndarray) -> Tensor:
@@ -81,7 +103,54 @@ def align(picture: Tensor, keypoints: np.ndarray) -> Tensor:
     return functional.grid_sample(picture[None] + 1, grid[None], align_corners=True)[0] - 1  # beyond the edge is black
 
 
-class IdentityLoss:
+def wanted_of(conditions: Conditions) -> Tensor:
+    """The embedding that each sample's face should have, that of its references together: ``(B, N)``, unit length."""
+    assert conditions.id_embeds is not None
+    return functional.normalize((conditions.id_embeds.float() * conditions.present[..., None]).sum(1), dim=-1)
+
+
+class PredictedIdentityLoss:
+    """``1 - cosine`` of the face on what a noised picture is taken for and the reference's.
+
+    Args:
+        base: the base model; its VAE is used.
+        objective: of the run.
+        analyzer: whose embedder compares.
+        until: share of the timesteps at which it counts, from that with the least noise on.
+        checkpointing: compute the VAE's activations again instead of keeping them.
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        objective: Objective,
+        analyzer: FaceAnalyzer,
+        until: float,
+        checkpointing: bool = False,
+    ) -> None:
+        self.base, self.objective = base, objective
+        if checkpointing:
+            base.pipeline.vae.enable_gradient_checkpointing()
+        self.until = until * len(objective.alphas_cumprod)
+        self.embedding = FaceEmbedding(analyzer.models.embedder_file).to(base.device)
+
+    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, guess: Guess) -> Tensor:
+        """The loss of a pass, a number: the mean over its samples, 0 for those without ID-LoRA or with much noise."""
+        assert batch.keypoints is not None
+        on = batch.conditions.id_on.bool().cpu() & (guess.timesteps.cpu() < self.until)
+        if not on.any():
+            return torch.zeros((), device=self.base.device)
+        rows = on.nonzero()[:, 0]
+        latents = self.objective.clean(guess.noised, guess.predicted, guess.timesteps)[rows.to(guess.noised.device)]
+        pictures = self.base.pictures(latents)
+        points = (batch.keypoints[rows] * pictures.shape[-1] - 0.5).cpu().numpy()
+        with in_full(self.base.device):
+            faces = torch.stack([align(each, place) for each, place in zip(pictures.float(), points, strict=True)])
+            wanted = wanted_of(batch.conditions)[rows.to(faces.device)].to(faces)
+            return (1 - (self.embedding(faces) * wanted).sum(1)).sum() / len(batch.samples)
+
+
+class DrawnIdentityLoss:
     """``1 - cosine`` of a drawn face and the reference's, for the samples on whose pictures a face is found.
 
     Args:
@@ -119,17 +188,10 @@ class IdentityLoss:
         self.embedding = FaceEmbedding(analyzer.models.embedder_file).to(base.device)
         self._schedule = EulerDiscreteScheduler.from_config(base.pipeline.scheduler.config, timestep_spacing="trailing")
 
-    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection) -> Tensor:
-        """The loss of a pass, a number: the mean over its samples, 0 for those on whose pictures no face is found.
-
-        Args:
-            matrices: the LoRAs of the pass.
-            batch: the pass.
-            injection: into the base model's UNet.
-        """
+    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, guess: Guess) -> Tensor:
+        """The loss of a pass, a number: the mean over its samples, 0 for those on whose pictures no face is found."""
         losses = []
-        embeds = batch.conditions.id_embeds
-        assert embeds is not None
+        wanted = wanted_of(batch.conditions)
         for i, sample in enumerate(batch.samples):
             if not batch.conditions.id_on[i]:
                 continue
@@ -139,11 +201,9 @@ class IdentityLoss:
             points = self._face(picture)
             if points is None:
                 continue
-            present = batch.conditions.present[i][:, None]
             with in_full(self.base.device):  # in half precision a face's place is a pixel or two off
                 found = self.embedding(align(picture.float(), points)[None])[0]
-                wanted = functional.normalize((embeds[i].float() * present).sum(0), dim=-1)
-                losses.append(1 - found @ wanted.to(found))
+                losses.append(1 - found @ wanted[i].to(found))
         if not losses:
             return torch.zeros((), device=self.base.device)
         return torch.stack(losses).sum() / len(batch.samples)  # however a step is cut into passes, it is the same

@@ -55,6 +55,7 @@ class Batch:
         conditions: what the hypernetwork reads.
         unet_inputs: by name, what the UNet is given beside noised latents and timesteps.
         weights: ``(B, 1, H, W)``, of each place in the loss; None where all weigh the same.
+        keypoints: ``(B, 5, 2)``, of the face on each picture, shares of its side; None where nobody knows them.
     """
 
     samples: range
@@ -62,13 +63,38 @@ class Batch:
     conditions: Conditions
     unet_inputs: Mapping[str, Any]
     weights: Tensor | None = None
+    keypoints: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a UNet, with whatever LoRAs act, makes of a batch whose latents were noised.
+
+    Attributes:
+        timesteps: ``(B,)`` int64.
+        noised: ``(B, C, H, W)``, what it was shown.
+        predicted: its answer, likewise.
+        target: what that should have been, likewise.
+    """
+
+    timesteps: Tensor
+    noised: Tensor
+    predicted: Tensor
+    target: Tensor
 
 
 class MoreLoss(Protocol):
     """A loss beside that of the noise."""
 
-    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection) -> Tensor:
-        """Of a pass: a number."""
+    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, guess: Guess) -> Tensor:
+        """Of a pass: a number.
+
+        Args:
+            matrices: the LoRAs of the pass.
+            batch: the pass.
+            injection: into the base model's UNet; none acts outside of its context.
+            guess: what that UNet made of the batch, with these LoRAs.
+        """
         ...
 
 
@@ -283,11 +309,13 @@ class Run(Generic[L]):
     def _loss(self, batch: Batch) -> Tensor:
         with self.half():
             matrices = self._model(batch.conditions)
+        objective = self.task.objective
         with self.injection.active(matrices):
-            loss = noise_losses(self.task.objective, self._unet, self._unet_dtype, batch, self.config.seed).mean()
+            guess = guessed(objective, self._unet, self._unet_dtype, batch, self.config.seed)
+        loss = objective.losses(guess.predicted, guess.target, guess.timesteps, batch.weights).mean()
         if self.more is not None:
             further, weight = self.more
-            loss = loss + weight * further(matrices, batch, self.injection)
+            loss = loss + weight * further(matrices, batch, self.injection, guess)
         return loss
 
     def half(self) -> torch.autocast:
@@ -355,22 +383,21 @@ class Run(Generic[L]):
             self.task.unet.disable_gradient_checkpointing()  # type: ignore[operator]
 
 
-def noise_losses(objective: Objective, unet: Callable[..., Any], dtype: torch.dtype, batch: Batch, seed: int) -> Tensor:
-    """How well a UNet, with whatever LoRAs act, tells the noise in a batch: the loss of each sample, ``(B,)``.
+def guessed(objective: Objective, unet: Callable[..., Any], dtype: torch.dtype, batch: Batch, seed: int) -> Guess:
+    """Noise a batch, and show it to a UNet.
 
     Args:
-        objective: noises the samples, and measures.
-        unet: of the base model.
+        objective: noises the samples.
+        unet: of the base model, with whatever LoRAs act.
         dtype: of its weights.
         batch: what it is shown.
         seed: of the run; with the samples' numbers it settles timesteps and noise.
     """
     timesteps = objective.timesteps(seed, batch.samples)
     noise = objective.noise(seed, batch.samples, batch.latents)
-    noised = objective.noised(batch.latents, noise, timesteps).to(dtype)
-    predicted = unet(noised, timesteps.to(batch.latents.device), **batch.unet_inputs).sample
-    target = objective.target(batch.latents, noise, timesteps)
-    return objective.losses(predicted, target, timesteps, batch.weights)
+    noised = objective.noised(batch.latents, noise, timesteps)
+    predicted = unet(noised.to(dtype), timesteps.to(batch.latents.device), **batch.unet_inputs).sample
+    return Guess(timesteps, noised, predicted, objective.target(batch.latents, noise, timesteps))
 
 
 def passes(config: RunConfig, step: int, process: int, processes: int) -> Iterator[range]:

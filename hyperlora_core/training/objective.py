@@ -78,6 +78,20 @@ class Objective:
         signal, spread = self._parts(timesteps, latents)
         return signal * noise - spread * latents
 
+    def clean(self, noised: Tensor, predicted: Tensor, timesteps: Tensor) -> Tensor:
+        """What a prediction says that latents were before they were noised, ``(B, C, H, W)``.
+
+        Args:
+            noised: as ``noised`` gives them.
+            predicted: likewise, what the UNet made of them.
+            timesteps: ``(B,)``; of the last ones little but noise is seen, and so the less is known.
+        """
+        signal, spread = self._parts(timesteps, noised)
+        predicted = predicted.to(noised)
+        if self.prediction == "epsilon":
+            return (noised - spread * predicted) / signal
+        return signal * noised - spread * predicted
+
     def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor, weights: Tensor | None = None) -> Tensor:
         """The loss of each sample, ``(B,)`` float32: the mean square, weighed by its timestep.
 

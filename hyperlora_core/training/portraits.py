@@ -46,6 +46,7 @@ class Portrait:
         number: of the sample in the run.
         place: of the target in the set.
         target: what is to be drawn.
+        keypoints: ``(5, 2)``, of the face on it, shares of its side.
         id_on, base_on: whether each LoRA acts.
         embeds: ``(refs, id_embed_dim)``.
         id_pictures: ``(refs, 3, S, S)`` for CLIP, or None where nothing reads them.
@@ -55,6 +56,7 @@ class Portrait:
     number: int
     place: int
     target: Target
+    keypoints: Tensor
     id_on: bool
     base_on: bool
     embeds: Tensor
@@ -137,6 +139,7 @@ class Portraits(Dataset[Portrait]):
                 prompt_of(sample.caption, scenario.trigger, config, number),
                 frame.within(tuple(sample.box.tolist())),
             ),
+            keypoints=torch.from_numpy((sample.keypoints + 0.5 - (frame.left, frame.top)) / frame.side).float(),
             id_on=scenario.id,
             base_on=scenario.base,
             embeds=torch.from_numpy(np.stack([each.embed for each in references.values()])),
@@ -266,7 +269,8 @@ class PortraitTask:
         targets = [each.target for each in portraits]
         latents, inputs = encoded(self.base, self.config.seed, samples, targets)
         weights = face_weights(targets, latents.shape[2:], self.config.face_weight)
-        return Batch(samples, latents, self.conditions(portraits), inputs, weights)
+        keypoints = torch.stack([each.keypoints for each in portraits])
+        return Batch(samples, latents, self.conditions(portraits), inputs, weights, keypoints)
 
     def conditions(self, portraits: Sequence[Portrait]) -> Conditions:
         """What the network reads of samples."""

@@ -19,7 +19,7 @@ from ..likeness import Person, judge
 from .config import Scenario
 from .forward import GeneratedLoRAs, Matrices, of_sample
 from .held_out import held_out
-from .loop import Batch, Run, noise_losses
+from .loop import Batch, Run, guessed
 from .portraits import Portraits, PortraitTask
 from .targets import prompt
 
@@ -133,8 +133,9 @@ class Validation:
         return loss, alone
 
     def _loss(self, batch: Batch) -> float:
-        task = self.task
-        return float(noise_losses(task.objective, task.unet, next(task.unet.parameters()).dtype, batch, 0).sum())
+        unet, objective = self.task.unet, self.task.objective
+        guess = guessed(objective, unet, next(unet.parameters()).dtype, batch, 0)
+        return float(objective.losses(guess.predicted, guess.target, guess.timesteps, batch.weights).sum())
 
     def _likeness(self, run: Run[GeneratedLoRAs], found: Validated) -> Validated:
         task, told, shards = self.task, self.task.config, self.task.portraits.shards

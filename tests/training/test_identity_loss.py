@@ -1,6 +1,7 @@
 """The identity loss: the embedder in torch is the one in ONNX, gradients are right, and it is in the loss."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +14,21 @@ from hyperlora_core.data.shards import Shards
 from hyperlora_core.doors.base_model import BaseModel, in_full
 from hyperlora_core.doors.diffusers import LoRAInjection, attention_modules
 from hyperlora_core.training.config import RECIPES, IdentityConfig
-from hyperlora_core.training.forward import GeneratedLoRAs
+from hyperlora_core.training.forward import Conditions, GeneratedLoRAs
 from hyperlora_core.training.fresh import fresh
-from hyperlora_core.training.identity_loss import FaceEmbedding, IdentityLoss, align
-from hyperlora_core.training.loop import Run, accelerator_for
+from hyperlora_core.training.identity_loss import (
+    DrawnIdentityLoss,
+    FaceEmbedding,
+    PredictedIdentityLoss,
+    align,
+)
+from hyperlora_core.training.loop import Batch, Guess, Run, accelerator_for
+from hyperlora_core.training.objective import Objective
 from hyperlora_core.training.portraits import PortraitTask
 from hyperlora_core.training.shape import NetworkShape
+
+GUESS = None
+"""Of a pass, which is nothing to what is drawn from noise."""
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +121,13 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
     task = PortraitTask(small, ClipVision.load(clip_file), Shards(training_set), network.config, config, loras.makes)
     batch = next(iter(task.batches(iter([range(2)]))))
     injection = LoRAInjection(small.unet, loras.targets)
-    loss = IdentityLoss(small, analyzer, told, loras.targets, config.seed)
+    loss = DrawnIdentityLoss(small, analyzer, told, loras.targets, config.seed)
     grads = []
     for checkpointing in (False, True):
         if checkpointing:
             small.unet.enable_gradient_checkpointing(injection.checkpoint)
         network.zero_grad()
-        value = loss(loras(batch.conditions), batch, injection)
+        value = loss(loras(batch.conditions), batch, injection, GUESS)
         value.backward()
         ups = {name: each.grad for name, each in network.named_parameters() if "id_bases" in name and ".up." in name}
         assert 0.2 < value.item() < 1.8 and sum(grad.abs().sum() for grad in ups.values()) > 0
@@ -127,12 +137,12 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
     kinds = []
     read = loss.embedding.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        half = loss(loras(batch.conditions), batch, injection)
+        half = loss(loras(batch.conditions), batch, injection, GUESS)
     read.remove()
     assert {half.dtype, *kinds} == {torch.float32} and half.item() == pytest.approx(value.item(), abs=0.05)
     blank = small.pictures
     small.pictures = lambda latents: torch.zeros(1, 3, 256, 256)
-    assert loss(loras(batch.conditions), batch, injection).item() == 0, "no face, no loss"
+    assert loss(loras(batch.conditions), batch, injection, GUESS).item() == 0, "no face, no loss"
     small.pictures = blank
     of_picture, alone = loss._face, []
     for seen in (0, 1):  # each sample's part is of all samples, not of those on whose pictures a face is found
@@ -142,7 +152,7 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
             return of_picture(picture) if next(places) == seen else None
 
         monkeypatch.setattr(loss, "_face", face)
-        alone.append(loss(loras(batch.conditions), batch, injection).item())
+        alone.append(loss(loras(batch.conditions), batch, injection, GUESS).item())
     assert sum(alone) == pytest.approx(value.item(), rel=1e-3)
     monkeypatch.undo()
     injection.remove()
@@ -164,11 +174,46 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
     assert with_it - plain == pytest.approx(0.5 * value.item(), rel=0.3)
 
 
+def test_what_is_predicted_is_judged_where_the_face_is(photos, analyzer, embedding):
+    """A UNet that knows the answer is as alike as the photo; one that knows another's face is not."""
+    face = analyzer.detect(photo := open_photo(photos["obama"]).resize((256, 256)), embed=True)[0]
+    own, reference = pixels(photo)[None], torch.from_numpy(face.embedding)
+    objective = Objective(torch.linspace(0.999, 0.01, 1000), "v_prediction")
+    noise = torch.randn(own.shape, generator=torch.Generator().manual_seed(0))
+    base = SimpleNamespace(device=torch.device("cpu"), pictures=lambda latents: latents)
+
+    def loss(picture, timestep=200, on=1.0, wanted=reference):
+        timesteps = torch.tensor([timestep])
+        noised = objective.noised(own, noise, timesteps)
+        signal, spread = (each[:, None, None, None] for each in _parts(objective, timesteps))
+        guess = Guess(timesteps, noised, (signal * noised - picture) / spread, own)
+        conditions = Conditions(torch.tensor([on]), torch.zeros(1), torch.ones(1, 1), wanted[None, None])
+        keypoints = torch.from_numpy((face.keypoints + 0.5) / 256)[None]
+        batch = Batch(range(1), own, conditions, {}, keypoints=keypoints)
+        return PredictedIdentityLoss(base, objective, analyzer, until=0.5)({}, batch, None, guess)
+
+    assert loss(own).item() < 0.02
+    assert loss(own, wanted=-reference).item() > 1.9
+    assert loss(own.flip(-1).roll(40, -1)).item() > 0.2, "a face elsewhere is none"
+    assert loss(own, timestep=600).item() == loss(own, on=0.0).item() == 0.0
+    blurred = torch.nn.functional.avg_pool2d(own, 9, 1, 4).requires_grad_()
+    (value := loss(blurred)).backward()
+    assert loss(blurred - 3 * blurred.grad / blurred.grad.norm()) < value
+
+
+def _parts(objective, timesteps):
+    alphas = objective.alphas_cumprod[timesteps]
+    return alphas.sqrt(), (1 - alphas).sqrt()
+
+
 def test_values_that_cannot_be_are_told(tmp_path):
     for wrong, sentence in (
         ({"weight": 1.0}, "needs face models"),
         ({"weight": -1.0}, "identity.weight is -1"),
         ({"grad_steps": 9}, "identity.grad_steps is 9"),
+        ({"of": "seen"}, "identity.of is 'seen'"),
+        ({"until": 0.0}, "identity.until is 0"),
+        ({"of": "predicted", "unet": "lightning", "weight": 1.0, "faces": "x"}, "identity.unet draws pictures"),
     ):
         with pytest.raises(HyperLoRAError, match=sentence):
             IdentityConfig(**wrong)
