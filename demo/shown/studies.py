@@ -110,28 +110,37 @@ def photos_themselves() -> tuple[float, float]:
 
 
 def identity(studio: Studio) -> list[Row]:
-    """One photo, one prompt with a whole scene in it, with the LoRA and without."""
+    """One photo, one prompt with a whole scene in it, with the LoRA and without; and with nothing on the face."""
     everyone = range(world.PEOPLE)
-    with_it = [simple(studio, person, texts()[person], person) for person in everyone]
-    without = [simple(studio, person, texts()[person], person, id_weight=0.0) for person in everyone]
+    bare = [world.prompt(world.bare(), person) for person in everyone]
+    ways = {
+        ", nothing on the face": [simple(studio, person, bare[person], person) for person in everyone],
+        "": [simple(studio, person, texts()[person], person) for person in everyone],
+        ", without the LoRA": [simple(studio, person, texts()[person], person, id_weight=0.0) for person in everyone],
+    }
     same, other = photos_themselves()
-    rows = []
-    for name, pictures, chance in (("", with_it, False), (", without the LoRA", without, True)):
-        embeds = [world.face(picture) for picture in pictures]
+
+    def among(embeds: Sequence[Tensor | None], most: int) -> Values:
         ranks = [world.rank(embed, person) for person, embed in enumerate(embeds)]
-        one, five = ([rank is not None and rank < most for rank in ranks] for most in (1, 5))
+        return per_person([rank is not None and rank < most for rank in ranks])
+
+    given = [None if embed.isnan().any() else embed for embed in world.gallery(world.GIVEN)]
+    rows = [row(f"nearest of {world.PEOPLE}: the photos that are given", among(given, 1))]
+    for way, pictures in ways.items():
+        chance = "without" in way
+        embeds = [world.face(picture) for picture in pictures]
         up = [(likeness(embed, person) - other) / (same - other) for person, embed in enumerate(embeds)]
         rows += [
-            row(f"a face is found{name}", per_person([embed is not None for embed in embeds]), 0.95),
-            row(f"nearest of {world.PEOPLE}{name}", per_person(one), *((None, 0.05) if chance else (0.5,))),
-            row(f"among the nearest five{name}", per_person(five), *((None, 0.12) if chance else (0.8,))),
+            row(f"a face is found{way}", per_person([embed is not None for embed in embeds]), 0.95),
+            row(f"nearest of {world.PEOPLE}{way}", among(embeds, 1), *((None, 0.05) if chance else (0.5,))),
+            row(f"among the nearest five{way}", among(embeds, 5), *((None, 0.12) if chance else (0.8,))),
             row(
-                f"likeness, of the way from a stranger's to the person's{name}",
+                f"likeness, of the way from a stranger's to the person's{way}",
                 per_person(up),
                 None if chance else 2 / 3,
             ),
         ]
-        rows += scene_rows(pictures, world.asked(), name)
+        rows += scene_rows(pictures, world.bare() if "nothing" in way else world.asked(), way)
     return rows
 
 

@@ -39,6 +39,12 @@ def asked() -> scenes.Scene:
     return scenes.scenes(SEED + 1, PEOPLE)
 
 
+@cache
+def bare() -> scenes.Scene:
+    """The same scenes with nothing on the face, which looks ahead and does not smile."""
+    return asked().replace(headwear=0, glasses=False, smile=False, gaze=0.0)
+
+
 def prompt(scene: scenes.Scene, number: int) -> str:
     """All that words can say of a scene, behind the trigger words."""
     return told(", ".join([f"{scenes.STYLES[scene.style[number]]} of a person", *scenes.phrases(scene, number)]))
@@ -69,11 +75,22 @@ def gallery(number: int = JUDGED_BY) -> Tensor:
     return torch.stack([torch.full((512,), torch.nan) if row is None else row for row in rows])
 
 
+@cache
+def known() -> Tensor:
+    """Everybody as a gallery knows them, by the mean embedding of all photos but the given one, ``(PEOPLE, 512)``.
+
+    One photo, with glasses or a smile on it, is not enough to know somebody by: of the photos that are given, a quarter
+    would be taken for another's.
+    """
+    mean = torch.stack([gallery(number) for number in (JUDGED_BY, *MORE)]).nanmean(dim=0)
+    return torch.nn.functional.normalize(mean, dim=-1)
+
+
 def rank(embed: Tensor | None, person: int) -> int | None:
     """How many of all people are more like a face than its person is, 0 where nobody is; None without a face."""
     if embed is None:
         return None
-    cosines = (gallery() @ embed).nan_to_num(-1.0)
+    cosines = known() @ embed
     return int((cosines > cosines[person]).sum())
 
 
