@@ -8,8 +8,11 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from demo import face_pack
 from demo.cache import cache_dir
-from hyperlora_core import atomic
+from hyperlora_core import FaceAnalyzer, atomic
+from hyperlora_core.data.shards import Shards
+from hyperlora_core.training.identity_loss import FaceEmbedding
 
 from . import base, clip, folders, judging, vae
 from .pictures import drawn_pictures
@@ -21,10 +24,23 @@ def folder() -> Path:
 
 
 def trained_vae() -> AutoencoderTiny:
-    """The small VAE."""
+    """The small VAE, before its decoder looked at faces."""
     small = vae.network()
-    small.load_state_dict(load_file(folder() / "vae.safetensors"))
+    small.load_state_dict(load_file(folder() / "vae-1.safetensors"))
     return small
+
+
+def trained_base() -> Path:
+    """The small base; places that matter are found anew, in seconds."""
+    small = trained_vae()
+    acting = (None, base.where_words_act(small), base.where_people_differ(small))
+    return base.train(folder() / "base.safetensors", latents(), acting)
+
+
+def decoder() -> Path:
+    """The small VAE, whose decoder looked at the faces of the training set."""
+    judging_faces = FaceEmbedding(FaceAnalyzer.load(face_pack.face_pack()).models.embedder_file)
+    return vae.see_faces(folder() / "vae.safetensors", trained_vae(), Shards(folder() / "set"), judging_faces)
 
 
 def latents() -> Tensor:
@@ -44,11 +60,12 @@ def clip_vision() -> None:
 
 
 PARTS = {
-    "vae": lambda: vae.train(folder() / "vae.safetensors"),
+    "vae": lambda: vae.train(folder() / "vae-1.safetensors"),
     "latents": latents,
-    "base": lambda: base.train(folder() / "base.safetensors", latents(), base.where_words_act(trained_vae())),
+    "base": trained_base,
     "clip": clip_vision,
     "judge": lambda: judging.train(folder() / "judge.safetensors"),
+    "decoder": decoder,
     "diffusers": lambda: folders.write_diffusers(folder() / "diffusers", folder()),
 }
 

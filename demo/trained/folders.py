@@ -39,6 +39,7 @@ HYPER_LORA, CLIP_VISION = "drawn_people", "drawn_people_clip.safetensors"
 
 SUMS = WEIGHTS / "sha256.json"
 
+_DROPPED_BITS = 4  # of a half's 10
 _TABLE = "token_embedding.weight"
 _ALL_TOKENS = words.END + 1
 _LATENT_SCALE = 0.13025  # by which ComfyUI multiplies SDXL's latents
@@ -100,11 +101,12 @@ def check(file: Path) -> None:
 
 
 def keep_all(work: Path) -> None:
-    """Keep in the repository what was trained in a folder, in half precision, and how long that took."""
+    """Keep in the repository what was trained in a folder, as ``as_kept`` has it, and how long that took."""
     WEIGHTS.mkdir(exist_ok=True)
     for kept in (VAE, BASE, JUDGE):
         if (trained := work / kept.name).exists():
-            save_file({name: value.half().contiguous() for name, value in load_file(trained).items()}, kept)
+            weights = {name: value for name, value in load_file(trained).items() if not name.startswith("who.")}
+            save_file({name: as_kept(value) for name, value in weights.items()}, kept)
     if (trained := work / CLIP.name).exists():
         shutil.copyfile(trained, CLIP)  # as it is: the HyperLoRA notes it
     if (trained := work / "runs" / "id_embed" / "hyperlora").exists():
@@ -117,6 +119,14 @@ def keep_all(work: Path) -> None:
         shutil.copy(times, WEIGHTS)
 
 
+def as_kept(value: Tensor) -> Tensor:
+    """A tensor as the repository keeps it: in half precision, and of matrices 6 bits of each fraction, to pack well."""
+    half = value.half().contiguous()
+    if half.ndim < 2:
+        return half
+    return ((half.view(torch.int16) + (1 << _DROPPED_BITS - 1)) >> _DROPPED_BITS << _DROPPED_BITS).view(torch.float16)
+
+
 def parts(where: Path = WEIGHTS) -> dict[str, dict[str, Tensor]]:
     """The trained weights by the names of a diffusers folder's parts, as the repository keeps them; all tokens' tables.
 
@@ -125,10 +135,12 @@ def parts(where: Path = WEIGHTS) -> dict[str, dict[str, Tensor]]:
     """
     found: dict[str, dict[str, Tensor]] = {"vae": {}, "unet": {}, "text_encoder": {}, "text_encoder_2": {}}
     for name, value in load_file(where / VAE.name).items():
-        found["vae"][name] = value.half()
+        found["vae"][name] = as_kept(value)
     for name, value in load_file(where / BASE.name).items():
         part, _, rest = name.partition(".")
-        found[part][rest] = words.full_table(value.half()) if rest.endswith(_TABLE) else value.half()
+        if part == "who":  # a help of training
+            continue
+        found[part][rest] = words.full_table(as_kept(value)) if rest.endswith(_TABLE) else as_kept(value)
     return found
 
 

@@ -3,29 +3,41 @@
 Faces weigh more than what is around them, and edges as much as colours: without that, heads have no eyes for long. It
 learns on squares of the pictures, most of them about the face: a network of convolutions needs no more, and so sees
 four times as many.
+
+What it then still loses of a face is what tells people apart. So its decoder goes on with the face embedder beside it,
+on the photos that HyperLoRA is trained on, where faces' places are known; latents stay what they are.
 """
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
+from PIL import Image
 from torch import Tensor, nn
 
 from demo.drawn import drawing
+from hyperlora_core.data.shards import Shards
+from hyperlora_core.training.identity_loss import FaceEmbedding, align
 from hyperlora_core.training.targets import as_pixels
 
 from .fitting import Recipe, fit
 from .pictures import drawn_pictures
 
 RECIPE = Recipe(steps=4000, batch=24, rate=2e-3, average=0.997, weight_decay=0.0)
+FACES = Recipe(steps=450, batch=12, rate=1e-3, decay=0.6, average=0.98, weight_decay=0.0)
+"""Of ``see_faces``."""
+
 ENCODER_WIDTH, DECODER_WIDTH = 32, 48
 
 _NOISE = 0.08  # added to latents of spread 1, so that what the base draws nearly right is decoded well
 _COLOUR_SPREAD = 3.5  # of latents over that of colours from 0 to 1
 _CROP = 64  # pixels
 _FACE = 4.0  # weight of the face's place beside 1 elsewhere
+_PERSON = 1.0  # weight of the face embedder's part
+_UNSURE = 0.3  # at most so much noise is added to latents while faces are looked at
 
 
 def network() -> AutoencoderTiny:
@@ -88,6 +100,49 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
         return _difference(drawn, wanted, near) + 0.05 * spread
 
     return fit(path, vae, loss, recipe)
+
+
+def see_faces(path: Path, vae: AutoencoderTiny, shards: Shards, embedding: FaceEmbedding) -> Path:
+    """Let the decoder of a trained one go on until faces are told apart by what it draws, or what is left of that.
+
+    Args:
+        path: of the whole network's weights, diffusers' state dict.
+        vae: as ``train`` made it; changed in place.
+        shards: photos of people.
+        embedding: tells them apart.
+    """
+    photos, places = _photos(shards)
+    points = [place * drawing.SIZE - 0.5 for place in places]
+    embedding.requires_grad_(False)
+    with torch.no_grad():
+        faces = torch.stack([align(as_pixels(photo), at) for photo, at in zip(photos, points, strict=True)])
+        own = torch.cat([embedding(part) for part in faces.split(32)])
+    vae.encoder.requires_grad_(False)
+    weights = _weights(drawing.SIZE)
+
+    def loss(chance: torch.Generator, count: int) -> Tensor:
+        chosen = torch.randint(len(photos), (count,), generator=chance).tolist()
+        wanted = as_pixels(photos[chosen]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = vae.encode(wanted).latents
+            noise = torch.randn(latents.shape, generator=chance)
+            drawn = vae.decode(latents + _UNSURE * torch.rand(count, 1, 1, 1, generator=chance) * noise).sample
+        drawn = drawn.float()
+        pairs = zip(drawn, [points[each] for each in chosen], strict=True)
+        seen = embedding(torch.stack([align(each, at) for each, at in pairs]))
+        return _difference(drawn, wanted, weights) + _PERSON * (1 - (seen * own[chosen]).sum(1)).mean()
+
+    return fit(path, vae, loss, FACES)
+
+
+def _photos(shards: Shards) -> tuple[Tensor, np.ndarray]:
+    """Photos ``(N, 3, S, S)`` uint8, and faces' keypoints on them ``(N, 5, 2)``, shares of the side."""
+    photos, places = [], []
+    for sample in (shards[number] for number in range(len(shards))):
+        small = sample.photo().resize((drawing.SIZE,) * 2, Image.Resampling.LANCZOS)
+        photos.append(torch.from_numpy(np.array(small)).permute(2, 0, 1))
+        places.append((sample.keypoints + 0.5) / sample.width)
+    return torch.stack(photos), np.stack(places)
 
 
 @torch.no_grad()
