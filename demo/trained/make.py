@@ -34,8 +34,8 @@ TRAINED = (
         "--mixed-precision=no",
         "--workers=0",
     ),
-    *("--no-gradient-checkpointing", "--samples-per-step=16", "--batch=16", "--save-every=200", "--sample-every=0"),
-    *("--optimization.learning-rate=7e-4", "--optimization.bases-learning-rate=2e-3", "--optimization.warmup=50"),
+    *("--no-gradient-checkpointing", "--samples-per-step=32", "--batch=32", "--save-every=200", "--sample-every=0"),
+    *("--optimization.learning-rate=1e-3", "--optimization.bases-learning-rate=3e-3", "--optimization.warmup=50"),
     *("--optimization.ema=0.995", "--shape.bases=24", "--shape.id-rank=4", "--shape.base-rank=1", "--shape.dim=128"),
     *("--shape.heads=2", "--shape.depth=1", "--shape.id-tokens=8", f"--shape.clip-width={CLIP_WIDTH}"),
     *("--validation.people=100", "--validation.every=1000", "--validation.portraits=24"),
@@ -49,9 +49,9 @@ _ID = (
 )
 _ALL_OF_ID = ("id_bases", "queries", "self_attention", "clip_input", "clip_attention", "feed_forward", "output")
 STAGES = {
-    "base": ("--steps=400",),
-    "id_clip": ("--steps=800", *_ID),
-    "id_embed": ("--steps=2600", *_ID, "--also-train", *_ALL_OF_ID),
+    "base": ("--steps=300", "--caption-dropout=0.7"),  # what captions say, the Base-LoRA need not learn
+    "id_clip": ("--steps=500", *_ID),
+    "id_embed": ("--steps=1600", *_ID, "--also-train", *_ALL_OF_ID),
 }
 """What each stage is told. The last trains all of the ID-LoRA: the stage before is too short to be done with it."""
 
