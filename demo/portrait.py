@@ -164,12 +164,12 @@ def _report(
         log.info("The demo models are random numbers: this proves the wiring, not the likeness.")
 
 
-def main() -> int:
-    """Run; 0, or 1 with one plain sentence where it cannot be done."""
+def in_plain_words(work: Callable[[], object]) -> int:
+    """Do a command's work; its exit code: 0, or 1 with one plain sentence where it cannot be done."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     logging.getLogger("demo").setLevel(logging.INFO)
     try:
-        run(settings(os.environ))
+        work()
     except (HyperLoRAError, SetupError, ServerError, PromptRejectedError) as error:
         log.error("%s", error)
         return 1
@@ -177,6 +177,11 @@ def main() -> int:
         log.error("%s", error.message)
         return 1
     return 0
+
+
+def main() -> int:
+    """Run; the exit code."""
+    return in_plain_words(lambda: run(settings(os.environ)))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from PIL import Image
 from demo import workflows
 from demo.cache import SetupError
 from demo.photos import photos as real_photos
-from demo.portrait import check_models, show_progress
-from demo.server import ComfyServer, ExecutionError, PromptRejectedError, ServerError
+from demo.portrait import check_models, in_plain_words, show_progress
+from demo.server import ComfyServer
 from demo.sheet import Panel, sheet
 from demo.trained import folders
-from hyperlora_core import HyperLoRAError, open_photo
+from hyperlora_core import open_photo
 from hyperlora_core.generation import TRIGGER_WORDS
 
 from . import nearest, world
@@ -274,18 +274,8 @@ _OF_REAL = (
 
 
 def main() -> int:
-    """Run; 0, or 1 with one plain sentence where it cannot be done."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("demo").setLevel(logging.INFO)
-    try:
-        run(settings(os.environ))
-    except (HyperLoRAError, SetupError, ServerError, PromptRejectedError) as error:
-        log.error("%s", error)
-        return 1
-    except ExecutionError as error:
-        log.error("%s", error.message)
-        return 1
-    return 0
+    """Run; the exit code."""
+    return in_plain_words(lambda: run(settings(os.environ)))
 
 
 if __name__ == "__main__":

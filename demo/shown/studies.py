@@ -113,11 +113,13 @@ def identity(studio: Studio) -> list[Row]:
     """One photo, one prompt with a whole scene in it, with the LoRA and without; and with nothing on the face."""
     everyone = range(world.PEOPLE)
     bare = [world.prompt(world.bare(), person) for person in everyone]
-    ways = {
-        ", nothing on the face": [simple(studio, person, bare[person], person) for person in everyone],
-        "": [simple(studio, person, texts()[person], person) for person in everyone],
-        ", without the LoRA": [simple(studio, person, texts()[person], person, id_weight=0.0) for person in everyone],
-    }
+    with_it = [simple(studio, person, texts()[person], person) for person in everyone]
+    without = [simple(studio, person, texts()[person], person, id_weight=0.0) for person in everyone]
+    ways = (
+        (", nothing on the face", world.bare(), [simple(studio, i, bare[i], i) for i in everyone], False),
+        ("", world.asked(), with_it, False),
+        (", without the LoRA", world.asked(), without, True),
+    )
     same, other = photos_themselves()
 
     def among(embeds: Sequence[Tensor | None], most: int) -> Values:
@@ -126,8 +128,7 @@ def identity(studio: Studio) -> list[Row]:
 
     given = [None if embed.isnan().any() else embed for embed in world.gallery(world.GIVEN)]
     rows = [row(f"nearest of {world.PEOPLE}: the photos that are given", among(given, 1))]
-    for way, pictures in ways.items():
-        chance = "without" in way
+    for way, scene, pictures, chance in ways:
         embeds = [world.face(picture) for picture in pictures]
         up = [(likeness(embed, person) - other) / (same - other) for person, embed in enumerate(embeds)]
         rows += [
@@ -140,7 +141,7 @@ def identity(studio: Studio) -> list[Row]:
                 None if chance else 2 / 3,
             ),
         ]
-        rows += scene_rows(pictures, world.bare() if "nothing" in way else world.asked(), way)
+        rows += scene_rows(pictures, scene, way)
     return rows
 
 

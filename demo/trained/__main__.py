@@ -31,7 +31,7 @@ def trained_vae() -> AutoencoderTiny:
 
 
 def trained_base() -> Path:
-    """The small base; places that matter are found anew, in seconds."""
+    """The small base; places that matter are found anew, in a minute."""
     small = trained_vae()
     acting = (None, base.where_words_act(small), base.where_people_differ(small))
     return base.train(folder() / "base.safetensors", latents(), acting)

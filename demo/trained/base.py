@@ -62,6 +62,10 @@ face's outline and colours alone, the rest comes of the noise, and no LoRA on at
 knows thousands of people by name, and so attends to who it is; in the third round this base is mostly told too, by a
 vector beside the words, and the places where people differ weigh more. That vector goes away with the training."""
 
+_KNOWN = 0.8  # share of the samples of the third round that are told who it is
+_MORE_SEEN = 8  # numbers of a person beside the traits, see ``seen_of``
+_MORE = 2.0  # what places that matter weigh beside 1, at their mean
+
 
 def text_config(encoder: int, tokens: int) -> CLIPTextConfig:
     """Of the first (0) or second (1) text encoder. SDXL reads the layer before the last, so there are two."""
@@ -78,11 +82,6 @@ def text_config(encoder: int, tokens: int) -> CLIPTextConfig:
         eos_token_id=2,  # by which transformers takes the largest token for the end, as CLIP does
         pad_token_id=1,
     )
-
-
-_KNOWN = 0.8  # share of the samples of the third round that are told who it is
-_MORE_SEEN = 8  # numbers of a person beside the traits, see ``seen_of``
-_MORE = 2.0  # what places that matter weigh beside 1, at their mean
 
 
 class SmallBase(nn.Module):

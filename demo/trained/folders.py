@@ -105,8 +105,7 @@ def keep_all(work: Path) -> None:
     WEIGHTS.mkdir(exist_ok=True)
     for kept in (VAE, BASE, JUDGE):
         if (trained := work / kept.name).exists():
-            weights = {name: value for name, value in load_file(trained).items() if not name.startswith("who.")}
-            save_file({name: as_kept(value) for name, value in weights.items()}, kept)
+            save_file(_shipped(trained), kept)
     if (trained := work / CLIP.name).exists():
         shutil.copyfile(trained, CLIP)  # as it is: the HyperLoRA notes it
     if (trained := work / "runs" / "id_embed" / "hyperlora").exists():
@@ -127,20 +126,22 @@ def as_kept(value: Tensor) -> Tensor:
     return ((half.view(torch.int16) + (1 << _DROPPED_BITS - 1)) >> _DROPPED_BITS << _DROPPED_BITS).view(torch.float16)
 
 
+def _shipped(trained: Path) -> dict[str, Tensor]:
+    """What a file of trained weights has to ship, as it is kept: all but what only told the base who it draws."""
+    return {name: as_kept(value) for name, value in load_file(trained).items() if not name.startswith("who.")}
+
+
 def parts(where: Path = WEIGHTS) -> dict[str, dict[str, Tensor]]:
     """The trained weights by the names of a diffusers folder's parts, as the repository keeps them; all tokens' tables.
 
     Args:
         where: the folder of the VAE's and the base's weights.
     """
-    found: dict[str, dict[str, Tensor]] = {"vae": {}, "unet": {}, "text_encoder": {}, "text_encoder_2": {}}
-    for name, value in load_file(where / VAE.name).items():
-        found["vae"][name] = as_kept(value)
-    for name, value in load_file(where / BASE.name).items():
+    found: dict[str, dict[str, Tensor]] = {"unet": {}, "text_encoder": {}, "text_encoder_2": {}}
+    found["vae"] = _shipped(where / VAE.name)
+    for name, value in _shipped(where / BASE.name).items():
         part, _, rest = name.partition(".")
-        if part == "who":  # a help of training
-            continue
-        found[part][rest] = words.full_table(as_kept(value)) if rest.endswith(_TABLE) else as_kept(value)
+        found[part][rest] = words.full_table(value) if rest.endswith(_TABLE) else value
     return found
 
 

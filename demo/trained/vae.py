@@ -112,7 +112,7 @@ def see_faces(path: Path, vae: AutoencoderTiny, shards: Shards, embedding: FaceE
         embedding: tells them apart.
     """
     photos, places = _photos(shards)
-    points = [place * drawing.SIZE - 0.5 for place in places]
+    points = places * drawing.SIZE - 0.5
     embedding.requires_grad_(False)
     with torch.no_grad():
         faces = torch.stack([align(as_pixels(photo), at) for photo, at in zip(photos, points, strict=True)])
@@ -128,7 +128,7 @@ def see_faces(path: Path, vae: AutoencoderTiny, shards: Shards, embedding: FaceE
             noise = torch.randn(latents.shape, generator=chance)
             drawn = vae.decode(latents + _UNSURE * torch.rand(count, 1, 1, 1, generator=chance) * noise).sample
         drawn = drawn.float()
-        pairs = zip(drawn, [points[each] for each in chosen], strict=True)
+        pairs = zip(drawn, points[chosen], strict=True)
         seen = embedding(torch.stack([align(each, at) for each, at in pairs]))
         return _difference(drawn, wanted, weights) + _PERSON * (1 - (seen * own[chosen]).sum(1)).mean()
 

@@ -185,7 +185,7 @@ def test_what_is_predicted_is_judged_where_the_face_is(photos, analyzer, embeddi
     def loss(picture, timestep=200, on=1.0, wanted=reference):
         timesteps = torch.tensor([timestep])
         noised = objective.noised(own, noise, timesteps)
-        signal, spread = (each[:, None, None, None] for each in _parts(objective, timesteps))
+        signal, spread = objective._parts(timesteps, own)
         guess = Guess(timesteps, noised, (signal * noised - picture) / spread, own)
         conditions = Conditions(torch.tensor([on]), torch.zeros(1), torch.ones(1, 1), wanted[None, None])
         keypoints = torch.from_numpy((face.keypoints + 0.5) / 256)[None]
@@ -199,11 +199,6 @@ def test_what_is_predicted_is_judged_where_the_face_is(photos, analyzer, embeddi
     blurred = torch.nn.functional.avg_pool2d(own, 9, 1, 4).requires_grad_()
     (value := loss(blurred)).backward()
     assert loss(blurred - 3 * blurred.grad / blurred.grad.norm()) < value
-
-
-def _parts(objective, timesteps):
-    alphas = objective.alphas_cumprod[timesteps]
-    return alphas.sqrt(), (1 - alphas).sqrt()
 
 
 def test_values_that_cannot_be_are_told(tmp_path):
