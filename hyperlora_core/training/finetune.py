@@ -14,9 +14,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..doors.base_model import BaseModel
+from ..doors.diffusers import attention_modules
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer, choose_face, sort_faces
 from ..lora import Factors, LoRA
+from ..network.bases import targets
 from ..photos import SUFFIXES, open_photo, photo_files
 from . import counter
 from .config import Optimization, RunConfig
@@ -157,6 +159,24 @@ class PhotoTask:
         on = torch.ones(len(samples))
         weights = face_weights(targets, latents.shape[2:], self.config.face_weight)
         return Batch(samples, latents, Conditions(id_on=on, base_on=on, present=on[:, None]), inputs, weights)
+
+
+def fresh_lora(unet: nn.Module, rank: int, seed: int) -> LoRA:
+    """A LoRA on all attentions of a UNet that changes nothing yet: ``up`` is zero, and ``down`` as torch begins layers.
+
+    Args:
+        unet: diffusers' own.
+        rank: of each of its matrices, and its alpha.
+        seed: of the random numbers.
+    """
+    layers, numbers, factors = dict(unet.named_modules()), torch.Generator().manual_seed(seed), {}
+    for name in targets(module.name for module in attention_modules(unet)):
+        layer = layers[name]
+        assert isinstance(layer, nn.Linear)
+        bound = layer.in_features**-0.5
+        down = torch.empty(rank, layer.in_features).uniform_(-bound, bound, generator=numbers)
+        factors[name] = Factors(down, torch.zeros(layer.out_features, rank), rank)
+    return LoRA.of_factors(factors)
 
 
 def check_fits(unet: nn.Module, lora: OwnLoRA) -> None:

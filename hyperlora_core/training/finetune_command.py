@@ -21,7 +21,7 @@ from ..lora import LoRA
 from ..network.hyperlora import HyperLoRA
 from . import states
 from .command import STOPPED, exit_code, log_to_stderr
-from .finetune import FinetuneConfig, OwnLoRA, OwnPhoto, PhotoTask, check_fits, read_photos
+from .finetune import FinetuneConfig, OwnLoRA, OwnPhoto, PhotoTask, check_fits, fresh_lora, read_photos
 from .loop import DTYPES, Run, accelerator_for
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class Finetune:
     """Train a person's LoRA on, from the one that HyperLoRA makes of them.
 
-    Give --identity and --model, or --lora with a LoRA that was made before. The same command again goes on where it was
-    stopped.
+    Give --identity and --model, or --lora with a LoRA that was made before, or, to compare with what was trained in the
+    usual way, --rank alone. The same command again goes on where it was stopped.
 
     Attributes:
         config: of the run.
@@ -42,6 +42,8 @@ class Finetune:
         model: the HyperLoRA that made the identity.
         id_weight: strength of the person where the training begins; the result is for strength 1.
         lora: a LoRA to begin with, in place of an identity.
+        rank: begin with no LoRA at all, in place of an identity: one of so many ranks on all attentions of the base
+            model, whose alpha is its rank.
         cpu: compute on the CPU though there is a GPU.
     """
 
@@ -52,6 +54,7 @@ class Finetune:
     model: Path | None = None
     id_weight: float = 0.8
     lora: Path | None = None
+    rank: int | None = None
     cpu: bool = False
 
 
@@ -81,10 +84,13 @@ def finetune(given: Finetune) -> int:
     folder = out.with_suffix(".run")
     accelerator = accelerator_for(config, folder, given.cpu)
     photos = read_photos(Path(config.images), FaceAnalyzer.load(given.faces))
-    learner = OwnLoRA(_start(given))
+    learner = OwnLoRA(_start(given)) if given.rank is None else None
     begun = _begun(given, photos)
     states.compare(folder, config, begun)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
+    if learner is None:
+        assert given.rank is not None
+        learner = OwnLoRA(fresh_lora(base.unet, given.rank, config.seed))
     check_fits(base.unet, learner)
     run = Run(config, PhotoTask(base, photos, config), learner, folder, accelerator, begun=begun)
     log.info("%d photos; step %d of %d", len(photos), run.progress.step, config.steps)
@@ -121,10 +127,13 @@ def _check(given: Finetune) -> None:
         raise HyperLoRAError(f"--out {given.out} must end in .safetensors: no other kind of file is written")
     if not given.config.images:
         raise HyperLoRAError("no photos were named: give --images a folder of 10 to 20 photos of the person")
-    if given.lora is not None and (given.identity is not None or given.model is not None):
-        raise HyperLoRAError("two places to begin are given: --lora, or --identity and --model")
-    if given.lora is None and (given.identity is None or given.model is None):
-        raise HyperLoRAError("where to begin is missing: give --identity and --model, or --lora")
+    generated = given.identity is not None or given.model is not None
+    if generated + (given.lora is not None) + (given.rank is not None) > 1:
+        raise HyperLoRAError("two places to begin are given: --lora, or --rank, or --identity and --model")
+    if given.rank is not None and given.rank < 1:
+        raise HyperLoRAError(f"--rank is {given.rank}: a number of 1 or more was expected")
+    if given.lora is None and given.rank is None and (given.identity is None or given.model is None):
+        raise HyperLoRAError("where to begin is missing: give --identity and --model, or --lora, or --rank")
     for flag, begin in (("--lora", given.lora), ("--identity", given.identity)):
         if begin is not None and begin.resolve() == given.out.resolve():
             raise HyperLoRAError(f"--out is the file of {flag}, which would be lost: give another")
@@ -132,7 +141,9 @@ def _check(given: Finetune) -> None:
 
 def _begun(given: Finetune, photos: Sequence[OwnPhoto]) -> dict[str, str]:
     """What a training begins with, see ``states.compare``."""
-    begun = {"--id-weight": f"{given.id_weight:g}"} if given.lora is None else {}
+    begun = {"--id-weight": f"{given.id_weight:g}"} if given.identity is not None else {}
+    if given.rank is not None:
+        begun["--rank"] = str(given.rank)
     for flag, path in (("--lora", given.lora), ("--identity", given.identity)):
         if path is not None and path.is_file():
             begun[flag] = file_sha256(path)

@@ -16,7 +16,7 @@ from hyperlora_core.cli import main
 from hyperlora_core.doors.base_model import BaseModel
 from hyperlora_core.doors.diffusers import attention_modules
 from hyperlora_core.training.export import export
-from hyperlora_core.training.finetune import FinetuneConfig, OwnLoRA, PhotoTask, read_photos
+from hyperlora_core.training.finetune import FinetuneConfig, OwnLoRA, PhotoTask, fresh_lora, read_photos
 from hyperlora_core.training.fresh import fresh
 from hyperlora_core.training.loop import Run, accelerator_for
 from hyperlora_core.training.shape import NetworkShape
@@ -75,7 +75,8 @@ def arguments(person, base_folder, face_pack, out, **more):
         "optimization.learning-rate": 0.01,
         "mixed-precision": "no",
     }
-    words = [word for name, value in (named | more).items() for word in (f"--{name}", str(value))]
+    given = {name: value for name, value in (named | more).items() if value is not None}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
     return ["finetune", "--cpu", *words]
 
 
@@ -117,6 +118,16 @@ def test_it_begins_with_what_was_generated(person):
     again = learner.lora(learner.state_dict())
     assert again.keys() == person[1].keys() and all(torch.equal(again[key], person[1][key]) for key in again)
     assert again.metadata == person[1].metadata
+
+
+def test_it_begins_with_nothing_where_a_rank_alone_is_given(person, base_folder, face_pack, tmp_path):
+    base = BaseModel.load(str(base_folder), "cpu", torch.float32)
+    with torch.no_grad():
+        assert torch.equal(replaced(base, OwnLoRA(fresh_lora(base.unet, 4, 0))), call(base.unet))
+    out = tmp_path / "of_nothing.safetensors"
+    assert main(arguments(person, base_folder, face_pack, out, identity=None, model=None, rank=4)) == 0
+    trained = LoRA.load(out)
+    assert trained.rank == 4 and trained.keys() == person[1].keys() and trained.norm > 0
 
 
 def test_it_learns_the_photos(person, base_folder, face_pack, tmp_path, caplog):
@@ -169,6 +180,9 @@ def test_it_goes_on_where_it_was_stopped(person, base_folder, face_pack, tmp_pat
         ({"out": "person.ckpt"}, "must end in .safetensors"),
         ({"images": ""}, "no photos were named"),
         ({"lora": "some.safetensors"}, "two places to begin are given"),
+        ({"rank": 4}, "two places to begin are given"),
+        ({"rank": 0, "identity": None, "model": None}, "--rank is 0"),
+        ({"identity": None, "model": None}, "where to begin is missing"),
         ({"images": "/nowhere"}, "--images /nowhere is no folder"),
         ({"identity": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"id-weight": 0}, "the LoRA to begin with is empty"),
