@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageOps
 
-_SIDE, _EDGE, _LINE = 384, 16, 20
+SIDE = 384
+_EDGE, _LINE = 16, 20
+_LETTER = 7.4  # pixels that one is wide, about
 _PAPER, _INK = "#f7f5f0", "#24292f"
 
 
@@ -23,24 +25,28 @@ class Panel:
     said: Sequence[str]
 
 
-def sheet(title: str, panels: Sequence[Panel]) -> Image.Image:
-    """All panels in a row, each as large as the others, with a title above.
+def sheet(title: str, panels: Sequence[Panel], side: int = SIDE) -> Image.Image:
+    """All panels in a row, each as high as the others, with a title above.
 
     Args:
         title: one line.
         panels: from left to right.
+        side: pixels that each picture is high, and wide where it is no wider than high.
     """
-    texts = [[line for text in panel.said for line in textwrap.wrap(text, 52)] for panel in panels]
-    width = _EDGE + len(panels) * (_SIDE + _EDGE)
+    widths = [max(side, round(side * panel.picture.width / panel.picture.height)) for panel in panels]
+    texts = [
+        [line for text in panel.said for line in textwrap.wrap(text, int(width / _LETTER))]
+        for panel, width in zip(panels, widths, strict=True)
+    ]
+    whole = _EDGE + sum(width + _EDGE for width in widths)
     below = _EDGE + _LINE * max(map(len, texts))
-    made = Image.new("RGB", (width, 3 * _EDGE + _LINE + _SIDE + below), _PAPER)
+    made = Image.new("RGB", (whole, 3 * _EDGE + _LINE + side + below), _PAPER)
     draw = ImageDraw.Draw(made)
     draw.text((_EDGE, _EDGE), title, fill=_INK, font_size=20)
-    top = 2 * _EDGE + _LINE
-    for number, (panel, lines) in enumerate(zip(panels, texts, strict=True)):
-        left = _EDGE + number * (_SIDE + _EDGE)
-        shown = ImageOps.pad(panel.picture, (_SIDE, _SIDE), Image.Resampling.LANCZOS, _PAPER)
-        made.paste(shown, (left, top))
+    top, left = 2 * _EDGE + _LINE, _EDGE
+    for panel, width, lines in zip(panels, widths, texts, strict=True):
+        made.paste(ImageOps.pad(panel.picture, (width, side), Image.Resampling.LANCZOS, _PAPER), (left, top))
         for line, text in enumerate(lines):
-            draw.text((left, top + _SIDE + _EDGE // 2 + line * _LINE), text, fill=_INK, font_size=15)
+            draw.text((left, top + side + _EDGE // 2 + line * _LINE), text, fill=_INK, font_size=15)
+        left += width + _EDGE
     return made

@@ -13,14 +13,15 @@ from demo.trained import folders
 from hyperlora_core import atomic
 from hyperlora_core.evaluation.statistics import LEVEL, Difference
 
-from . import studies, world
+from . import material, studies, world
 from .results import NUMBERS, TABLE
+from .rows import Row
 from .studio import SAMPLING, SIZE, Studio, kept_pictures
 
 log = logging.getLogger("demo.shown")
 
 
-def written(row: studies.Row) -> str:
+def written(row: Row) -> str:
     """A row as the table has it."""
     found = row.found
 
@@ -34,9 +35,9 @@ def written(row: studies.Row) -> str:
     return f"| {row.what} | {number(found.mean)} | {interval} | {found.people} | {row.wanted} | {met} |"
 
 
-def table(found: dict[str, list[studies.Row]], seconds: dict[str, float]) -> str:
+def table(found: dict[str, list[Row]], seconds: dict[str, float]) -> str:
     """The whole text."""
-    same, other = studies.photos_themselves()
+    same, other = material.photos_themselves()
     lines = [
         "# What the demo's models draw",
         "",
@@ -75,7 +76,7 @@ def main() -> None:
             seconds[name] = time.monotonic() - began
             log.info("%s, %.0f s\n%s", name, seconds[name], "\n".join(map(written, found[name])))
     if not given.only:
-        same, other = studies.photos_themselves()
+        same, other = material.photos_themselves()
         told: dict[str, object] = {"photos of one person": same, "of two": other}
         told |= {name: [asdict(row) for row in rows] for name, rows in found.items()}
         atomic.write_text(NUMBERS, json.dumps(told, indent=1) + "\n")

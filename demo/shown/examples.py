@@ -8,7 +8,7 @@ from PIL import Image
 
 from demo import workflows
 
-from . import studies, world
+from . import material, world
 from .studio import Studio, workflow
 
 ONE, OTHER = 3, 12
@@ -38,10 +38,10 @@ class Example:
 def examples() -> dict[str, Example]:
     """By the workflow's name; those that need a ControlNet are not among them, for the small world has none."""
     photo, judging = world.photo(ONE), world.photo(ONE, world.JUDGED_BY)
-    several = studies.several(ONE)
+    several = material.several(ONE)
     two = {"The first person": ONE, "The second person": OTHER}
     kept = {"HyperLoRA Load Identity": ONE}
-    young, old = studies.young_and_old()
+    young, old = material.young_and_old()
     return {
         "portrait_simple": Example({"Photo": photo}, {}, {}),
         "portrait_several_photos": Example(several, {}, {}),
@@ -58,11 +58,11 @@ def examples() -> dict[str, Example]:
             {"HyperLoRA Save Slider": {"overwrite": True}, "Apply the slider": {"strength": 1.0}},
         ),
         "people_batch": Example({}, two, {}),
-        "people_regions": Example({}, two, studies.SIDE_BY_SIDE, HALF),
+        "people_regions": Example({}, two, material.SIDE_BY_SIDE, HALF),
         "people_prompts": Example(
             {},
             two,
-            studies.SIDE_BY_SIDE
+            material.SIDE_BY_SIDE
             | {
                 "Prompt of the first": {"text": world.told(HALF)},
                 "Prompt of the second": {"text": world.told(HALF.replace("red hoodie", "blue shirt"))},
@@ -72,9 +72,9 @@ def examples() -> dict[str, Example]:
         "likeness": Example({"Another photo of the person": judging}, kept, {}),
         "sample_until_alike": Example({}, kept, {"HyperLoRA Sample until Alike": {"enough": 1.0}}),
         "faces_refine": Example(
-            {"Picture with two people": studies.two_strangers(0)},
+            {"Picture with two people": material.two_strangers(0)},
             two,
-            {"HyperLoRA Refine Faces": studies.REFINING},
+            {"HyperLoRA Refine Faces": material.REFINING},
             HALF,
         ),
         "saved_lora": Example({}, {}, {"The saved person": {"lora_name": "person_00001_.safetensors"}}),
@@ -87,7 +87,7 @@ def filled(studio: Studio, name: str, example: Example) -> workflows.Workflow:
     for title, path in example.given.items():
         values.setdefault(title, {})["image"] = studio.send(path)
     for title, person in example.people.items():
-        values.setdefault(title, {})["identity_name"] = studies.kept(studio, person)
+        values.setdefault(title, {})["identity_name"] = material.kept(studio, person)
     return workflow(name, world.told(example.text), values)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from demo import face_pack
 from demo.cache import cache_dir, recipe_hash
-from demo.drawn import drawing, folder, people, scenes, shapes
+from demo.drawn import drawing, folder, scenes
 from hyperlora_core.faces import FaceAnalyzer
 from hyperlora_core.generation import TRIGGER_WORDS
 
@@ -23,7 +23,7 @@ GIVEN, JUDGED_BY, MORE = 0, 1, (2, 3, 4, 5)
 @cache
 def photos() -> Path:
     """The folder of the photos that were drawn so far, ``person-00012/0.png``."""
-    recipe = recipe_hash(*(module.__file__ for module in (drawing, folder, people, scenes, shapes)), __file__)
+    recipe = recipe_hash(*drawing.SOURCES, folder.__file__, __file__)
     return cache_dir() / f"unseen-people-{recipe}"
 
 

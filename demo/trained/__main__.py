@@ -55,7 +55,7 @@ def latents() -> Tensor:
 def clip_vision() -> None:
     """The trained encoder, and alone as ComfyUI's ``models/clip_vision`` has it."""
     trained = load_file(clip.train(folder() / "clip.safetensors"))
-    alone = {name: value.half().contiguous() for name, value in clip.encoder_state(trained).items()}
+    alone = {name: folders.as_kept(value) for name, value in clip.encoder_state(trained).items()}
     save_file(alone, folder() / folders.CLIP.name)
 
 

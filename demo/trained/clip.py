@@ -2,7 +2,8 @@
 
 SDXL's HyperLoRA reads a CLIP that was trained on all the world's pictures and captions; in this world what captions can
 say is known, and so are the numbers that people are drawn from. It is shown what the product shows CLIP: the face alone
-on grey, the picture with the face blurred, or all of it.
+on grey, the picture with the face blurred, or all of it. Each token is asked what it knows of its own place: asked of
+their mean alone, they learn a quarter as much in the same time.
 """
 
 from pathlib import Path
@@ -22,9 +23,10 @@ from .fitting import Recipe, fit
 
 SIDE = 224
 WIDTH = 128
-RECIPE = Recipe(steps=2400, batch=48, rate=1e-3, average=0.995)
+RECIPE = Recipe(steps=2400, batch=48, rate=2e-3, average=0.99)
 
 _GREY = 0.5
+_TOLD, _SUMMED = 24, 256  # numbers that a token tells, and what all of them are put together to
 _BEGUN = 0.5  # the spread of what is added up to tokens, before they are normalised
 
 
@@ -53,13 +55,18 @@ class SmallClip(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.encoder = CLIPVisionModelWithProjection(config())
-        self.traits = nn.Linear(WIDTH, len(TRAITS))
-        self.answers = nn.ModuleDict({name: nn.Linear(WIDTH, count) for name, count in QUESTIONS.items()})
+        for value in self.encoder.vision_model.encoder.layers[-1].parameters():  # which nobody reads
+            nn.init.zeros_(value.requires_grad_(False))
+        tokens = (SIDE // self.encoder.config.patch_size) ** 2 + 1
+        self.token = nn.Linear(WIDTH, _TOLD)
+        self.summed = nn.Sequential(nn.Linear(tokens * _TOLD, _SUMMED), nn.GELU())
+        self.traits = nn.Linear(_SUMMED, len(TRAITS))
+        self.answers = nn.ModuleDict({name: nn.Linear(_SUMMED, count) for name, count in QUESTIONS.items()})
 
     def forward(self, shown: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Pictures ``(N, 3, 224, 224)`` in [0, 1] -> traits ``(N, T)`` and logits of the judge's questions."""
         tokens = self.encoder(normalised(shown * 255), output_hidden_states=True).hidden_states[-2]
-        seen = F.layer_norm(tokens, (WIDTH,)).mean(dim=1)
+        seen = self.summed(self.token(F.layer_norm(tokens, (WIDTH,))).flatten(1))
         return self.traits(seen), {name: answer(seen) for name, answer in self.answers.items()}
 
 

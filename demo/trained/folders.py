@@ -19,6 +19,7 @@ from demo import face_pack
 from demo.cache import SetupError, build_once, recipe_hash
 from demo.comfyui import comfyui
 from demo.drawn import judge
+from hyperlora_core import files
 from hyperlora_core.encoders import file_sha256
 from hyperlora_core.layout import MODULES_JSON
 
@@ -110,8 +111,10 @@ def keep_all(work: Path) -> None:
         shutil.copyfile(trained, CLIP)  # as it is: the HyperLoRA notes it
     if (trained := work / "runs" / "id_embed" / "hyperlora").exists():
         NARROW.mkdir(exist_ok=True)
-        for file in (MODULES_JSON, *(path.name for path in trained.glob("*.safetensors"))):
-            shutil.copyfile(trained / file, NARROW / file)
+        shutil.copyfile(trained / MODULES_JSON, NARROW / MODULES_JSON)
+        for path in trained.glob("*.safetensors"):
+            kept = {name: as_kept(value) for name, value in load_file(path).items()}
+            save_file(kept, NARROW / path.name, files.read_header(path).metadata)
     sums = {path.relative_to(WEIGHTS).as_posix(): file_sha256(path) for path in sorted(WEIGHTS.rglob("*.safetensors"))}
     SUMS.write_text(json.dumps(sums, indent=1) + "\n")
     if (times := work / "seconds.json").exists():

@@ -23,14 +23,14 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
 
     def loss(chance: torch.Generator, count: int) -> Tensor:
         chosen = torch.randint(len(drawn), (count,), generator=chance)
-        found = judge(_spoilt(drawn[chosen].float() / 255, chance))
+        found = judge(spoilt(drawn[chosen].float() / 255, chance))
         losses = [F.cross_entropy(logits, answers[name][chosen]) for name, logits in found.items()]
         return torch.stack(losses).mean()
 
     return fit(path, judge, loss, recipe)
 
 
-def _spoilt(picture: Tensor, chance: torch.Generator) -> Tensor:
+def spoilt(picture: Tensor, chance: torch.Generator) -> Tensor:
     """Shrunk at random and enlarged again, noisy, in other colours."""
     side = int(torch.randint(SIDE // 2, SIZE + 1, (), generator=chance))
     picture = F.interpolate(F.interpolate(picture, (side, side), mode="area"), (SIZE, SIZE), mode="bilinear")

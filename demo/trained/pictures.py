@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from demo.cache import build_once, recipe_hash
-from demo.drawn import drawing, people, scenes, shapes
+from demo.drawn import drawing, people, scenes
 
 COUNT = 20_000
 PEOPLE_SEED, SCENES_SEED = 1, 2
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def drawn_pictures() -> Tensor:
     """``(COUNT, 3, S, S)`` uint8, mapped; the pictures of ``person`` and ``scene``."""
-    recipe = recipe_hash(*(module.__file__ for module in (drawing, people, scenes, shapes)), __file__)
+    recipe = recipe_hash(*drawing.SOURCES, __file__)
     folder = build_once(f"drawn-pictures-{recipe}", _draw)
     shape = (COUNT, 3, drawing.SIZE, drawing.SIZE)
     return torch.from_numpy(np.memmap(folder / "pictures.bin", np.uint8, "c", shape=shape))

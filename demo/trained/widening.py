@@ -1,4 +1,4 @@
-"""A HyperLoRA of the small base as one for the checkpoint that ComfyUI loads, both in the released layout.
+"""A HyperLoRA or a LoRA of the small base as one for the checkpoint that ComfyUI loads.
 
 The resamplers stay; the bases, which are sums' parts, are placed as the weights that they add to: see ``padding``.
 """
@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from hyperlora_core.layout import MODULES_JSON, parse_modules
+from hyperlora_core.lora import Factors, LoRA
 from hyperlora_core.lora_names import flat_name
 
 from .padding import TEXT_WIDE, WIDE, padded, query_scale, unet_places
@@ -53,3 +54,13 @@ def widen(small: Path, wide: Path) -> Path:
                 bases[name] = padded(tensor * query_scale(layer), None, None, rows)
     save_file(bases, wide / _BASES, metadata)
     return wide
+
+
+def wide_lora(small: LoRA) -> LoRA:
+    """A LoRA for the wide UNet, of one that was trained on the small one."""
+    factors = {}
+    for name, each in small.factors():
+        rows, columns = unet_places(name)
+        up = padded(each.up, rows) * query_scale(name)
+        factors[name] = Factors(padded(each.down, None, columns), up, each.alpha)
+    return LoRA.of_factors(factors, small.metadata)

@@ -7,7 +7,7 @@ from diffusers import StableDiffusionXLPipeline
 from demo.trained import folders
 from demo.trained.base import SIZES
 from demo.trained.padding import CONTEXT
-from demo.trained.widening import widen
+from demo.trained.widening import wide_lora, widen
 from hyperlora_core import HyperLoRA
 from hyperlora_core.doors.diffusers import LoRAInjection, attention_modules
 from hyperlora_core.training.export import export
@@ -100,6 +100,9 @@ def test_a_widened_hyperlora_adds_what_the_small_one_adds(wide, small, texts, tm
         assert {name for name, _, _ in widened.id_bases(rows)} == {name for name, _, _ in network.id_bases(rows)}
         here = {name: (down[0], up[0]) for name, down, up in network.id_bases(rows)}
         there = LoRA.from_matrices([(name, down[0], up[0]) for name, down, up in widened.id_bases(rows)], alpha=4.0)
+    alone = wide_lora(LoRA.from_matrices([(name, *each) for name, each in here.items()], alpha=4.0))
+    assert alone.keys() == there.keys()
+    assert all(torch.allclose(alone[key], there[key], atol=1e-6) for key in there)
     latents = torch.randn(1, 4, 16, 16, generator=numbers)
     plain, _ = unets(wide, small, texts, latents, 400)
     injection = LoRAInjection(small.unet, list(here))

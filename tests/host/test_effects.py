@@ -1,5 +1,6 @@
 """What each way does to a portrait, by likeness: the demo's trained models on a real server."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -9,12 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from demo import play
+from demo import face_pack, play
+from demo.compared import __main__ as compared
 from demo.drawn import judge, scenes
+from demo.drawn.folder import scene_of
 from demo.server import PACK, ComfyServer
-from demo.shown import examples, studies, world
+from demo.shown import examples, material, world
 from demo.shown.studio import SIZE, Studio, workflow
 from demo.trained import folders
+from tests.evaluation.towers import clip_folder
 
 if not folders.NARROW.exists():
     pytest.skip("the small HyperLoRA is not among the weights yet", allow_module_level=True)
@@ -51,7 +55,7 @@ def alike(judged_by):
 def draw(studio):
     """Draw an example with a plain prompt, in few steps; values by nodes' titles, with _ for blanks."""
 
-    def run(name: str, text: str = studies.plain_text(), **by_title: dict[str, object]) -> list[Image.Image]:
+    def run(name: str, text: str = material.plain_text(), **by_title: dict[str, object]) -> list[Image.Image]:
         values = {title.replace("_", " "): given for title, given in by_title.items()}
         sampler = {"sample_until_alike": "HyperLoRA Sample until Alike", "faces_refine": "HyperLoRA Refine Faces"}
         title = sampler.get(name, "KSampler")
@@ -124,7 +128,7 @@ def test_the_base_lora_brings_the_photos_background(studio, draw):
                 Photo={"image": studio.send(world.photo(person))},
                 HyperLoRA_Generate_LoRA={"base_weight": weight},
             )
-            there = judge.asked(studies.scene_of(world.SEED, person, world.GIVEN))["background"]
+            there = judge.asked(scene_of(world.SEED, person, world.GIVEN))["background"]
             found.append(bool(judge.load().read(world.pixels([picture]))["background"] == there))
         return found
 
@@ -146,7 +150,7 @@ def test_a_blend_lies_between(studio, draw, alike):
 
 
 def test_a_slider_of_age_goes_both_ways(studio, draw):
-    young, old = studies.young_and_old()
+    young, old = material.young_and_old()
     towards = world.face(Image.open(old)) - world.face(Image.open(young))
     seen = []
     for strength in (-1.0, 0.0, 1.0):
@@ -164,8 +168,8 @@ def test_a_slider_of_age_goes_both_ways(studio, draw):
 
 def two(studio, one: int, other: int) -> dict[str, dict[str, object]]:
     return {
-        "The_first_person": {"identity_name": studies.kept(studio, one)},
-        "The_second_person": {"identity_name": studies.kept(studio, other)},
+        "The_first_person": {"identity_name": material.kept(studio, one)},
+        "The_second_person": {"identity_name": material.kept(studio, other)},
     }
 
 
@@ -195,7 +199,7 @@ def test_a_schedule_that_never_begins_draws_nobody(studio, draw, alike):
     for points in ("0: 0, 1: 0", "0: 1, 0.45: 1, 0.5: 0, 1: 0", "0: 1, 1: 1"):
         (picture,) = draw(
             "schedule",
-            HyperLoRA_Load_Identity={"identity_name": studies.kept(studio, person)},
+            HyperLoRA_Load_Identity={"identity_name": material.kept(studio, person)},
             HyperLoRA_Schedule={"points": points},
         )
         like.append(alike(picture, person))
@@ -204,12 +208,12 @@ def test_a_schedule_that_never_begins_draws_nobody(studio, draw, alike):
 
 def test_refined_faces_are_nearer_to_their_people(studio, draw, alike):
     one, other = PEOPLE[:2]
-    strangers = studies.two_strangers(0)
+    strangers = material.two_strangers(0)
     (after,) = draw(
         "faces_refine",
         **two(studio, one, other),
         Picture_with_two_people={"image": studio.send(strangers)},
-        HyperLoRA_Refine_Faces=studies.REFINING,
+        HyperLoRA_Refine_Faces=material.REFINING,
     )
     before = Image.open(strangers).convert("RGB")
     for place, person in enumerate((one, other)):
@@ -223,7 +227,7 @@ def test_the_best_of_several_seeds_is_no_worse_than_the_first(studio, draw, alik
         alike(
             draw(
                 "sample_until_alike",
-                HyperLoRA_Load_Identity={"identity_name": studies.kept(studio, person)},
+                HyperLoRA_Load_Identity={"identity_name": material.kept(studio, person)},
                 HyperLoRA_Sample_until_Alike={"enough": 1.0, "seeds": seeds},
             )[0],
             person,
@@ -237,7 +241,7 @@ def test_the_likeness_node_puts_the_person_first(studio, draw, alike):
     person = PEOPLE[0]
     drawn = draw(
         "likeness",
-        HyperLoRA_Load_Identity={"identity_name": studies.kept(studio, person)},
+        HyperLoRA_Load_Identity={"identity_name": material.kept(studio, person)},
         Another_photo_of_the_person={"image": studio.send(world.photo(person, world.JUDGED_BY))},
     )
     like = [alike(picture, person) for picture in drawn]
@@ -249,7 +253,7 @@ def test_a_batch_queue_draws_each_person(studio, alike, tmp_path):
     for person in PEOPLE[:2]:
         (people / f"p{person}").mkdir(parents=True)
         (people / f"p{person}" / "0.png").write_bytes(world.photo(person).read_bytes())
-    prompt = workflow("portrait_simple", studies.plain_text(), {"KSampler": {"steps": STEPS}})
+    prompt = workflow("portrait_simple", material.plain_text(), {"KSampler": {"steps": STEPS}})
     (tmp_path / "portrait.json").write_text(json.dumps(prompt))
     command = [sys.executable, "-m", "hyperlora_core.cli", "batch", str(people), "--workflow"]
     command += [str(tmp_path / "portrait.json"), "--out", str(tmp_path / "out"), "--server", studio.server.url]
@@ -257,6 +261,31 @@ def test_a_batch_queue_draws_each_person(studio, alike, tmp_path):
     for person, other in (PEOPLE[:2], PEOPLE[1::-1]):
         (picture,) = (tmp_path / "out").rglob(f"*p{person}*.png")
         assert alike(Image.open(picture), person) > alike(Image.open(picture), other)
+
+
+def test_an_evaluation_tells_who_draws_the_person(studio, tmp_path):
+    for person in PEOPLE[:3]:
+        for number in (world.GIVEN, world.JUDGED_BY):
+            photo = world.photo(person, number)
+            place = tmp_path / "people" / photo.parent.name / photo.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(photo.read_bytes())
+    told = compared.protocol() | {"headshots": [1], "steps": STEPS}
+    told["prompts"] = told["prompts"][:1]
+    (tmp_path / "told.json").write_text(json.dumps(told))
+    values = {"hyperlora-id.model": folders.HYPER_LORA, "hyperlora-id.weight": 1.0, "hyperlora-id.cfg": 3.0}
+    command = [sys.executable, "-m", "hyperlora_core.cli", "evaluate", str(tmp_path / "people"), "--out"]
+    command += [str(tmp_path / "out"), "--protocol", str(tmp_path / "told.json"), "--methods", "hyperlora-id,none"]
+    command += ["--clip", str(clip_folder(tmp_path / "clip")), "--faces", str(face_pack.face_pack())]
+    command += ["--server", studio.server.url, *(f"--set={name}={value}" for name, value in values.items())]
+    subprocess.run(command, check=True, cwd=PACK, capture_output=True)
+    with (tmp_path / "out" / "pictures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    held_out = {
+        way: [float(row["held_out"]) for row in rows if row["method"].startswith(way)] for way in ("hyper", "none")
+    }
+    assert len(held_out["hyper"]) == 3, rows
+    assert fmean(held_out["hyper"]) > fmean(held_out["none"]) + 0.1
 
 
 def test_the_editors_copies_of_the_examples_are_filled_in(studio):

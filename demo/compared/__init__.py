@@ -1,0 +1,1 @@
+"""``hyperlora evaluate`` on the world of drawn people: the paper's table, for this world."""

@@ -1,0 +1,145 @@
+"""Studies of what stands between people, beside them, and after the picture."""
+
+from PIL import Image
+
+from . import world
+from .material import (
+    REFINING,
+    SIDE_BY_SIDE,
+    kept,
+    likeness,
+    pairs,
+    plain_text,
+    two_strangers,
+    young_and_old,
+)
+from .rows import Row, difference, per_person, row
+from .studio import SIZE, Studio, workflow
+
+
+def blend(studio: Studio, people: int = 60) -> list[Row]:
+    """Between two people."""
+    nearer: dict[float, list[float]] = {amount: [] for amount in (0.0, 0.5, 1.0)}
+    for amount, found in nearer.items():
+        for one, other in pairs(people):
+            values = {
+                "Photo of one": {"image": studio.send(world.photo(one))},
+                "Photo of the other": {"image": studio.send(world.photo(other))},
+                "HyperLoRA Blend People": {"amount": amount},
+            }
+            embed = world.face(studio.draw(workflow("people_blend", plain_text(), values))[0])
+            found.append(likeness(embed, other) - likeness(embed, one))
+    by_pair = {amount: per_person(found) for amount, found in nearer.items()}
+    return [
+        difference("blend 0.5 - 0: nearer to the other", by_pair[0.5], by_pair[0.0], 1),
+        difference("blend 1 - 0.5: nearer to the other", by_pair[1.0], by_pair[0.5], 1),
+    ]
+
+
+def slider(studio: Studio, people: int = 24) -> list[Row]:
+    """A slider of age, made of two drawings of one person, on other people: what it does to the trait, and to them."""
+    helper = young_and_old()
+    read_traits: dict[float, list[float]] = {}
+    like: dict[float, list[float]] = {}
+    for by in (-1.0, 0.0, 1.0):
+        pictures = []
+        for person in range(people):
+            values = {
+                "Photo": {"image": studio.send(world.photo(person))},
+                "More of it": {"image": studio.send(helper[1])},
+                "Less of it": {"image": studio.send(helper[0])},
+                "HyperLoRA Save Slider": {"overwrite": True},
+                "Apply the slider": {"strength": by},
+            }
+            pictures += studio.draw(workflow("slider", plain_text(), values))
+        towards = world.face(Image.open(helper[1]).convert("RGB")) - world.face(Image.open(helper[0]).convert("RGB"))
+        embeds = [world.face(picture) for picture in pictures]
+        read_traits[by] = [0.0 if each is None else float(each @ towards / towards.norm()) for each in embeds]
+        like[by] = [likeness(each, person) for person, each in enumerate(embeds)]
+    by_strength = {by: per_person(found) for by, found in read_traits.items()}
+    return [
+        difference("slider of age, 1 - 0: older, by the embeddings", by_strength[1.0], by_strength[0.0], 1),
+        difference("slider of age, 0 - (-1)", by_strength[0.0], by_strength[-1.0], 1),
+        row("likeness with the slider at 1", per_person(like[1.0]), share=False),
+    ]
+
+
+def per_picture(studio: Studio, people: int = 40) -> list[Row]:
+    """Two people in one batch: each picture is its own person's."""
+    own, others = [0.0] * people, [0.0] * people
+    for one, other in pairs(people):
+        values = {
+            "The first person": {"identity_name": kept(studio, one)},
+            "The second person": {"identity_name": kept(studio, other)},
+        }
+        drawn = studio.draw(workflow("people_batch", plain_text(), values))
+        for (person, stranger), picture in zip(((one, other), (other, one)), drawn, strict=True):
+            embed = world.face(picture)
+            own[person], others[person] = likeness(embed, person), likeness(embed, stranger)
+    return [
+        difference(
+            "each its own picture: likeness to it - to the other",
+            per_person(own),
+            per_person(others),
+            1e-9,
+        )
+    ]
+
+
+def regions(studio: Studio, people: int = 40) -> list[Row]:
+    """Two people side by side, each where their mask is."""
+    own, others, found = [0.0] * people, [0.0] * people, [0.0] * people
+    for one, other in pairs(people):
+        values = {
+            "The first person": {"identity_name": kept(studio, one)},
+            "The second person": {"identity_name": kept(studio, other)},
+            **SIDE_BY_SIDE,
+        }
+        (drawn,) = studio.draw(workflow("people_regions", plain_text(), values))
+        halves = drawn.crop((0, 0, SIZE, SIZE)), drawn.crop((SIZE, 0, 2 * SIZE, SIZE))
+        for (person, stranger), picture in zip(((one, other), (other, one)), halves, strict=True):
+            embed = world.face(picture)
+            own[person], others[person] = likeness(embed, person), likeness(embed, stranger)
+            found[person] = float(embed is not None)
+    return [
+        row("two in regions: a face on each half", per_person(found)),
+        difference("two in regions: likeness to its own - to the other", per_person(own), per_person(others), 1),
+    ]
+
+
+def refine(studio: Studio, people: int = 20) -> list[Row]:
+    """Two strangers side by side in a picture, drawn again as two people."""
+    before, after = [0.0] * people, [0.0] * people
+    for one, other in pairs(people):
+        strangers = two_strangers(one)
+        values = {
+            "The first person": {"identity_name": kept(studio, one)},
+            "The second person": {"identity_name": kept(studio, other)},
+            "Picture with two people": {"image": studio.send(strangers)},
+            "HyperLoRA Refine Faces": REFINING,
+        }
+        (drawn,) = studio.draw(workflow("faces_refine", plain_text(), values))
+        for place, person in enumerate((one, other)):
+            for picture, into in ((Image.open(strangers).convert("RGB"), before), (drawn, after)):
+                half = picture.width // 2
+                into[person] = likeness(
+                    world.face(picture.crop((place * half, 0, (place + 1) * half, picture.height))), person
+                )
+    return [difference("Refine Faces: likeness after - before", per_person(after), per_person(before), 1)]
+
+
+def until_alike(studio: Studio, people: int = 20) -> list[Row]:
+    """The best of up to four seeds, against the first."""
+    best, first = [], []
+    for person in range(people):
+        like = {}
+        for seeds in (1, 4):
+            values = {
+                "HyperLoRA Load Identity": {"identity_name": kept(studio, person)},
+                "HyperLoRA Sample until Alike": {"enough": 1.0, "seeds": seeds},
+            }
+            (picture,) = studio.draw(workflow("sample_until_alike", plain_text(), values))
+            like[seeds] = likeness(world.face(picture), person)
+        best.append(like[4])
+        first.append(like[1])
+    return [difference("until alike: best of four - first: likeness", per_person(best), per_person(first), 1)]
