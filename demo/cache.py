@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     Args:
         name: the folder's name; a changed recipe needs another.
         build: fills the empty folder that it is given.
+
+    Raises:
+        SetupError: it cannot be written, as where a disk is full.
     """
     target = cache_dir() / name
     with FileLock(f"{target}.lock"):
@@ -46,6 +50,12 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
                 build(partial)
                 partial.chmod(0o755)
                 partial.rename(target)
+            except (OSError, SafetensorError) as error:
+                free = shutil.disk_usage(cache_dir()).free
+                raise SetupError(
+                    f"{target} could not be made, with {free / 1e9:.1f} GB free there: {error}. Make room, or set "
+                    "XDG_CACHE_HOME to another folder"
+                ) from error
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return target

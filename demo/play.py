@@ -10,10 +10,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from hyperlora_core import HyperLoRAError, atomic
+from hyperlora_core import atomic
 
 from . import workflows
-from .cache import SetupError, cache_dir
+from .cache import cache_dir
+from .running import in_plain_words
 from .server import ComfyServer, ServerError
 from .shown import examples
 from .shown.studio import Studio, kept_pictures
@@ -63,24 +64,27 @@ def furnish(server: ComfyServer) -> None:
         atomic.write_text(folder / f"{name}.json", json.dumps(in_the_editor(name, filled), indent=1) + "\n")
 
 
-def main() -> int:
-    """Run until it is stopped; 1 with one plain sentence where it cannot be."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("demo").setLevel(logging.INFO)
-    base = cache_dir() / "comfyui-demo"
-    try:
-        log.info("Starting ComfyUI ...")
-        with ComfyServer(base, folders.models()) as server:
+def run() -> None:
+    """Serve until it is stopped.
+
+    Raises:
+        HyperLoRAError, SetupError, ServerError: it cannot be, or ended by itself.
+    """
+    log.info("Starting ComfyUI ...")
+    with ComfyServer(cache_dir() / "comfyui-demo", folders.models()) as server:
+        try:
             furnish(server)
             log.info("ComfyUI is at %s: open Workflows > drawn people in its sidebar. Ctrl-C ends it.", server.url)
             while server.alive:
                 time.sleep(1)
+        except KeyboardInterrupt:
+            return
         raise ServerError(f"ComfyUI ended:\n{server.log_tail()}")
-    except KeyboardInterrupt:
-        return 0
-    except (HyperLoRAError, SetupError, ServerError) as error:
-        log.error("%s", error)
-        return 1
+
+
+def main() -> int:
+    """The command."""
+    return in_plain_words(run)
 
 
 if __name__ == "__main__":

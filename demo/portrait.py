@@ -8,18 +8,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from hyperlora_core import HyperLoRAError, open_photo
+from hyperlora_core import open_photo
 
 from . import models, sdxl, workflows
 from .cache import SetupError
 from .photos import photos
-from .server import ComfyServer, Event, ExecutionError, PromptRejectedError, Result, ServerError
+from .running import check_models, in_plain_words, show_progress
+from .server import ComfyServer, Result
 
 STAGES = {
     "load": ("CheckpointLoaderSimple", "HyperLoRALoadModel", "LoadImage"),
@@ -110,35 +111,6 @@ def run(chosen: Settings) -> None:
             _report(server, prompt, result, chosen, seconds)
 
 
-def check_models(server: ComfyServer, prompt: workflows.Workflow) -> None:
-    """Say which model is missing, and what is there, before anything runs."""
-    for node_id, name, folder in (
-        ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
-        ("HyperLoRALoadModel", "model", "hyper_lora"),
-    ):
-        wanted = prompt[workflows.node(prompt, node_id)]["inputs"][name]
-        kind, details = server.object_info(node_id)[node_id]["input"]["required"][name]
-        there = details["options"] if kind == "COMBO" else kind
-        if wanted not in there:
-            raise SetupError(
-                f"{wanted} is not in the models' {folder} folder. Found there: {', '.join(there) or 'nothing'}. "
-                f"Name another with {'CHECKPOINT' if folder == 'checkpoints' else 'HYPERLORA'}="
-            )
-
-
-def show_progress(prompt: workflows.Workflow) -> Callable[[Event], None]:
-    """What is called with a server's messages: it says which node runs, and how far it is."""
-
-    def on_event(event: Event) -> None:
-        data = event["data"]
-        if event["type"] == "executing" and data.get("node"):
-            log.info("  %s", prompt[data["node"]]["_meta"]["title"])
-        elif event["type"] == "progress" and data["max"] > 1:
-            log.info("    %d of %d", data["value"], data["max"])
-
-    return on_event
-
-
 def _report(
     server: ComfyServer, prompt: workflows.Workflow, result: Result, chosen: Settings, seconds: dict[str, float]
 ) -> None:
@@ -162,21 +134,6 @@ def _report(
     log.info("seconds   %s", "  ".join(f"{stage} {value:.2f}" for stage, value in seconds.items()))
     if chosen.workflow == "portrait_steps_base":
         log.info("The demo models are random numbers: this proves the wiring, not the likeness.")
-
-
-def in_plain_words(work: Callable[[], object]) -> int:
-    """Do a command's work; its exit code: 0, or 1 with one plain sentence where it cannot be done."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("demo").setLevel(logging.INFO)
-    try:
-        work()
-    except (HyperLoRAError, SetupError, ServerError, PromptRejectedError) as error:
-        log.error("%s", error)
-        return 1
-    except ExecutionError as error:
-        log.error("%s", error.message)
-        return 1
-    return 0
 
 
 def main() -> int:

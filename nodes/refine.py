@@ -56,7 +56,7 @@ class HyperLoRARefineFaces(io.ComfyNode):
                 ),
                 *sampling_inputs(0.4),
                 io.Int.Input(
-                    "size", default=1024, min=256, max=2048, step=64, tooltip="At which a face is drawn, in pixels."
+                    "size", default=1024, min=64, max=2048, step=64, tooltip="At which a face is drawn, in pixels."
                 ),
                 io.Float.Input(
                     "surroundings",

@@ -1,43 +1,28 @@
 """``python -m demo.shown``: draw, measure, and write the table beside the weights."""
 
 import argparse
-import json
+import inspect
 import logging
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from demo.server import ComfyServer
 from demo.trained import folders
 from hyperlora_core import atomic
-from hyperlora_core.evaluation.statistics import LEVEL, Difference
+from hyperlora_core.evaluation.statistics import LEVEL
 
-from . import material, studies, world
-from .results import NUMBERS, TABLE
-from .rows import Row
+from . import material, results, world
+from .results import Measured, Results
+from .studies import STUDIES
 from .studio import SAMPLING, SIZE, Studio, kept_pictures
 
 log = logging.getLogger("demo.shown")
 
 
-def written(row: Row) -> str:
-    """A row as the table has it."""
-    found = row.found
-
-    def number(value: float | None) -> str:
-        if value is None:
-            return "?"
-        return f"{value:.0%}" if row.share else f"{value:+.3f}" if isinstance(found, Difference) else f"{value:.2f}"
-
-    met = {True: "yes", False: "**no**", None: ""}[row.met]
-    interval = f"{number(found.low)} .. {number(found.high)}"
-    return f"| {row.what} | {number(found.mean)} | {interval} | {found.people} | {row.wanted} | {met} |"
-
-
-def table(found: dict[str, list[Row]], seconds: dict[str, float]) -> str:
+def table(found: Results) -> str:
     """The whole text."""
-    same, other = material.photos_themselves()
     lines = [
         "# What the demo's models draw",
         "",
@@ -45,42 +30,41 @@ def table(found: dict[str, list[Row]], seconds: dict[str, float]) -> str:
         f"{SIZE} x {SIZE} pixels, {SAMPLING['steps']} steps, CFG {SAMPLING['cfg']:g}, {world.PEOPLE} people that no "
         f"training saw. An interval holds the mean over people at {LEVEL:.0%}. Likeness is the cosine of the stand-in "
         "models' embeddings with another photo of the person than the one that was given: two photos of one person "
-        f"have {same:.2f} on average, of two people {other:.2f}; a picture without a face counts 0. Scenes are read by "
-        "the judge, a small network that learned on drawings alone.",
+        f"have {found.same:.2f} on average, of two people {found.other:.2f}; a picture without a face counts 0. Scenes "
+        "are read by the judge, a small network that learned on drawings alone.",
     ]
-    for name, rows in found.items():
-        lines += [
-            "",
-            f"## {name.capitalize()}",
-            "",
-            f"{(studies.STUDIES[name].__doc__ or '').strip()} ({seconds[name]:.0f} s)",
-        ]
-        lines += ["", "| | mean | interval | people | wanted | met |", "|---|--:|--:|--:|--:|--:|", *map(written, rows)]
+    for name, study in STUDIES.items():
+        lines += ["", f"## {name.capitalize()}", "", inspect.getdoc(study) or ""]
+        if name not in found.studies:
+            lines[-1] += " Not measured of these weights yet."
+            continue
+        measured = found.studies[name]
+        lines[-1] += f" ({measured.seconds:.0f} s)"
+        lines += ["", "| | mean | interval | people | wanted | met |", "|---|--:|--:|--:|--:|--:|"]
+        lines += map(str, measured.rows)
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m demo.shown", description=__doc__)
-    parser.add_argument(
-        "--only", default="", help=f"some of {', '.join(studies.STUDIES)}, between commas; writes nothing"
-    )
+    known = ", ".join(STUDIES)
+    parser.add_argument("--only", default="", help=f"some of {known}, between commas; the others stay as they are")
     given = parser.parse_args()
-    chosen = [name.strip() for name in given.only.split(",") if name.strip()] or list(studies.STUDIES)
-    found, seconds = {}, {}
+    chosen = [name.strip() for name in given.only.split(",") if name.strip()] or list(STUDIES)
+    if unknown := [name for name in chosen if name not in STUDIES]:
+        parser.error(f"there is no study {unknown[0]!r}: one of {known} was expected")
+    found = results.read() or Results(*material.photos_themselves())
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base), folders.models()) as server:
         studio = Studio(server, kept_pictures())
         for name in chosen:
             began = time.monotonic()
-            found[name] = studies.STUDIES[name](studio)
-            seconds[name] = time.monotonic() - began
-            log.info("%s, %.0f s\n%s", name, seconds[name], "\n".join(map(written, found[name])))
-    if not given.only:
-        same, other = material.photos_themselves()
-        told: dict[str, object] = {"photos of one person": same, "of two": other}
-        told |= {name: [asdict(row) for row in rows] for name, rows in found.items()}
-        atomic.write_text(NUMBERS, json.dumps(told, indent=1) + "\n")
-        atomic.write_text(TABLE, table(found, seconds))
+            rows = STUDIES[name](studio)
+            measured = Measured(round(time.monotonic() - began, 1), rows)
+            log.info("%s, %.0f s\n%s", name, measured.seconds, "\n".join(map(str, rows)))
+            found = replace(found, studies={**found.studies, name: measured})
+            found.write()
+            atomic.write_text(results.TABLE, table(found))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """The rows of the table: means over people, and differences between two ways with the same people."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hyperlora_core.evaluation.statistics import Difference, Estimate, compare, estimate
+from hyperlora_core.evaluation.statistics import compare, estimate
 
 Values = Mapping[str, Sequence[float]]
 """Person -> a number of each of their pictures."""
+
+
+SHARE, MEAN, DIFFERENCE = "share", "mean", "difference"
+"""The kinds of rows: a share of people, to be written in per cent; a mean over them; the mean of paired differences."""
 
 
 @dataclass(frozen=True)
@@ -15,37 +19,52 @@ class Row:
 
     Attributes:
         what: is measured.
-        found: mean over people, or a difference between two ways with the same people.
+        kind: ``SHARE``, ``MEAN`` or ``DIFFERENCE``.
+        mean: over people.
+        low, high: of its interval; None where there are too few people for one.
+        people: how many.
         wanted: in words; empty where nothing was asked for.
         met: whether it is that.
-        share: whether it is a share, to be written in per cent.
     """
 
     what: str
-    found: Estimate | Difference
+    kind: str
+    mean: float
+    low: float | None
+    high: float | None
+    people: int
     wanted: str = ""
     met: bool | None = None
-    share: bool = False
+
+    def __str__(self) -> str:
+        """As the table has it."""
+        style = {SHARE: ".0%", MEAN: ".2f", DIFFERENCE: "+.3f"}[self.kind]
+        mean, low, high = ("?" if value is None else f"{value:{style}}" for value in (self.mean, self.low, self.high))
+        met = {True: "yes", False: "**no**", None: ""}[self.met]
+        return f"| {self.what} | {mean} | {low} .. {high} | {self.people} | {self.wanted} | {met} |"
 
 
 def row(what: str, values: Values, least: float | None = None, most: float | None = None, share: bool = True) -> Row:
     """A row of means, of which at least or at most so much is wanted."""
     found = estimate(values)
     assert found is not None
+    made = Row(what, SHARE if share else MEAN, found.mean, found.low, found.high, found.people)
     for limit, word, met in ((least, "least", found.mean >= (least or 0)), (most, "most", found.mean <= (most or 0))):
         if limit is not None:
-            return Row(what, found, f"at {word} {limit:{'.0%' if share else '.2f'}}", met, share)
-    return Row(what, found, share=share)
+            return replace(made, wanted=f"at {word} {limit:{'.0%' if share else '.2f'}}", met=met)
+    return made
 
 
 def difference(what: str, first: Values, second: Values, sign: int = 0) -> Row:
     """A row of a paired difference, the first minus the second, which is to be above or below 0 with its interval."""
     found = compare(first, second)
     assert found is not None
+    made = Row(what, DIFFERENCE, found.mean, found.low, found.high, found.people)
     if not sign:
-        return Row(what, found)
+        return made
     nearest = found.low if sign > 0 else found.high
-    return Row(what, found, "above 0" if sign > 0 else "below 0", nearest is not None and nearest * sign > 0)
+    wanted = "above 0" if sign > 0 else "below 0"
+    return replace(made, wanted=wanted, met=nearest is not None and nearest * sign > 0)
 
 
 def per_person(numbers: Sequence[float]) -> Values:

@@ -86,7 +86,7 @@ def _build(folder: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WEIGHTS.parent.parent)
     if result.returncode:
         reason = result.stderr.strip().rpartition("\n")[2]
-        raise SetupError(f"the checkpoint of the drawn people (2 GB) could not be written to {folder}: {reason}")
+        raise OSError(f"the drawn people's checkpoint of 2 GB: {reason}")
 
 
 def check(file: Path) -> None:

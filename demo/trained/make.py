@@ -19,7 +19,7 @@ from demo import face_pack
 from demo.cache import cache_dir
 from hyperlora_core import atomic
 
-from . import folders
+from . import folders, tutorial
 from .clip import WIDTH as CLIP_WIDTH
 
 PEOPLE, PHOTOS, SEED = 2000, 2, 10
@@ -34,24 +34,37 @@ TRAINED = (
         "--mixed-precision=no",
         "--workers=0",
     ),
-    *("--no-gradient-checkpointing", "--samples-per-step=32", "--batch=32", "--save-every=200", "--sample-every=0"),
-    *("--optimization.learning-rate=1e-3", "--optimization.bases-learning-rate=3e-3", "--optimization.warmup=50"),
-    *("--optimization.ema=0.995", "--shape.bases=24", "--shape.id-rank=4", "--shape.base-rank=1", "--shape.dim=128"),
+    *("--no-gradient-checkpointing", "--samples-per-step=32", "--batch=32", "--save-every=200"),
+    *(
+        "--optimization.warmup=50",
+        "--optimization.ema=0.995",
+        "--shape.bases=24",
+        "--shape.id-rank=4",
+        "--shape.base-rank=1",
+        "--shape.dim=128",
+    ),
     *("--shape.heads=2", "--shape.depth=1", "--shape.id-tokens=8", f"--shape.clip-width={CLIP_WIDTH}"),
     *("--validation.people=100", "--validation.every=1000", "--validation.portraits=24"),
 )
 """What all three stages are told."""
 
 _ID = (
-    *("--other-photo", "--face-weight=4"),
+    *(
+        "--optimization.learning-rate=1e-3",
+        "--optimization.bases-learning-rate=3e-3",
+        "--other-photo",
+        "--face-weight=4",
+    ),
     # the paper's run of thirty million samples draws one in twenty without the Base-LoRA: here so few would be nothing
     *("--scenarios.0.share=0.2", "--scenarios.1.share=0.8", "--scenarios.2.share=0"),
 )
 _ALL_OF_ID = ("id_bases", "queries", "self_attention", "clip_input", "clip_attention", "feed_forward", "output")
+STEPS = {"base": 600, "id_clip": 500, "id_embed": 1200}
 STAGES = {
-    "base": ("--steps=300", "--caption-dropout=0.7"),  # what captions say, the Base-LoRA need not learn
-    "id_clip": ("--steps=500", *_ID),
-    "id_embed": ("--steps=1600", *_ID, "--also-train", *_ALL_OF_ID),
+    # what captions say, the Base-LoRA need not learn
+    "base": ("--optimization.learning-rate=2e-3", "--optimization.bases-learning-rate=6e-3", "--caption-dropout=0.9"),
+    "id_clip": _ID,
+    "id_embed": (*_ID, "--also-train", *_ALL_OF_ID),
 }
 """What each stage is told. The last trains all of the ID-LoRA: the stage before is too short to be done with it."""
 
@@ -103,7 +116,8 @@ def steps(work: Path) -> list[Step]:
     stages, start = [], ()
     for stage, own in STAGES.items():
         out = work / "runs" / stage
-        words = ("-m", "hyperlora_core.training", stage, "--out", str(out), *given, *own, *start)
+        length = (f"--steps={STEPS[stage]}", f"--sample-every={STEPS[stage]}")
+        words = ("-m", "hyperlora_core.training", stage, "--out", str(out), *given, *length, *own, *start)
         stages.append(Step(f"hyperlora {stage}", words))
         start = ("--start", str(out / "hyperlora"))
     return [*parts, Step("people", drawn), Step("set", prepare), part("decoder"), part("diffusers"), *stages]
@@ -150,6 +164,8 @@ def main() -> None:
     whole = make(work, time.monotonic() + 60 * given.minutes)
     if given.keep:
         folders.keep_all(work)
+        if whole:
+            tutorial.write(work)
     log.info("%s is %s", work, "done" if whole else "not done yet; the same command goes on with what is left")
 
 
