@@ -20,6 +20,9 @@ from demo.shown.studio import SIZE, Studio, workflow
 from demo.trained import folders
 from tests.evaluation.towers import clip_folder
 
+if not folders.NARROW.exists():
+    pytest.skip("the small HyperLoRA is not among the weights yet", allow_module_level=True)
+
 PEOPLE = (3, 12, 20, 31)
 STEPS = 12
 
