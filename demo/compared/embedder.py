@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 from demo.cache import build_once, check_sha256, npm_pack, recipe_hash
 
 _PACKAGE = "@vladmandic/face-api@1.7.15"
-_FILES = ("face_recognition_model.bin", "face_recognition_model-weights_manifest.json")
 _SHA256 = {
     "face_recognition_model.bin": "b413e420d6840b2775fba32008db6f3cddb07d485967fb42cfcf379c16a8c589",
     "face_recognition_model-weights_manifest.json": "cbaffa501b0b9275a12b63357a6843e7e30c054e1c9151e1a5f879b26e32986b",
@@ -43,13 +42,12 @@ def _build(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         archive = npm_pack(_PACKAGE, Path(temporary))
         with tarfile.open(archive) as tar:
-            for name in _FILES:
+            for name in _SHA256:
                 member = tar.extractfile(f"package/model/{name}")
                 assert member is not None
                 (Path(temporary) / name).write_bytes(member.read())
-        for name in _FILES:
-            check_sha256(Path(temporary) / name, _SHA256[name])
-        weights = _weights(*(Path(temporary) / name for name in _FILES))
+        files = [check_sha256(Path(temporary) / name, expected) for name, expected in _SHA256.items()]
+        weights = _weights(*files)
     onnx.save(_Graph(weights).model(), folder / "dlib_resnet_v1.onnx")
 
 

@@ -27,12 +27,12 @@ def train(person: int, work: Path) -> Path:
 
     Args:
         person: of ``world``.
-        work: where photos and LoRAs are kept.
+        work: where LoRAs are kept.
     """
     wide = work / "wide" / f"{name_of(person)}.safetensors"
     if wide.exists():
         return wide
-    photos = work / "photos"
+    photos = world.photos()
     drawn_folder.write_people(photos, world.SEED, 1, world.PHOTOS + PHOTOS, first=person)
     own = work / "own" / name_of(person)
     own.mkdir(parents=True, exist_ok=True)

@@ -9,20 +9,19 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg, tokenize
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demo.cache import build_once, recipe_hash
 from demo.drawn import drawing, people, scenes
 from demo.drawn.drawing import SIZE
 from demo.trained import fitting, judging, pictures
+from hyperlora_core.clip import MEAN, STD, normalised
 from hyperlora_core.evaluation.clip_scores import CONFIG, WEIGHTS
 
 EMBED = 64
 VISION = {"image_size": SIZE, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
 RECIPE = fitting.Recipe(steps=2000, batch=64, rate=1e-3, average=0.995)
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 def folder() -> Path:
@@ -36,7 +35,6 @@ def _train(into: Path) -> None:
     tower = CLIP(EMBED, CLIPVisionCfg(**VISION), CLIPTextCfg(**TEXT))
     drawn = pictures.drawn_pictures()
     everyone, everywhere = pictures.persons(range(len(drawn))), pictures.settings(range(len(drawn)))
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (MEAN, STD))
 
     def loss(chance: torch.Generator, count: int) -> Tensor:
         chosen = torch.randint(len(drawn), (count,), generator=chance)
@@ -44,15 +42,13 @@ def _train(into: Path) -> None:
         texts = [
             scenes.caption(everywhere, number, people.described(everyone[number]), chance) for number in chosen.tolist()
         ]
-        seen = tower.encode_image((shown - mean) / std, normalize=True)
+        seen = tower.encode_image(normalised(shown * 255), normalize=True)
         read = tower.encode_text(tokenize(texts), normalize=True)
         logits = tower.logit_scale.exp().clamp(max=100) * seen @ read.T
         own = torch.arange(count)
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
-    trained = load_file(fitting.fit(into / "trained.safetensors", tower, loss, RECIPE))
-    save_file(trained, into / WEIGHTS)
-    (into / "trained.safetensors").unlink()
+    fitting.fit(into / WEIGHTS, tower, loss, RECIPE)
     described = {"embed_dim": EMBED, "vision_cfg": VISION, "text_cfg": TEXT}
     normal = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
     (into / CONFIG).write_text(json.dumps({"model_cfg": described, "preprocess_cfg": normal}))

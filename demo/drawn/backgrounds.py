@@ -1,4 +1,4 @@
-"""What is behind people, and the styles that pictures are drawn in. Shapes as in ``frame``."""
+"""What is behind people. Shapes as in ``frame``."""
 
 import torch
 from torch import Tensor

@@ -11,7 +11,7 @@ from demo.drawn import scenes
 from demo.drawn.folder import scene_of
 
 from . import world
-from .material import CURVES, kept, likeness, photos_themselves, plain_text, read, several, simple, texts
+from .material import CURVES, likeness, photos_themselves, plain_text, read, scheduled, several, simple, texts
 from .rows import Row, Values, difference, per_person, row
 from .studio import Studio, workflow
 
@@ -124,17 +124,7 @@ def schedule(studio: Studio, people: int = 40) -> list[Row]:
     """The person from the start, from the middle on, or until the middle."""
     like = {}
     for name, points in CURVES.items():
-        values = {"HyperLoRA Schedule": {"points": points}}
-        pictures = [
-            studio.draw(
-                workflow(
-                    "schedule",
-                    plain_text(),
-                    values | {"HyperLoRA Load Identity": {"identity_name": kept(studio, person)}},
-                )
-            )[0]
-            for person in range(people)
-        ]
+        pictures = [scheduled(studio, person, points) for person in range(people)]
         like[name] = per_person([likeness(world.face(picture), person) for person, picture in enumerate(pictures)])
     first, half, never = like.values()
     return [

@@ -17,7 +17,7 @@ from demo.trained import folders
 from hyperlora_core import open_photo
 
 from . import examples, material, world
-from .studio import Studio, kept_pictures, workflow
+from .studio import Studio, kept_pictures
 
 FOLDER = PACK / "web" / "docs" / "results"
 TITLE = "Drawn by the demo's small models, in a world of drawn people"
@@ -57,46 +57,27 @@ def base(studio: Studio) -> Sequence[Panel]:
 def blend(studio: Studio) -> Sequence[Panel]:
     """From one person to another."""
     one, other = examples.ONE, examples.OTHER
-    panels = [_photo(one, "the one")]
-    for amount in (0.0, 0.5, 1.0):
-        values = {
-            "Photo of one": {"image": studio.send(world.photo(one))},
-            "Photo of the other": {"image": studio.send(world.photo(other))},
-            "HyperLoRA Blend People": {"amount": amount},
-        }
-        (picture,) = studio.draw(workflow("people_blend", material.plain_text(), values))
-        panels.append(Panel(picture, [f"amount {amount:g}"]))
-    return [*panels, _photo(other, "the other")]
+    between = [
+        Panel(material.blended(studio, one, other, amount), [f"amount {amount:g}"]) for amount in (0.0, 0.5, 1.0)
+    ]
+    return [_photo(one, "the one"), *between, _photo(other, "the other")]
 
 
 def slider(studio: Studio) -> Sequence[Panel]:
     """Younger and older."""
     young, old = material.young_and_old()
-    panels = []
-    for strength in (-1.0, 0.0, 1.0):
-        values = {
-            "Photo": {"image": studio.send(world.photo(examples.ONE))},
-            "More of it": {"image": studio.send(old)},
-            "Less of it": {"image": studio.send(young)},
-            "HyperLoRA Save Slider": {"overwrite": True},
-            "Apply the slider": {"strength": strength},
-        }
-        (picture,) = studio.draw(workflow("slider", material.plain_text(), values))
-        panels.append(Panel(picture, [f"strength {strength:g}"]))
+    panels = [
+        Panel(material.aged(studio, examples.ONE, strength), [f"strength {strength:g}"])
+        for strength in (-1.0, 0.0, 1.0)
+    ]
     return [Panel(open_photo(young), ["less of it"]), Panel(open_photo(old), ["more of it"]), *panels]
 
 
 def schedule(studio: Studio) -> Sequence[Panel]:
     """The person throughout, and in half of the steps."""
-    panels = [_photo(examples.ONE)]
-    for said, points in material.CURVES.items():
-        values = {
-            "HyperLoRA Load Identity": {"identity_name": material.kept(studio, examples.ONE)},
-            "HyperLoRA Schedule": {"points": points},
-        }
-        (picture,) = studio.draw(workflow("schedule", material.plain_text(), values))
-        panels.append(Panel(picture, [said]))
-    return panels
+    return [_photo(examples.ONE)] + [
+        Panel(material.scheduled(studio, examples.ONE, points), [said]) for said, points in material.CURVES.items()
+    ]
 
 
 def regions(studio: Studio) -> Sequence[Panel]:

@@ -33,6 +33,41 @@ def simple(studio: Studio, person: int, text: str, seed: int, **portrait: float)
     return picture
 
 
+def blended(studio: Studio, one: int, other: int, amount: float) -> Image.Image:
+    """A portrait between two people by the template people_blend."""
+    values = {
+        "Photo of one": {"image": studio.send(world.photo(one))},
+        "Photo of the other": {"image": studio.send(world.photo(other))},
+        "HyperLoRA Blend People": {"amount": amount},
+    }
+    (picture,) = studio.draw(workflow("people_blend", plain_text(), values))
+    return picture
+
+
+def aged(studio: Studio, person: int, strength: float) -> Image.Image:
+    """A portrait by the template slider, whose slider is of age."""
+    young, old = young_and_old()
+    values = {
+        "Photo": {"image": studio.send(world.photo(person))},
+        "More of it": {"image": studio.send(old)},
+        "Less of it": {"image": studio.send(young)},
+        "HyperLoRA Save Slider": {"overwrite": True},
+        "Apply the slider": {"strength": strength},
+    }
+    (picture,) = studio.draw(workflow("slider", plain_text(), values))
+    return picture
+
+
+def scheduled(studio: Studio, person: int, points: str) -> Image.Image:
+    """A portrait by the template schedule."""
+    values = {
+        "HyperLoRA Schedule": {"points": points},
+        "HyperLoRA Load Identity": {"identity_name": kept(studio, person)},
+    }
+    (picture,) = studio.draw(workflow("schedule", plain_text(), values))
+    return picture
+
+
 def texts(count: int = world.PEOPLE) -> list[str]:
     """A prompt a person."""
     return [world.prompt(world.asked(), number) for number in range(count)]

@@ -6,6 +6,8 @@ from . import world
 from .material import (
     REFINING,
     SIDE_BY_SIDE,
+    aged,
+    blended,
     kept,
     likeness,
     pairs,
@@ -22,12 +24,7 @@ def blend(studio: Studio, people: int = 60) -> list[Row]:
     nearer: dict[float, list[float]] = {amount: [] for amount in (0.0, 0.5, 1.0)}
     for amount, found in nearer.items():
         for one, other in pairs(people):
-            values = {
-                "Photo of one": {"image": studio.send(world.photo(one))},
-                "Photo of the other": {"image": studio.send(world.photo(other))},
-                "HyperLoRA Blend People": {"amount": amount},
-            }
-            embed = world.face(studio.draw(workflow("people_blend", plain_text(), values))[0])
+            embed = world.face(blended(studio, one, other, amount))
             found.append(likeness(embed, other) - likeness(embed, one))
     by_pair = {amount: per_person(found) for amount, found in nearer.items()}
     return [
@@ -42,16 +39,7 @@ def slider(studio: Studio, people: int = 24) -> list[Row]:
     read_traits: dict[float, list[float]] = {}
     like: dict[float, list[float]] = {}
     for by in (-1.0, 0.0, 1.0):
-        pictures = []
-        for person in range(people):
-            values = {
-                "Photo": {"image": studio.send(world.photo(person))},
-                "More of it": {"image": studio.send(helper[1])},
-                "Less of it": {"image": studio.send(helper[0])},
-                "HyperLoRA Save Slider": {"overwrite": True},
-                "Apply the slider": {"strength": by},
-            }
-            pictures += studio.draw(workflow("slider", plain_text(), values))
+        pictures = [aged(studio, person, by) for person in range(people)]
         towards = world.face(Image.open(helper[1]).convert("RGB")) - world.face(Image.open(helper[0]).convert("RGB"))
         embeds = [world.face(picture) for picture in pictures]
         read_traits[by] = [0.0 if each is None else float(each @ towards / towards.norm()) for each in embeds]
