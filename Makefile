@@ -1,5 +1,6 @@
-# make portrait   the whole way once: photo in; portrait, crops and LoRA file out, on the real ComfyUI
+# make portrait   the whole way once: photo in; portraits beside it, the LoRA file out, on the real ComfyUI
 #                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
+# make comfyui    ComfyUI's editor with the demo's models and the example workflows filled in for them, to play with
 # make test       every check, and every test but the slowest
 # make test-all   the slowest too: fifty minutes
 # make test-hosts the tests on older and newer ComfyUIs, each with its own packages, into docs/COMPATIBILITY.md: fifteen
@@ -9,10 +10,16 @@
 #                 an hour, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
 # make toy-world  the proof that training learns, on a small world with known truth: hours of two cores, which can be
 #                 stopped at any moment and goes on from there. MINUTES=60, ONLY=full, into benchmarks/results/toy_world
+# make demo-models  the demo's models anew, from nothing, by this project's own training: some five hours of two cores,
+#                 which can be stopped at any moment. MINUTES=60, KEEP=1 puts them into the repository
+# make demo-results  what the demo's models do, measured on a real ComfyUI, into demo/weights/RESULTS.md: an hour and a half.
+#                 ONLY="identity,until alike"
+# make demo-report  hyperlora evaluate on the demo's world, with a LoRA trained for each person beside: two hours, into
+#                 docs/example_report. It goes on where it was stopped.
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
 # make templates  the graph editor's example workflows and blueprints, anew from example_workflows/api
-# make help-pictures  the nodes' pictures in web/docs/img, taken in Chromium
+# make help-pictures  the help pages' pictures: the nodes in Chromium, and what they do to the demo's portraits
 # make locales    ComfyUI's language files, anew from the nodes, web/ and locales/<language>/words.json
 # make package    what the Comfy Registry and pip take, checked by comfy-cli, into dist/
 # make lock       resolve requirements-dev.in, and what the newest ComfyUI asks for, into requirements.lock
@@ -36,7 +43,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait test test-all test-hosts test-python bench toy-world lint browser templates help-pictures locales package lock
+.PHONY: help env portrait comfyui demo-models demo-results demo-report test test-all test-hosts test-python bench toy-world lint browser templates help-pictures locales package lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -61,10 +68,22 @@ $(ENV)/.ready: requirements.lock
 portrait: $(ENV)/.ready
 	@$(PY) -m demo.portrait
 
+comfyui: $(ENV)/.ready
+	@$(PY) -m demo.play
+
+demo-models: $(ENV)/.ready
+	@$(PY) -m demo.trained.make $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KEEP),--keep)
+
+demo-results: $(ENV)/.ready
+	@$(PY) -m demo.shown $(if $(ONLY),--only "$(ONLY)")
+
 lint: $(ENV)/.ready
 	@$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+demo-report: $(ENV)/.ready
+	@$(PY) -m demo.compared
 
 # Two processes of one thread each: more threads than cores wait for one another most of the time.
 PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
@@ -97,7 +116,7 @@ bench: $(ENV)/.ready
 	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) $(if $(PROMPTS),--prompts $(PROMPTS))
 
 toy-world: $(ENV)/.ready
-	@$(PY) -m benchmarks.toy_world $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY))
+	@$(PY) -m benchmarks.toy_world $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only "$(ONLY)")
 
 # Chromium for the browser tests: $$CHROMIUM, else one on PATH, else Debian's where the user is root.
 browser:
@@ -119,6 +138,7 @@ templates: browser $(ENV)/.ready
 
 help-pictures: browser $(ENV)/.ready
 	@$(PY) -m demo.help_pictures
+	$(PY) -m demo.shown.help_results
 
 locales: $(ENV)/.ready
 	@$(PY) -m demo.locales
@@ -140,7 +160,7 @@ package:
 lock:
 	@tools=$$(mktemp -d)
 	$(PYTHON) -m venv $$tools
-	$$tools/bin/python -m pip install --quiet --disable-pip-version-check uv filelock
+	$$tools/bin/python -m pip install --quiet --disable-pip-version-check uv filelock safetensors
 	$$tools/bin/python -m demo.comfyui > $$tools/comfyui.in
 	$$tools/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 	    --override requirements-overrides.txt requirements-dev.in $$tools/comfyui.in -o requirements.lock

@@ -35,7 +35,7 @@ def write(work: Path) -> None:
         grids = sorted(stage.glob("grids/step-*.png"))
         made[f"stage_{stage.name}"] = Image.open(grids[-1])
     for name, picture in made.items():
-        picture.save(PICTURES / f"train_{name}.jpg", quality=85, optimize=True)
+        picture.save(PICTURES / f"train_{name}.jpg", quality=70, optimize=True, progressive=True)
 
 
 def _people(work: Path) -> Image.Image:

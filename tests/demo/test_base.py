@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -28,6 +29,7 @@ def test_what_told_it_who_it_is_is_not_shipped():
     assert set(folders.parts()) == {"vae", "unet", "text_encoder", "text_encoder_2"}
 
 
+@pytest.mark.slow
 def test_places_that_matter_are_the_faces():
     torch.manual_seed(0)
     small = vae.network()
