@@ -1,7 +1,7 @@
 """The example workflows for the graph editor, made out of their API copies by ComfyUI's own front end.
 
 ``make templates`` runs it: each ``example_workflows/api/X.json`` becomes ``example_workflows/X.json``, laid out,
-grouped and with a note, and ``X.jpg``, its picture in the list of templates.
+grouped and with a note, and ``X.jpg``, its picture in the list of templates: what the demo's models draw by it.
 """
 
 import json
@@ -18,6 +18,7 @@ from hyperlora_core.downloads import CATALOGUE
 from . import models, workflows
 from .browser import FrontEnd, front_end
 from .server import ComfyServer
+from .shown import thumbnails
 
 # The notes. Code spans are unreadable on a note in one of the front end's two modes, so names are in bold or italics.
 MODELS = """
@@ -30,8 +31,11 @@ MODELS = """
 - antelopev2: its *.onnx* files, in *models/insightface/models/antelopev2*
 - an SDXL checkpoint: RealVisXL 4.0 works best
 
-The menu's **HyperLoRA › HyperLoRA models** says what is missing, and fetches it. The picture in the list of templates
-is a drawing of this graph, not a result.
+The menu's **HyperLoRA › HyperLoRA models** says what is missing, and fetches it.
+"""
+
+SHOWN = """
+The picture in the list of templates is a result of the pack's demo, whose small models know drawn people alone.
 """
 
 STEPS = """
@@ -294,24 +298,28 @@ _ADD_NOTE = """(note) => {
 }"""
 
 
-def write_template(page: FrontEnd, name: str, folder: Path) -> None:
+def write_template(page: FrontEnd, name: str, folder: Path, result: thumbnails.Result | None) -> None:
     """Make one template and its picture.
 
     Args:
         page: the front end, on a server that has every model and photo the workflow names.
         name: of the workflow.
         folder: where to.
+        result: what the demo's models draw by it; None where they cannot: its picture is the graph.
     """
+    title = NOTES[name].partition("\n")[0].lstrip("# ")
     page.load_api(workflows.load(name), name)
     page.page.evaluate(_LAY_OUT, [COLUMNS, SIZES])
     page.page.wait_for_timeout(500)
-    with tempfile.TemporaryDirectory() as temporary:
-        shot = Path(temporary) / "shot.png"
-        page.picture(shot)
-        thumbnail(NOTES[name].partition("\n")[0].lstrip("# "), Image.open(shot)).save(
-            folder / f"{name}.jpg", quality=80, optimize=True
-        )
-    page.page.evaluate(_ADD_NOTE, NOTES[name])
+    if result:
+        picture = thumbnails.thumbnail(title, result)
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            shot = Path(temporary) / "shot.png"
+            page.picture(shot)
+            picture = of_the_graph(title, Image.open(shot))
+    picture.save(folder / f"{name}.jpg", quality=70, optimize=True, progressive=True)
+    page.page.evaluate(_ADD_NOTE, NOTES[name] + (SHOWN if result else ""))
     page.page.wait_for_timeout(500)
     workflow = page.workflow()
     for node in workflow["nodes"]:
@@ -320,7 +328,7 @@ def write_template(page: FrontEnd, name: str, folder: Path) -> None:
     (folder / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
 
 
-def thumbnail(title: str, graph: Image.Image) -> Image.Image:
+def of_the_graph(title: str, graph: Image.Image) -> Image.Image:
     """A template's picture in the list: what it is for, in letters that are read at a small size, and its graph."""
     made = Image.new("RGB", (960, 600), "#161b22")
     draw = ImageDraw.Draw(made)
@@ -372,13 +380,14 @@ def main() -> int:
     """Make all templates, or those named on the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     names = sys.argv[1:] or sorted(NOTES)
+    results = thumbnails.results(names)
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
         with ComfyServer(base, real_names(base / "real_names")) as server:
             photos_that_stand_for(server, base)
             for name in names:
                 with front_end(server, size=(3200, 1740)) as page:  # a fresh one: nodes keep the pictures of old ones
-                    write_template(page, name, workflows.FOLDER)
+                    write_template(page, name, workflows.FOLDER, results.get(name))
                 logging.info("example_workflows/%s.json", name)
     return 0
 

@@ -69,11 +69,11 @@ def scene_rows(pictures: Sequence[Image.Image], scene: scenes.Scene, name: str) 
     ]
 
 
-def full(studio: Studio) -> list[Row]:
+def full(studio: Studio, people: int = world.PEOPLE) -> list[Row]:
     """The paper's finding: with the Base-LoRA, more of the photo's scene and less of the prompt's."""
-    everyone = range(world.PEOPLE)
+    everyone = range(people)
     given = scenes.Scene.joined([scene_of(world.SEED, person, world.GIVEN) for person in everyone])
-    asked = world.asked()
+    asked = world.asked().rows(slice(people))
     ways = {
         "ID": [simple(studio, person, texts()[person], person) for person in everyone],
         "Full": [simple(studio, person, texts()[person], person, base_weight=1.0) for person in everyone],
@@ -93,10 +93,10 @@ def full(studio: Studio) -> list[Row]:
     return rows
 
 
-def several_photos(studio: Studio) -> list[Row]:
+def several_photos(studio: Studio, people: int = world.PEOPLE) -> list[Row]:
     """Three photos in place of one."""
     like: dict[int, list[float]] = {1: [], 3: []}
-    for person in range(world.PEOPLE):
+    for person in range(people):
         values = {title: {"image": studio.send(path)} for title, path in several(person).items()}
         (picture,) = studio.draw(
             workflow("portrait_several_photos", texts()[person], values | {"KSampler": {"seed": person}})

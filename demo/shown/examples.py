@@ -11,11 +11,11 @@ from demo import workflows
 from . import material, world
 from .studio import Studio, workflow
 
-ONE, OTHER = 3, 12
-"""The people of ``world`` who are shown."""
+ONE, OTHER, AT_THE_BEACH = 3, 12, 1
+"""The people of ``world`` who are shown; the last where a photo's surroundings matter."""
 
 PORTRAIT = "photo of a person, at the beach, wearing a white t-shirt"
-HALF = "photo of a person, grey background, wearing a red hoodie"
+HALF = "photo of a person, grey background, wearing a blue t-shirt"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ def examples() -> dict[str, Example]:
         "portrait_several_photos": Example(several, {}, {}),
         "portrait_steps": Example({"Photo": photo}, {}, {}),
         "portrait_steps_base": Example(
-            {"Photo": photo}, {}, {"HyperLoRA Generate LoRA": {"base_weight": 1.0}}, "photo of a person"
+            {"Photo": world.photo(AT_THE_BEACH)},
+            {},
+            {"HyperLoRA Generate LoRA": {"base_weight": 1.0}},
+            "photo of a person",
         ),
         "identity_save": Example(several, {}, {"HyperLoRA Save Identity": {"overwrite": True}}),
         "identity_load": Example({}, kept, {}),
@@ -58,14 +61,14 @@ def examples() -> dict[str, Example]:
             {"HyperLoRA Save Slider": {"overwrite": True}, "Apply the slider": {"strength": 1.0}},
         ),
         "people_batch": Example({}, two, {}),
-        "people_regions": Example({}, two, material.SIDE_BY_SIDE, HALF),
+        "people_regions": Example({}, two, material.SIDE_BY_SIDE | {"KSampler": {"seed": 1}}, HALF),
         "people_prompts": Example(
             {},
             two,
             material.SIDE_BY_SIDE
             | {
                 "Prompt of the first": {"text": world.told(HALF)},
-                "Prompt of the second": {"text": world.told(HALF.replace("red hoodie", "blue shirt"))},
+                "Prompt of the second": {"text": world.told(HALF.replace("blue t-shirt", "red hoodie"))},
             },
         ),
         "schedule": Example({}, kept, {}),

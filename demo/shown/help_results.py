@@ -45,9 +45,9 @@ def portrait(studio: Studio) -> Sequence[Panel]:
 
 def base(studio: Studio) -> Sequence[Panel]:
     """More and more of the photo's scene."""
-    return [_photo(examples.OTHER)] + [
+    return [_photo(examples.AT_THE_BEACH)] + [
         Panel(
-            material.simple(studio, examples.OTHER, world.told("photo of a person"), _SEED, base_weight=weight),
+            material.simple(studio, examples.AT_THE_BEACH, world.told("photo of a person"), _SEED, base_weight=weight),
             [f"base_weight {weight:g}"],
         )
         for weight in (0.0, 0.5, 1.0)

@@ -19,7 +19,7 @@ from .studio import SIZE, Studio, workflow
 
 def likeness(embed: Tensor | None, person: int) -> float:
     """With the photo that judges; a picture without a face has what two strangers have at the least, 0."""
-    return 0.0 if embed is None else float(world.gallery()[person] @ embed)
+    return 0.0 if embed is None else float(world.embedding(person) @ embed)
 
 
 def simple(studio: Studio, person: int, text: str, seed: int, **portrait: float) -> Image.Image:

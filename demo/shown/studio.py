@@ -16,7 +16,8 @@ from demo.trained import folders
 from hyperlora_core import atomic
 
 SIZE = 128
-SAMPLING = {"steps": 20, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}
+STEPS = 20
+SAMPLING = {"steps": STEPS, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal"}
 VALUES: Mapping[str, Mapping[str, Any]] = {
     "CheckpointLoaderSimple": {"ckpt_name": folders.CHECKPOINT},
     "HyperLoRALoadModel": {"model": folders.HYPER_LORA},
@@ -29,6 +30,7 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
 }
 """What the example workflows need in the small world."""
 
+_SAMPLERS = [name for name, values in VALUES.items() if "steps" in values]
 _PROMPT = "Prompt: begin with the trigger words"
 
 
@@ -58,10 +60,11 @@ class Studio:
     Args:
         server: it has ``folders.models`` and the photos that workflows name.
         kept: the folder of what was drawn before, by this and other runs.
+        steps: of sampling.
     """
 
-    def __init__(self, server: ComfyServer, kept: Path) -> None:
-        self.server, self.kept = server, kept
+    def __init__(self, server: ComfyServer, kept: Path, steps: int = STEPS) -> None:
+        self.server, self.kept, self.steps = server, kept, steps
         self._models = folders.models().name + folders.built().name
         self.done: set[str] = set()
         """What was done once on this server, by names that the studies give."""
@@ -77,6 +80,7 @@ class Studio:
 
     def draw(self, prompt: workflows.Workflow) -> list[Image.Image]:
         """The pictures that a workflow saves."""
+        prompt = workflows.fill(prompt, {name: {"steps": self.steps} for name in _SAMPLERS})
         key = hashlib.sha256(json.dumps([prompt, self._models], sort_keys=True).encode()).hexdigest()[:24]
         folder = self.kept / key
         if not (folder / "all").exists():

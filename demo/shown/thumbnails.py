@@ -59,7 +59,9 @@ def thumbnail(title: str, result: Result) -> Image.Image:
     left = 40
     if given:
         left += min(side, 260) + 80
-        draw.text((left - 40, top + height // 2), "\u2192", fill="#9fb3c4", font_size=56, anchor="mm")
+        x, y = left - 40, top + height // 2
+        draw.line((x - 22, y, x + 8, y), fill="#9fb3c4", width=6)
+        draw.polygon([(x + 4, y - 16), (x + 24, y), (x + 4, y + 16)], fill="#9fb3c4")
     row, room = list(result.drawn[:4]), 960 - 40 - left
     across = 2 if len(row) > 2 else len(row)
     down = -(-len(row) // across)

@@ -69,10 +69,16 @@ def face(picture: Image.Image) -> Tensor | None:
 
 
 @cache
+def embedding(person: int, number: int = JUDGED_BY) -> Tensor:
+    """A person's embedding on one of their photos, ``(512,)``; NaN where no face is found on it."""
+    found = face(Image.open(photo(person, number)).convert("RGB"))
+    return torch.full((512,), torch.nan) if found is None else found
+
+
+@cache
 def gallery(number: int = JUDGED_BY) -> Tensor:
-    """Everybody's embedding on one of their photos, ``(PEOPLE, 512)``; NaN where no face is found on it."""
-    rows = [face(Image.open(photo(person, number)).convert("RGB")) for person in range(PEOPLE)]
-    return torch.stack([torch.full((512,), torch.nan) if row is None else row for row in rows])
+    """Everybody's ``embedding``, ``(PEOPLE, 512)``."""
+    return torch.stack([embedding(person, number) for person in range(PEOPLE)])
 
 
 @cache

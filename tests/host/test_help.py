@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from demo.server import PACK
+from demo.shown import help_results
 from tests.host.test_contracts import NODES
 
 DOCS = PACK / "web" / "docs"
@@ -51,6 +52,12 @@ def test_a_page_has_its_parts(node):
     picture = Image.open(DOCS / "img" / f"{node}.webp")
     assert picture.width > 400 and picture.height > 100
     assert len({colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}) > 50
+
+
+def test_results_are_shown_where_they_say_more_than_a_graph():
+    shown = {path.stem for path in DOCS.glob("*.md") if f"](results/{path.stem}.webp)" in path.read_text()}
+    assert shown == set(help_results.RESULTS) == {path.stem for path in help_results.FOLDER.iterdir()}
+    assert sum(path.stat().st_size for path in help_results.FOLDER.iterdir()) < 400_000, "each artist downloads them"
 
 
 @pytest.mark.parametrize("node", NODES)
