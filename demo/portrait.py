@@ -3,7 +3,6 @@
 Settings come from the environment: PHOTO, MODELS, CHECKPOINT, HYPERLORA, OUT; see ``settings``.
 """
 
-import io
 import logging
 import os
 import sys
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from hyperlora_core import open_photo
 from hyperlora_core.generation import TRIGGER_WORDS
@@ -202,8 +200,7 @@ def run(chosen: Settings) -> Path:
                 if not number:
                     (lora,) = result.outputs[workflows.node(prompt, "HyperLoRASave")]["text"]
                     (shown,) = result.outputs[workflows.node(prompt, "HyperLoRAEncodeIdentity")]["images"]
-                    crop = Image.open(io.BytesIO(server.view(shown)))
-                    crop.load()
+                    crop = server.view(shown)
     return _report(chosen, photos, portraits, crop, lora, seconds)
 
 
@@ -235,12 +232,12 @@ def _judged(prompt: workflows.Workflow, sent: tuple[str, str], text: str, seed: 
 
 
 def _report(
-    chosen: Settings, photos: Photos, portraits: Sequence[Portrait], crop: Image.Image, lora: str, seconds: Counter[str]
+    chosen: Settings, photos: Photos, portraits: Sequence[Portrait], crop: bytes, lora: str, seconds: Counter[str]
 ) -> Path:
     stem = portraits[0].file.stem
     crops = chosen.out / "crops" / f"{stem}_identity.png"
     crops.parent.mkdir(exist_ok=True)
-    crop.save(crops)
+    crops.write_bytes(crop)
     panels = [*photos.panels, *(Panel(open_photo(each.file), [each.prompt, str(each)]) for each in portraits)]
     title = "A photo, and portraits by the LoRA that HyperLoRA made of it"
     made = chosen.out / f"sheet_{stem}.png"

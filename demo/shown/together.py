@@ -35,14 +35,15 @@ def blend(studio: Studio, people: int = 60) -> list[Row]:
 
 def slider(studio: Studio, people: int = 24) -> list[Row]:
     """A slider of age, made of two drawings of one person, on other people: what it does to the trait, and to them."""
-    helper = young_and_old()
     read_traits: dict[float, list[float]] = {}
     like: dict[float, list[float]] = {}
+    young, old = (world.face(Image.open(path).convert("RGB")) for path in young_and_old())
+    assert young is not None and old is not None
+    towards = (old - young) / (old - young).norm()
     for by in (-1.0, 0.0, 1.0):
         pictures = [aged(studio, person, by) for person in range(people)]
-        towards = world.face(Image.open(helper[1]).convert("RGB")) - world.face(Image.open(helper[0]).convert("RGB"))
         embeds = [world.face(picture) for picture in pictures]
-        read_traits[by] = [0.0 if each is None else float(each @ towards / towards.norm()) for each in embeds]
+        read_traits[by] = [0.0 if each is None else float(each @ towards) for each in embeds]
         like[by] = [likeness(each, person) for person, each in enumerate(embeds)]
     by_strength = {by: per_person(found) for by, found in read_traits.items()}
     return [
