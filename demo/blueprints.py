@@ -5,6 +5,7 @@
 
 import json
 import logging
+import re
 import sys
 import tempfile
 import uuid
@@ -43,6 +44,8 @@ _WIDGETS = [
     ("Load Checkpoint", "ckpt_name", "ckpt_name"),
     ("Load HyperLoRA", "model", "hyper_lora"),
 ]
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _CONVERT = """([name, description, widgets]) => {
     const { app } = window, graph = app.rootGraph;
@@ -92,8 +95,15 @@ def blueprint(page: FrontEnd, name: str) -> dict[str, Any]:
     )
     (subgraph,) = made["definitions"]["subgraphs"]
     subgraph["category"] = "HyperLoRA"
-    known = str(uuid.uuid5(uuid.NAMESPACE_URL, f"hyperlora/{name}"))  # the same whenever it is made
-    return json.loads(json.dumps(made).replace(subgraph["id"], known))
+    return json.loads(_with_lasting_ids(json.dumps(made), name, subgraph["id"]))
+
+
+def _with_lasting_ids(text: str, name: str, own: str) -> str:
+    """A blueprint whose ids are the same whenever it is made: its own, and those that the front end drew by lot."""
+    drawn = [found for found in dict.fromkeys(_UUID.findall(text)) if found != own]
+    lasting = {found: uuid.uuid5(uuid.NAMESPACE_URL, f"hyperlora/{name}/{i}") for i, found in enumerate(drawn)}
+    lasting[own] = uuid.uuid5(uuid.NAMESPACE_URL, f"hyperlora/{name}")
+    return _UUID.sub(lambda found: str(lasting[found[0]]), text)
 
 
 def main() -> int:
