@@ -69,7 +69,7 @@ def scene_rows(pictures: Sequence[Image.Image], scene: scenes.Scene, name: str) 
     ]
 
 
-def full(studio: Studio, people: int = world.PEOPLE) -> list[Row]:
+def full(studio: Studio, people: int = 60) -> list[Row]:
     """The paper's finding: with the Base-LoRA, more of the photo's scene and less of the prompt's."""
     everyone = range(people)
     given = scenes.Scene.joined([scene_of(world.SEED, person, world.GIVEN) for person in everyone])
@@ -93,7 +93,7 @@ def full(studio: Studio, people: int = world.PEOPLE) -> list[Row]:
     return rows
 
 
-def several_photos(studio: Studio, people: int = world.PEOPLE) -> list[Row]:
+def several_photos(studio: Studio, people: int = 60) -> list[Row]:
     """Three photos in place of one."""
     like: dict[int, list[float]] = {1: [], 3: []}
     for person in range(people):
@@ -106,7 +106,7 @@ def several_photos(studio: Studio, people: int = world.PEOPLE) -> list[Row]:
     return [difference("three photos - one: likeness", per_person(like[3]), per_person(like[1]))]
 
 
-def strength(studio: Studio, people: int = 40) -> list[Row]:
+def strength(studio: Studio, people: int = 30) -> list[Row]:
     """The weight of the ID-LoRA."""
     like = {}
     for weight in (0.0, 0.4, 0.8, 1.0, 1.2):
@@ -120,7 +120,7 @@ def strength(studio: Studio, people: int = 40) -> list[Row]:
     return rows
 
 
-def schedule(studio: Studio, people: int = 40) -> list[Row]:
+def schedule(studio: Studio, people: int = 30) -> list[Row]:
     """The person from the start, from the middle on, or until the middle."""
     like = {}
     for name, points in CURVES.items():
