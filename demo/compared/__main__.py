@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from demo import face_pack
@@ -20,7 +21,7 @@ from hyperlora_core import atomic
 
 from . import embedder, loras, tower
 
-PEOPLE, HELD_OUT = 16, 2
+PEOPLE, HELD_OUT = 10, 2
 REPORT = PACK / "docs" / "example_report"
 PROMPTS = {
     "headshot": ["photo of a person, grey background"],
@@ -52,6 +53,7 @@ def protocol() -> dict[str, object]:
         "checkpoint": folders.CHECKPOINT,
         "prompts": prompts,
         "negative": "",
+        "headshots": [1, 2],
         "steps": SAMPLING["steps"],
         "sampler": SAMPLING["sampler_name"],
         "scheduler": SAMPLING["scheduler"],
@@ -71,22 +73,36 @@ def people(count: int, into: Path) -> Path:
     return into / "people"
 
 
-def words(into: Path, who: Path, server: str) -> list[str]:
-    """The arguments of ``hyperlora evaluate``."""
-    told = into / "told.json"
-    atomic.write_text(told, json.dumps(protocol(), indent=1))
-    cfg = SAMPLING["cfg"]
-    values = {
-        "hyperlora-id": {"model": folders.HYPER_LORA, "weight": 1.0, "cfg": cfg},
-        "hyperlora-full": {"model": folders.HYPER_LORA, "weight": 1.0, "base_weight": 0.4, "cfg": cfg},
-        "none": {"cfg": cfg},
-        "trained-lora": {"cfg": cfg, "prompt": f"{loras.WORD}, {{prompt}}"},
-    }
+WAYS: Mapping[str, Mapping[str, object]] = {
+    "hyperlora-id": {"model": folders.HYPER_LORA, "weight": 1.0},
+    "hyperlora-full": {"model": folders.HYPER_LORA, "weight": 1.0, "base_weight": 0.4},
+    "none": {},
+    "trained-lora": {"prompt": f"{loras.WORD}, {{prompt}}"},
+}
+"""What is compared, and with which settings beside CFG."""
+
+
+def words(
+    into: Path, who: Path, server: str, told: Mapping[str, object], clip: Path, ways: Iterable[str] = WAYS
+) -> list[str]:
+    """The arguments of ``hyperlora evaluate``.
+
+    Args:
+        into: a folder for all that is made.
+        who: the folder of people.
+        server: ComfyUI's address.
+        told: the protocol.
+        clip: the folder of the CLIP that judges.
+        ways: some of ``WAYS``.
+    """
+    written = into / "told.json"
+    atomic.write_text(written, json.dumps(told, indent=1))
+    values = {way: {**WAYS[way], "cfg": SAMPLING["cfg"]} for way in ways}
     return [
-        *("evaluate", str(who), "--out", str(into / "evaluation"), "--server", server, "--protocol", str(told)),
-        *("--clip", str(tower.folder()), "--faces", str(face_pack.face_pack())),
+        *("evaluate", str(who), "--out", str(into / "evaluation"), "--server", server, "--protocol", str(written)),
+        *("--clip", str(clip), "--faces", str(face_pack.face_pack())),
         *("--id-model", str(embedder.embedder()), "--methods", ",".join(values)),
-        *(f"--set={method}.{slot}={value}" for method, slots in values.items() for slot, value in slots.items()),
+        *(f"--set={way}.{slot}={value}" for way, slots in values.items() for slot, value in slots.items()),
     ]
 
 
@@ -98,6 +114,7 @@ def main() -> None:
     work = cache_dir() / f"compared-{folders.models().name}"
     who = people(given.people, work / str(given.people))
     wide = [loras.train(person, work / "loras") for person in range(given.people)]
+    clip = tower.folder()
     with tempfile.TemporaryDirectory() as base:
         models = Path(base) / "models"
         shutil.copytree(folders.models(), models, symlinks=True)
@@ -105,7 +122,8 @@ def main() -> None:
         for path in wide:
             (models / "loras" / path.name).symlink_to(path)
         with ComfyServer(Path(base) / "server", models) as server:
-            command = [sys.executable, "-m", "hyperlora_core.cli", *words(who.parent, who, server.url)]
+            told = words(who.parent, who, server.url, protocol(), clip)
+            command = [sys.executable, "-m", "hyperlora_core.cli", *told]
             subprocess.run(command, check=True)
     if given.people == PEOPLE:
         REPORT.mkdir(parents=True, exist_ok=True)
