@@ -69,28 +69,39 @@ def scene_rows(pictures: Sequence[Image.Image], scene: scenes.Scene, name: str) 
     ]
 
 
-def full(studio: Studio, people: int = 60) -> list[Row]:
-    """The paper's finding: with the Base-LoRA, more of the photo's scene and less of the prompt's."""
+def full(studio: Studio, people: int = 40) -> list[Row]:
+    """The paper's finding: with the Base-LoRA, more of the photo's scene and less of the prompt's.
+
+    The photo's share is asked for where the prompt leaves the scene open: what words say, they say at either weight.
+    """
     everyone = range(people)
-    given = scenes.Scene.joined([scene_of(world.SEED, person, world.GIVEN) for person in everyone])
-    asked = world.asked().rows(slice(people))
-    ways = {
-        "ID": [simple(studio, person, texts()[person], person) for person in everyone],
-        "Full": [simple(studio, person, texts()[person], person, base_weight=1.0) for person in everyone],
-    }
-    rows, shares, like = [], {}, {}
-    for way, pictures in ways.items():
-        found, of_photo, of_prompt = read(pictures), drawn_judge.asked(given), drawn_judge.asked(asked)
-        questions = ("background", "colour", "light")
-        shares[way] = [
-            per_person(torch.stack([found[q] == each[q] for q in questions]).float().mean(dim=0).tolist())
-            for each in (of_photo, of_prompt)
-        ]
-        like[way] = per_person([likeness(world.face(picture), person) for person, picture in enumerate(pictures)])
-    rows.append(difference("Full - ID: the photo's background, colours, light", shares["Full"][0], shares["ID"][0], 1))
-    rows.append(difference("Full - ID: the prompt's", shares["Full"][1], shares["ID"][1], -1))
-    rows.append(difference("Full - ID: likeness", like["Full"], like["ID"]))
-    return rows
+    of_photo = drawn_judge.asked(scenes.Scene.joined([scene_of(world.SEED, one, world.GIVEN) for one in everyone]))
+    of_prompt = drawn_judge.asked(world.asked().rows(slice(people)))
+    silent = [world.told("photo of a person")] * people
+
+    def both(prompts: Sequence[str]) -> list[list[Image.Image]]:
+        """With the Base-LoRA, and without."""
+        return [[simple(studio, i, prompts[i], i, base_weight=weight) for i in everyone] for weight in (1.0, 0.0)]
+
+    def shares(pictures: Sequence[Image.Image], wanted: dict[str, Tensor]) -> Values:
+        found = read(pictures)
+        right = torch.stack([found[each] == wanted[each] for each in ("background", "colour", "light")])
+        return per_person(right.float().mean(dim=0).tolist())
+
+    left_open, said = both(silent), both(texts())
+    photo, photo_beside_words, prompt = (
+        [shares(each, wanted) for each in pictures]
+        for pictures, wanted in ((left_open, of_photo), (said, of_photo), (said, of_prompt))
+    )
+    like = [per_person([likeness(world.face(each), i) for i, each in enumerate(pictures)]) for pictures in said]
+    things = "background, colours, light"
+    return [
+        row(f"ID, a prompt that leaves the scene open: the photo's {things}", photo[1]),
+        difference(f"Full - ID, a prompt that leaves the scene open: the photo's {things}", *photo, 1),
+        difference("Full - ID, a prompt with a whole scene: the photo's", *photo_beside_words),
+        difference("Full - ID, a prompt with a whole scene: the prompt's", *prompt, -1),
+        difference("Full - ID, a prompt with a whole scene: likeness", *like),
+    ]
 
 
 def several_photos(studio: Studio, people: int = 60) -> list[Row]:
