@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from hyperlora_core import open_photo
-from hyperlora_core.generation import TRIGGER_WORDS
+from hyperlora_core.trigger_words import TRIGGER_WORDS
 
 from . import workflows
 from .cache import SetupError

@@ -20,8 +20,8 @@ from . import __version__, atomic
 from .batch_jobs import Task
 from .comfy_client import ComfyClient, Ended, RefusedError, UnreachableError, Workflow
 from .comfy_events import ComfyEvents, Timing
-from .encoders import file_sha256
 from .errors import HyperLoRAError
+from .files import file_sha256
 
 MANIFEST = "manifest.jsonl"
 _FREEING = 1.0  # seconds that a server takes to let go of its models; a prompt that comes before goes first

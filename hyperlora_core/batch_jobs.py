@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .comfy_client import Workflow
-from .encoders import file_sha256
 from .errors import HyperLoRAError
-from .files import is_clutter
-from .generation import TRIGGER_WORDS
+from .files import file_sha256, is_clutter
 from .photos import SUFFIXES, photo_files, unreadable
+from .trigger_words import TRIGGER_WORDS
 
 _SLOT = "images."  # an input that photos are connected with, one to a slot
 _SEEDS = ("seed", "noise_seed")

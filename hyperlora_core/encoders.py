@@ -3,15 +3,14 @@
 Another encoder of the same size runs and gives another person, so the one that is loaded is compared.
 """
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .errors import HyperLoRAError
+from .files import file_sha256
 
 OTHER_ENCODERS = ("refuse", "allow")
 
@@ -137,18 +136,3 @@ def _differs(what: str, expected: Encoder, found: Encoder, other: str) -> None:
 
 def _named(encoder: Encoder) -> str:
     return f"{encoder.name} ({encoder.sha256[:10]})"
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes; hashed once a process for as long as the file stays as it is."""
-    stat = path.stat()
-    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _file_sha256(path: Path, size: int, modified: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -4,20 +4,23 @@ Format: 8 bytes, little endian, the length of the header; the header, JSON: name
 "__metadata__" -> strings; then the tensors' bytes, without gaps. https://huggingface.co/docs/safetensors
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import safetensors.torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from . import atomic
 from .errors import HyperLoRAError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METADATA = "__metadata__"
 MODEL_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
@@ -178,7 +181,7 @@ def write(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str
             file.write(block)
 
 
-def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
+def save(path: str | Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> Path:
     """Write tensors to a safetensors file, which appears whole or not at all.
 
     Args:
@@ -192,6 +195,8 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     Raises:
         HyperLoRAError: it cannot be written.
     """
+    import safetensors.torch  # and with it torch, which takes seconds: headers are read without it
+
     path = Path(path)
     # clones, as one tensor may stand under two names, which safetensors refuses
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -247,7 +252,7 @@ def open_safetensors(path: str | Path) -> Iterator[safe_open]:
         raise HyperLoRAError(f"{path} cannot be read as safetensors ({error}): {DOWNLOAD_AGAIN}") from error
 
 
-def load(path: str | Path) -> dict[str, Tensor]:
+def load(path: str | Path) -> "dict[str, Tensor]":
     """All tensors of a safetensors file, mapped from it, in its types.
 
     Raises:
@@ -301,3 +306,18 @@ def foreign(path: Path) -> str | None:
     if not any(start):
         return f"begins with zeros, as a download does that did not finish: {DOWNLOAD_AGAIN}"
     return None
+
+
+def file_sha256(path: Path) -> str:
+    """Of a file's bytes; hashed once a process for as long as the file stays as it is."""
+    stat = path.stat()
+    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_sha256(path: Path, size: int, modified: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

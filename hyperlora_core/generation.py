@@ -13,8 +13,8 @@ from .lora import LoRA, combine
 from .network.hyperlora import HyperLoRA
 from .network.rows import unit
 from .slider import FORMAT, Slider
+from .trigger_words import TRIGGER_WORDS
 
-TRIGGER_WORDS = "fcsks fxhks fhyks"
 _NOTHING = 1e-4  # of a person's norm: sides that differ by less are the same
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ..hyperlora_core.generation import TRIGGER_WORDS
 from ..hyperlora_core.schedule import CURVES
+from ..hyperlora_core.trigger_words import TRIGGER_WORDS
 from . import neighbours
 from .routes import answer_get
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from ..hyperlora_core.identity import Identity, describe
 from ..hyperlora_core.identity_file import load_identity
+from ..hyperlora_core.image_tensors import to_images
 from ..hyperlora_core.mixing import mean_agreement
-from ..hyperlora_core.photos import to_images
 from .folders import IDENTITIES, kept_file
 from .routes import answer_post
 

@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph import ExecutionBlocker
 from PIL import Image
 
-from ..hyperlora_core.photos import to_images
+from ..hyperlora_core.image_tensors import to_images
 from ..hyperlora_core.pipeline import encode_base, encode_id
 from .cache import cache
 from .cards import identity_card

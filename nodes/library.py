@@ -10,7 +10,7 @@ from comfy_execution.graph import ExecutionBlocker
 
 from ..hyperlora_core.files import stamp
 from ..hyperlora_core.identity_file import load_identity, save_identity
-from ..hyperlora_core.photos import to_images
+from ..hyperlora_core.image_tensors import to_images
 from ..hyperlora_core.slider import Slider
 from .cards import identity_card
 from .folders import IDENTITIES, SLIDERS, keeping_folder, kept_file, kept_files

@@ -11,8 +11,8 @@ import nodes as comfy_nodes
 from ..hyperlora_core.doors.runtime import Layer, add_layers
 from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
 from ..hyperlora_core.faces import FaceAnalyzer, draw_faces
+from ..hyperlora_core.image_tensors import to_images, to_photos
 from ..hyperlora_core.likeness import Judged, Person, judge, select, written
-from ..hyperlora_core.photos import to_images, to_photos
 from ..hyperlora_core.pipeline import find_references
 from .cache import cache
 from .cards import best_score

@@ -14,8 +14,8 @@ from ..hyperlora_core.doors.comfyui import Operations, hand_over
 from ..hyperlora_core.encoders import OTHER_ENCODERS, Encoder, check_clip, check_face
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces import ENGINES, FaceAnalyzer
-from ..hyperlora_core.generation import TRIGGER_WORDS
 from ..hyperlora_core.network.hyperlora import HyperLoRA
+from ..hyperlora_core.trigger_words import TRIGGER_WORDS
 from . import settings
 from .folders import clip_files, face_folder, face_folders, hyper_lora_models, searched, stamp_of_models
 from .sockets import CATEGORY, HyperLoraModel, other_encoders_input

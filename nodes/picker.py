@@ -15,7 +15,7 @@ from nodes import LoadImage
 from ..hyperlora_core.cache import digest
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces import Face
-from ..hyperlora_core.photos import to_photos
+from ..hyperlora_core.image_tensors import to_photos
 from ..hyperlora_core.picks import Pick
 from ..hyperlora_core.pipeline import detect_faces
 from .cache import cache

@@ -16,8 +16,8 @@ from ..hyperlora_core.doors.comfyui import apply_lora
 from ..hyperlora_core.encoders import OTHER_ENCODERS
 from ..hyperlora_core.errors import HyperLoRAError, shortened
 from ..hyperlora_core.generation import generate
+from ..hyperlora_core.image_tensors import to_photos
 from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
-from ..hyperlora_core.photos import to_photos
 from ..hyperlora_core.pipeline import Reference, encode_base, encode_id, on_photos
 from .cache import cache
 from .faces import find_faces

@@ -12,7 +12,7 @@ from demo import face_pack
 from demo.cache import cache_dir, recipe_hash
 from demo.drawn import drawing, folder, scenes
 from hyperlora_core.faces import FaceAnalyzer
-from hyperlora_core.generation import TRIGGER_WORDS
+from hyperlora_core.trigger_words import TRIGGER_WORDS
 
 PEOPLE, PHOTOS, SEED = 100, 6, 4711
 """Nobody of another seed is among them."""

@@ -20,7 +20,7 @@ from demo.cache import SetupError, build_once, recipe_hash
 from demo.comfyui import comfyui
 from demo.drawn import judge
 from hyperlora_core import files
-from hyperlora_core.encoders import file_sha256
+from hyperlora_core.files import file_sha256
 from hyperlora_core.layout import MODULES_JSON
 
 from . import base, padding, vae, widening, words

@@ -19,8 +19,8 @@ from PIL import Image
 from .. import atomic
 from ..batch import Manifest
 from ..cache import digest
-from ..encoders import file_sha256
 from ..errors import HyperLoRAError
+from ..files import file_sha256
 from ..photos import open_photo
 from .clip_scores import ClipScorer
 from .face_scores import FaceJudge

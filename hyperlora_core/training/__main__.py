@@ -4,4 +4,5 @@ import sys
 
 from ..cli import main
 
-sys.exit(main(["train", *sys.argv[1:]]))
+if __name__ == "__main__":
+    sys.exit(main(["train", *sys.argv[1:]]))

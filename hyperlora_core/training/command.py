@@ -18,9 +18,10 @@ from ..clip_weights import find_tower
 from ..data.shards import Shards
 from ..doors.base_model import BaseModel
 from ..doors.diffusers import attention_modules
-from ..encoders import Encoder, Encoders, check_clip, check_face, file_sha256
+from ..encoders import Encoder, Encoders, check_clip, check_face
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
+from ..files import file_sha256
 from ..network.hyperlora import HyperLoRA
 from . import stages, states
 from .begin import network_for

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HyperLoRAError
-from ..generation import TRIGGER_WORDS
+from ..trigger_words import TRIGGER_WORDS
 from .objective import check_noise
 from .shape import NetworkShape
 from .stages import STAGES, stage

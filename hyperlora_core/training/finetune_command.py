@@ -12,9 +12,9 @@ from typing import Annotated
 import torch
 import tyro
 
-from ..encoders import file_sha256
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
+from ..files import file_sha256
 from ..generation import generate
 from ..identity_file import load_identity
 from ..lora import LoRA

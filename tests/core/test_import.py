@@ -22,6 +22,19 @@ def test_the_core_loads_no_heavy_package(request):
     assert run(code, request.config.rootpath) == "[]"
 
 
+@pytest.mark.parametrize("words", [["--help"], ["download", "--help"], ["batch", "--help"]])
+def test_a_command_without_tensors_waits_for_no_torch(request, words):
+    code = f"""
+import sys
+from hyperlora_core.cli import main
+try:
+    main({words})
+except SystemExit:
+    print("torch" in sys.modules)
+"""
+    assert run(code, request.config.rootpath).endswith("False")
+
+
 def test_the_pack_can_be_imported_without_comfyui(request):
     folder = str(request.config.rootpath)
     code = f"""
@@ -61,6 +74,12 @@ def test_the_surface_is_short():
         "open_photo",
         "save_identity",
     }
+
+
+def test_every_name_of_the_surface_is_there():
+    assert all(getattr(hyperlora_core, name) is not None for name in dir(hyperlora_core))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        hyperlora_core.nothing  # noqa: B018
 
 
 def test_versions_agree(request):

@@ -6,8 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
-from .doctor import Models, find_comfyui, packs, page, roots_of, text, without_paths
-from .errors import HyperLoRAError
+from ..doctor import Models, find_comfyui, packs, page, roots_of, text, without_paths
+from ..errors import HyperLoRAError
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -1,0 +1,20 @@
+"""``hyperlora inspect``: its arguments, and what they run."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..inspection import inspect
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
+    command.set_defaults(run=_run)
+    command.add_argument("path", type=Path, metavar="PATH", help="a file or a folder")
+    command.add_argument("--full", action="store_true", help="read every number of a HyperLoRA, not samples alone")
+
+
+def _run(options: argparse.Namespace) -> int:
+    lines, whole = inspect(options.path, options.full)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if whole else 1
