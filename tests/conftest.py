@@ -36,7 +36,20 @@ class Together(LoadScopeScheduling):
         return folder if folder in SHARED and file not in ALONE else file
 
 
+LONGEST_FIRST = ("tests/host", "tests/browser", "tests/data", "tests/training", "tests/demo")
+"""Folders whose tests begin early, so that no process is left alone with a long one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        folder = "/".join(item.nodeid.split("/")[:2])
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=place)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Together:
+    config.option.loadscopereorder = False  # by how many tests they have
     return Together(config, log)
 
 

@@ -1,6 +1,9 @@
 """What a report of a bug needs, on the page About of the pack's settings."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_report_is_seen_and_copied(page, server, tmp_path):
     page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.page.evaluate("() => window.app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")

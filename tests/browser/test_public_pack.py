@@ -28,7 +28,7 @@ def shared(server, models) -> dict[str, dict]:
     }
 
 
-@pytest.mark.parametrize("name", ["simple", "advanced"])
+@pytest.mark.parametrize("name", [pytest.param("simple", marks=pytest.mark.slow), "advanced"])
 def test_a_shared_workflow_loads_means_what_it_meant_and_survives_a_round_trip(either_page, shared, name):
     page = either_page
     for file in (shared[name], public_workflows.with_widget_sockets(copy.deepcopy(shared[name]))):

@@ -184,7 +184,7 @@ def test_a_missing_engine_is_named_with_its_line(face_pack, odd_pack, photos, re
     assert "insightface was chosen to find faces" in without and "pip install insightface" in without
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "insightface"])
+@pytest.mark.parametrize("engine", ["onnxruntime", pytest.param("insightface", marks=pytest.mark.slow)])
 def test_an_onnxruntime_that_was_half_removed_is_named(engine, face_pack, photos, tmp_path, request):
     (tmp_path / "onnxruntime" / "capi").mkdir(
         parents=True

@@ -65,6 +65,7 @@ def test_the_same_command_again_has_nothing_to_do(prepared, album, face_pack, mo
     assert files(prepared) == was and {path: path.stat().st_mtime_ns for path in prepared.glob("*.tar")} == before
 
 
+@pytest.mark.slow
 def test_a_shard_and_a_folder_are_one_set_and_give_up_whom_they_share(ray_session, photos, face_pack, tmp_path):
     """What is in both stays as the first source has it; what has no licence is left out where one is needed."""
     notes = json.dumps({"url": "https://example.org/1", "license": "CC-BY", "person": "barack"}).encode()

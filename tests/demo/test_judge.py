@@ -20,7 +20,8 @@ def drawings():
 def test_it_reads_what_captions_say(drawings, side):
     pictures, where = drawings
     shown = F.interpolate(F.interpolate(pictures, (side, side), mode="area"), (SIZE, SIZE), mode="bilinear")
-    right = {name: (judge.load().read(shown)[name] == answer).float() for name, answer in judge.asked(where).items()}
+    read = judge.load().read(shown)
+    right = {name: (read[name] == answer).float() for name, answer in judge.asked(where).items()}
     photos = where.style == 0
     shares = {name: float(each[photos].mean()) for name, each in right.items()}
     least = {"clothing": 0.85, "light": 0.85, "gaze": 0.85, "smile": 0.9}

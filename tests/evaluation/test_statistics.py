@@ -65,6 +65,7 @@ def test_a_sample_that_is_too_small_is_said_to_be():
     assert equal.p == 1 and equal.needed is None and (equal.low, equal.high) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_people_that_are_said_to_suffice_do():
     numbers = np.random.default_rng(2)
     needed = compare(people(numbers.normal(0.3, 1, 4000)), people([0] * 4000)).needed

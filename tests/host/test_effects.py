@@ -19,7 +19,7 @@ from demo.shown.studio import SIZE, Studio, workflow
 from demo.trained import folders
 from tests.evaluation.towers import clip_folder
 
-PEOPLE, STEPS = 5, 12
+PEOPLE, STEPS = 5, 8
 PAIR = (3, 12)
 
 

@@ -265,15 +265,12 @@ def test_what_cannot_be_evaluated_is_said_at_once(server, asked, photos, tmp_pat
     people = tmp_path / "people"
     people.mkdir()
     shutil.copy(photos["obama"], people)
-    for name, spoil, message in (
-        ("broken.jpg", lambda path: path.write_bytes(b"no picture"), "is no picture that can be read"),
-        ("empty.png", lambda path: Image.new("RGB", (80, 80), "gray").save(path), "no face was found on"),
-    ):
-        spoil(people / name)
-        assert main(["evaluate", str(people), *asked[2:], *here]) == 1
-        assert message in caplog.text and name in caplog.text
-        (people / name).unlink()
-        caplog.clear()
+    (people / "broken.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (80, 80), "gray").save(people / "empty.png")
+    assert main(["evaluate", str(people), *asked[2:], *here]) == 1
+    for name, message in (("broken.jpg", "is no picture that can be read"), ("empty.png", "no face was found on")):
+        assert any(message in line and name in line for line in caplog.text.splitlines())
+    caplog.clear()
     drawn = [path.name for path in tmp_path.glob("out/pictures/*/*")]
     assert drawn and all("obama" in name or "none" in name for name in drawn), "of the one who has a photo that opens"
     assert main(["evaluate", "--list"]) == 0

@@ -94,6 +94,7 @@ def test_context_windows_and_cut_batches_keep_who_is_who(small, server):
     assert "whose each is cannot be known any more. Cut them out last" in failure(server, one_seed).message
 
 
+@pytest.mark.slow
 def test_deep_shrink_by_one_and_a_half_keeps_regions(small, alone, picture):
     shrink = {
         "downscale_factor": 1.5,

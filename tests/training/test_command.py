@@ -216,6 +216,7 @@ def test_an_interrupt_before_the_first_step_is_no_traceback(monkeypatch, tmp_pat
     assert "stopped before its first step" in caplog.text
 
 
+@pytest.mark.slow
 def test_it_draws_in_half_precision_and_saves_when_a_terminal_interrupts_all(
     base_folder, training_set, clip_file, tmp_path
 ):

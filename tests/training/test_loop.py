@@ -86,6 +86,7 @@ def by_two_processes(folder, stop_after=0):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path, whole):
     by_two_processes(tmp_path)
     close(load_file(tmp_path / "outcome.safetensors"), whole)

@@ -180,6 +180,7 @@ def test_drawing_is_deterministic(parts):
     assert torch.equal(draw_plain(parts.base, words, some.noise), draw_plain(parts.base, words, some.noise))
 
 
+@pytest.mark.slow
 def test_legs_are_trained_exported_measured_and_reported(parts, reader, tmp_path, monkeypatch):
     first = variants.Leg("full", 0, "base", steps=2)
     second = variants.Leg("full", 0, "id_clip", first, steps=2)

@@ -68,6 +68,7 @@ def test_the_reference_is_another_photo_than_the_target(made):
         assert portrait.target.prompt.startswith("fcsks") and portrait.id_on and portrait.base_on
 
 
+@pytest.mark.slow
 def test_what_changes_is_the_network_alone(made, tmp_path):
     run, validation = made
     first, again = (validation.look(run, tmp_path) for _ in range(2))
