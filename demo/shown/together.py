@@ -19,7 +19,7 @@ from .rows import Row, difference, per_person, row
 from .studio import SIZE, Studio, workflow
 
 
-def blend(studio: Studio, people: int = 60) -> list[Row]:
+def blend(studio: Studio, people: int = 48) -> list[Row]:
     """Between two people."""
     nearer: dict[float, list[float]] = {amount: [] for amount in (0.0, 0.5, 1.0)}
     for amount, found in nearer.items():
@@ -117,7 +117,7 @@ def refine(studio: Studio, people: int = 20) -> list[Row]:
     return [difference("Refine Faces: likeness after - before", per_person(after), per_person(before), 1)]
 
 
-def until_alike(studio: Studio, people: int = 20) -> list[Row]:
+def until_alike(studio: Studio, people: int = 16) -> list[Row]:
     """The best of up to four seeds, against the first."""
     best, first = [], []
     for person in range(people):
