@@ -131,7 +131,7 @@ def strength(studio: Studio, people: int = 24) -> list[Row]:
 
 
 def schedule(studio: Studio, people: int = 24) -> list[Row]:
-    """The person from the start, from the middle on, or until the middle."""
+    """The person throughout, for the first half of the steps, or never."""
     like = {}
     for name, points in CURVES.items():
         pictures = [scheduled(studio, person, points) for person in range(people)]

@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
     if lacking:
         raise HyperLoRAError(f"hyperlora evaluate needs {' and '.join(lacking)}; hyperlora evaluate --help says more")
     protocol, (people, left_out) = _protocol(options), readable(read_persons(options.people))
+    for why in left_out:  # and again at the end, for what stops the run in between would hide it
+        log.warning(why)
     _compare(options.out, protocol)
     where = {} if options.no_draw else _where(options, methods, protocol, people)
     begun = _begun(options.out, plan(protocol, people, methods))
