@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import requests
+
 from hyperlora_core import atomic
 
 from . import workflows
@@ -54,6 +56,8 @@ def _set(node: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 def furnish(server: ComfyServer) -> None:
     """Put photos, kept people and a saved LoRA into a server, and the workflows that use them."""
+    # else the editor begins with its own templates over everything
+    requests.post(f"{server.url}/settings/Comfy.TutorialCompleted", json=True, timeout=30).raise_for_status()
     studio = Studio(server, kept_pictures())
     folder = server.base / "user" / "default" / "workflows" / "drawn people"
     folder.mkdir(parents=True, exist_ok=True)
