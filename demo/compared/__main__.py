@@ -18,6 +18,7 @@ from demo.shown.rows import name_of
 from demo.shown.studio import SAMPLING, SIZE
 from demo.trained import folders
 from hyperlora_core import atomic
+from hyperlora_core.evaluation.methods import BASELINE
 
 from . import embedder, loras, tower
 
@@ -76,7 +77,7 @@ def people(count: int, into: Path) -> Path:
 WAYS: Mapping[str, Mapping[str, object]] = {
     "hyperlora-id": {"model": folders.HYPER_LORA, "weight": 1.0},
     "hyperlora-full": {"model": folders.HYPER_LORA, "weight": 1.0, "base_weight": 0.4},
-    "none": {},
+    BASELINE: {},
     "trained-lora": {"prompt": f"{loras.WORD}, {{prompt}}"},
 }
 """What is compared, and with which settings beside CFG."""
@@ -97,7 +98,8 @@ def words(
     """
     written = into / "told.json"
     atomic.write_text(written, json.dumps(told, indent=1))
-    values = {way: {**WAYS[way], "cfg": SAMPLING["cfg"]} for way in ways}
+    # the baseline is drawn at each way's own CFG
+    values = {way: dict(WAYS[way]) if way == BASELINE else {**WAYS[way], "cfg": SAMPLING["cfg"]} for way in ways}
     return [
         *("evaluate", str(who), "--out", str(into / "evaluation"), "--server", server, "--protocol", str(written)),
         *("--clip", str(clip), "--faces", str(face_pack.face_pack())),
