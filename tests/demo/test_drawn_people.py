@@ -14,7 +14,7 @@ from demo.drawn.drawing import SIZE, draw
 from demo.drawn.folder import as_image, write_people
 from hyperlora_core import FaceAnalyzer, HyperLoRAError
 
-PEOPLE, PHOTOS = 50, 2
+PEOPLE, PHOTOS = 60, 2
 
 
 @pytest.fixture(scope="module")

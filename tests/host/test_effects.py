@@ -128,6 +128,11 @@ def test_an_evaluation_tells_who_draws_the_person(studio, tmp_path):
     }
     assert len(held_out["hyper"]) == 3, rows
     assert fmean(held_out["hyper"]) > fmean(held_out["none"]) + 0.005, "two strangers have .8 by this embedder"
+    like = {"hyper": [], "none": []}
+    for row in rows:
+        picture = Image.open(tmp_path / "evaluation" / "pictures" / row["picture"])
+        like["none" if row["method"].startswith("none") else "hyper"].append(alike(picture, int(row["person"][-5:])))
+    assert fmean(like["hyper"]) > fmean(like["none"]) + 0.1
 
 
 def test_the_editors_copies_of_the_examples_are_filled_in(studio):
