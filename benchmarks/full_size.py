@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from demo.cache import build_once, recipe_hash
-from hyperlora_core.layout import MODULES_JSON, file_key
-from hyperlora_core.lora_names import flat_name
+from hyperlora_core.lora.names import flat_name
 from hyperlora_core.network.config import AttentionModule, HyperLoRAConfig, ResamplerConfig
 from hyperlora_core.network.hyperlora import HyperLoRA
+from hyperlora_core.network.layout import MODULES_JSON, file_key
 
 _BLOCK = 1 << 24  # random numbers, of which every basis is a part
 

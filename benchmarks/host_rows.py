@@ -13,7 +13,7 @@ from demo import models, sdxl, workflows
 from demo.comfyui import comfyui
 from demo.photos import photos
 from demo.server import ComfyServer
-from hyperlora_core.lora import LoRA
+from hyperlora_core.lora.value import LoRA
 from hyperlora_core.network.config import PROJECTIONS
 
 from . import full_size
@@ -50,7 +50,7 @@ def import_comfy(device: torch.device) -> ModuleType:
 def applying(pairs: int, device: torch.device) -> Iterator[Row]:
     """A LoRA of all 560 targets into a clone of SDXL, against ComfyUI's own function; no weight is touched yet."""
     comfy = import_comfy(device)
-    from hyperlora_core.doors.comfyui import apply_lora
+    from hyperlora_core.doors.comfyui.patching import apply_lora
 
     config = comfy.supported_models.SDXL(dict(SDXL))
     config.set_inference_dtype(torch.float16, None)

@@ -42,12 +42,12 @@ def streamed(folder: Path, device: torch.device) -> dict[str, object]:
     from .host_rows import import_comfy
 
     import_comfy(device)
-    from hyperlora_core.doors import comfyui
+    from hyperlora_core.doors.comfyui import patching
     from hyperlora_core.network.hyperlora import HyperLoRA
 
     embeds, clip = tokens(1)
     with torch.inference_mode():
-        network = HyperLoRA.load(folder, "cpu", compute_dtype(device), operations=comfyui.Operations)
+        network = HyperLoRA.load(folder, "cpu", compute_dtype(device), operations=patching.Operations)
         network.compute_device = device
         network.id_projector.to(device)
         network.resampler.to(device)

@@ -9,13 +9,14 @@ from PIL import Image
 from demo.face_pack import face_pack
 from demo.photos import photos
 from hyperlora_core.cache import NOTHING_KEPT, Cache
-from hyperlora_core.clip import ClipVision
+from hyperlora_core.clip.vision import ClipVision
 from hyperlora_core.faces import FaceAnalyzer, choose_face, sort_faces
-from hyperlora_core.generation import generate
-from hyperlora_core.lora import LoRA
+from hyperlora_core.faces.references import find_references
+from hyperlora_core.files.photos import open_photo
+from hyperlora_core.identity.encoding import encode_id
+from hyperlora_core.identity.generation import generate
+from hyperlora_core.lora.value import LoRA
 from hyperlora_core.network.hyperlora import HyperLoRA
-from hyperlora_core.photos import open_photo
-from hyperlora_core.pipeline import encode_id, find_references
 
 from . import full_size
 from .measure import Spread, alternate

@@ -27,7 +27,7 @@ from hyperlora_core.data.jobs import CheckUnit, FinishUnit
 from hyperlora_core.data.rows import RowWriter
 from hyperlora_core.data.sources import Item, units_of
 from hyperlora_core.data.work import Work
-from hyperlora_core.photos import open_photo
+from hyperlora_core.files.photos import open_photo
 
 from .measure import PeakMemory, machine
 from .table import RESULTS

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hyperlora_core.lora import LoRA
+from hyperlora_core.lora.value import LoRA
 
 from .host_rows import SDXL, import_comfy, random_lora
 from .measure import Spread, Times, Work, alternate
@@ -22,8 +22,8 @@ _BLOCK = 1 << 24
 def steps(pairs: int, device: torch.device) -> Iterator[Row]:
     """One step with guidance, everything that comes before it counted in, in alternation."""
     comfy = import_comfy(device)
-    from hyperlora_core.doors.comfyui import apply_lora
-    from hyperlora_core.doors.runtime import Layer, add_layers, in_regions, per_item
+    from hyperlora_core.doors.comfyui.patching import apply_lora
+    from hyperlora_core.doors.comfyui.runtime import Layer, add_layers, in_regions, per_item
 
     model = _model(comfy, device)
     people = [random_lora().to(torch.float16) for _ in range(2)]
@@ -61,7 +61,7 @@ def steps(pairs: int, device: torch.device) -> Iterator[Row]:
 def prompts(pairs: int, device: torch.device) -> Iterator[Row]:
     """Two people, each with a prompt: in one pass, against ComfyUI's hooks, which change weights between passes."""
     comfy = import_comfy(device)
-    from hyperlora_core.doors.runtime import Layer, add_layers, for_prompt
+    from hyperlora_core.doors.comfyui.runtime import Layer, add_layers, for_prompt
 
     model = _model(comfy, device, sharing=True)
     people = [random_lora().to(torch.float16) for _ in range(2)]

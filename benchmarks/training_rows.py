@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from hyperlora_core.doors.diffusers import LoRAInjection, attention_modules
+from hyperlora_core.doors.diffusers.unet import LoRAInjection, attention_modules
 from hyperlora_core.network.bases import targets
 
 from .measure import Work, alternate

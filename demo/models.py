@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hyperlora_core.checkpoint import read_checkpoint
-from hyperlora_core.clip_weights import find_tower
-from hyperlora_core.encoders import UNKNOWN, Encoders, face_encoder
-from hyperlora_core.identity import Identity
-from hyperlora_core.identity_file import save_identity
-from hyperlora_core.layout import ENCODERS_KEY, MODULES_JSON
+from hyperlora_core.clip.weights import find_tower
+from hyperlora_core.files.encoders import UNKNOWN, Encoders, face_encoder
+from hyperlora_core.identity.file import save_identity
+from hyperlora_core.identity.value import Identity
+from hyperlora_core.network.checkpoint import read_checkpoint
+from hyperlora_core.network.layout import ENCODERS_KEY, MODULES_JSON
 
 from . import face_pack as faces
 from . import sdxl

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from hyperlora_core import atomic
+from hyperlora_core.files import atomic
 
 from . import workflows
 from .cache import cache_dir

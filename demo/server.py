@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import requests
 
-from hyperlora_core.comfy_client import ComfyClient
+from hyperlora_core.comfy.client import ComfyClient
 
 from .comfyui import comfyui
 

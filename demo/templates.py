@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageOps
 
-from hyperlora_core.downloads import CATALOGUE
+from hyperlora_core.files.downloads import CATALOGUE
 
 from . import models, workflows
 from .browser import FrontEnd, front_end

@@ -10,23 +10,25 @@ generate(network, identity, id_weight=0.8).save("me.safetensors")
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from . import crops, mixing
-    from .blocks import BlockStrengths
     from .cache import Cache
-    from .clip import ClipVision
+    from .clip.vision import ClipVision
     from .errors import HyperLoRAError
-    from .faces import Face, FaceAnalyzer
-    from .generation import TRIGGER_WORDS, generate, generate_slider
-    from .identity import Identity
-    from .identity_file import load_identity, save_identity
-    from .lora import LoRA
+    from .faces import Face, FaceAnalyzer, crops
+    from .faces.references import find_references
+    from .files.photos import open_photo
+    from .identity import mixing
+    from .identity.encoding import encode_base, encode_id
+    from .identity.file import load_identity, save_identity
+    from .identity.generation import generate, generate_slider
+    from .identity.slider import Slider
+    from .identity.value import Identity
+    from .lora.blocks import BlockStrengths
+    from .lora.value import LoRA
     from .network.hyperlora import HyperLoRA
-    from .photos import open_photo
-    from .pipeline import encode_base, encode_id, find_references
-    from .slider import Slider
+    from .trigger_words import TRIGGER_WORDS
 
 __all__ = [
     "TRIGGER_WORDS",
@@ -52,9 +54,9 @@ __all__ = [
     "save_identity",
 ]
 
-_MODULES = ("crops", "mixing")
+_MODULES = {"crops": "faces.crops", "mixing": "identity.mixing"}
 _MODULE_OF = {
-    "BlockStrengths": "blocks",
+    "BlockStrengths": "lora.blocks",
     "Cache": "cache",
     "ClipVision": "clip",
     "Face": "faces",
@@ -63,23 +65,23 @@ _MODULE_OF = {
     "HyperLoRAError": "errors",
     "Identity": "identity",
     "LoRA": "lora",
-    "Slider": "slider",
+    "Slider": "identity",
     "TRIGGER_WORDS": "trigger_words",
-    "encode_base": "pipeline",
-    "encode_id": "pipeline",
-    "find_references": "pipeline",
-    "generate": "generation",
-    "generate_slider": "generation",
-    "load_identity": "identity_file",
-    "open_photo": "photos",
-    "save_identity": "identity_file",
+    "encode_base": "identity",
+    "encode_id": "identity",
+    "find_references": "faces.references",
+    "generate": "identity",
+    "generate_slider": "identity",
+    "load_identity": "identity",
+    "open_photo": "files.photos",
+    "save_identity": "identity",
 }
 """Name -> the module that has it: torch takes seconds to import, and who asks for a command's help needs none of it."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
+        return importlib.import_module(f".{_MODULES[name]}", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)

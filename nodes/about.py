@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..hyperlora_core.schedule import CURVES
+from ..hyperlora_core.lora.schedule import CURVES
 from ..hyperlora_core.trigger_words import TRIGGER_WORDS
 from . import neighbours
 from .routes import answer_get

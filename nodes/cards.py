@@ -8,10 +8,10 @@ from typing import Any
 from comfy_api.latest import io, ui
 from PIL import Image
 
-from ..hyperlora_core.identity import Identity, describe
-from ..hyperlora_core.identity_file import load_identity
-from ..hyperlora_core.image_tensors import to_images
-from ..hyperlora_core.mixing import mean_agreement
+from ..hyperlora_core.faces.image_tensors import to_images
+from ..hyperlora_core.faces.scale import mean_agreement
+from ..hyperlora_core.identity.file import load_identity
+from ..hyperlora_core.identity.value import Identity, describe
 from .folders import IDENTITIES, kept_file
 from .routes import answer_post
 

@@ -14,13 +14,13 @@ import torch
 from comfy.hooks import HookGroup
 from comfy_api.latest import io
 
-from ..hyperlora_core.blocks import BlockStrengths
 from ..hyperlora_core.errors import HyperLoRAError, shortened
-from ..hyperlora_core.identity import Identity
-from ..hyperlora_core.lora import LoRA
-from ..hyperlora_core.pipeline import Reference
-from ..hyperlora_core.schedule import Schedule
-from ..hyperlora_core.slider import Slider
+from ..hyperlora_core.identity.encoding import Reference
+from ..hyperlora_core.identity.slider import Slider
+from ..hyperlora_core.identity.value import Identity
+from ..hyperlora_core.lora.blocks import BlockStrengths
+from ..hyperlora_core.lora.schedule import Schedule
+from ..hyperlora_core.lora.value import LoRA
 from .models import LoadedHyperLoRA
 from .public_pack import Config
 

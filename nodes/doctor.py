@@ -12,7 +12,8 @@ import comfy.model_patcher
 import comfy.samplers
 import folder_paths
 
-from ..hyperlora_core import doctor
+from ..hyperlora_core.doctor import summary
+from ..hyperlora_core.doctor.environment import PACK
 from . import neighbours, settings
 from .folders import IDENTITIES, SLIDERS, clip_files, face_folders, hyper_lora_models, kept_files
 from .routes import answer_get
@@ -44,10 +45,10 @@ def report() -> dict[str, Any]:
         "LoRAs": len(folder_paths.get_filename_list("loras")),
         "LoRAs that were saved here": len(saved),
     }
-    models = doctor.Models(hyper_lora_models(), clip_files(), face_folders(), kept)
-    page = doctor.page(models, _CODE)
-    page["ComfyUI"] = doctor.in_lines(_comfyui())
-    page["Settings"] = doctor.in_lines(
+    models = summary.Models(hyper_lora_models(), clip_files(), face_folders(), kept)
+    page = summary.page(models, _CODE)
+    page["ComfyUI"] = summary.in_lines(_comfyui())
+    page["Settings"] = summary.in_lines(
         {
             "what finds faces": settings.face_engine(),
             "a photo without a face": settings.on_no_face(),
@@ -55,8 +56,8 @@ def report() -> dict[str, Any]:
         }
     )
     page["Other packs"] = _packs()
-    page = doctor.without_paths(page, _roots() | doctor.roots_of(models))
-    return {"text": doctor.text(page), "page": page}
+    page = summary.without_paths(page, _roots() | summary.roots_of(models))
+    return {"text": summary.text(page), "page": page}
 
 
 def _comfyui() -> dict[str, str]:
@@ -73,10 +74,10 @@ def _comfyui() -> dict[str, str]:
     }
 
 
-def _packs() -> doctor.Section:
-    section: doctor.Section = {}
+def _packs() -> summary.Section:
+    section: summary.Section = {}
     for folder in folder_paths.get_folder_paths("custom_nodes"):
-        section |= doctor.packs(Path(folder))
+        section |= summary.packs(Path(folder))
     if notices := neighbours.notices():
         section["the public pack"] = notices
     if replaced := _replaced():
@@ -98,7 +99,7 @@ def _roots() -> dict[Path, str]:
     """ComfyUI's folders by their names."""
     named = {Path(path): key for key in _FOLDERS for path in folder_paths.get_folder_paths(key)}
     return named | {
-        doctor.PACK: doctor.PACK.name,
+        PACK: PACK.name,
         Path(folder_paths.models_dir): "models",
         Path(folder_paths.base_path): "ComfyUI",
         _CODE: "ComfyUI",

@@ -9,8 +9,16 @@ from typing import Any
 import folder_paths
 from server import PromptServer
 
-from ..hyperlora_core.downloads import CATALOGUE, Bundle, RemoteFile, StoppedError, bundle, check_licence, download
 from ..hyperlora_core.errors import HyperLoRAError
+from ..hyperlora_core.files.downloads import (
+    CATALOGUE,
+    Bundle,
+    RemoteFile,
+    StoppedError,
+    bundle,
+    check_licence,
+    download,
+)
 from . import settings
 from .folders import clip_files, face_folder, hyper_lora_models, open_clip_folders, searched
 from .models import FACE_MODEL

@@ -7,9 +7,9 @@ from PIL import Image
 
 from ..hyperlora_core.cache import digest
 from ..hyperlora_core.faces import ORDERS, Reference, draw_faces
-from ..hyperlora_core.image_tensors import to_images, to_photos
-from ..hyperlora_core.picks import Pick, read_picks
-from ..hyperlora_core.pipeline import find_references
+from ..hyperlora_core.faces.image_tensors import to_images, to_photos
+from ..hyperlora_core.faces.picks import Pick, read_picks
+from ..hyperlora_core.faces.references import find_references
 from .cache import cache
 from .cards import saved_preview
 from .models import LoadedHyperLoRA

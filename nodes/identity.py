@@ -7,8 +7,8 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph import ExecutionBlocker
 from PIL import Image
 
-from ..hyperlora_core.image_tensors import to_images
-from ..hyperlora_core.pipeline import encode_base, encode_id
+from ..hyperlora_core.faces.image_tensors import to_images
+from ..hyperlora_core.identity.encoding import encode_base, encode_id
 from .cache import cache
 from .cards import identity_card
 from .progress import stage

@@ -8,10 +8,10 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
+from ..hyperlora_core.faces.image_tensors import to_images
 from ..hyperlora_core.files import stamp
-from ..hyperlora_core.identity_file import load_identity, save_identity
-from ..hyperlora_core.image_tensors import to_images
-from ..hyperlora_core.slider import Slider
+from ..hyperlora_core.identity.file import load_identity, save_identity
+from ..hyperlora_core.identity.slider import Slider
 from .cards import identity_card
 from .folders import IDENTITIES, SLIDERS, keeping_folder, kept_file, kept_files
 from .progress import Remarks

@@ -8,12 +8,12 @@ from comfy_api.latest import io, ui
 
 import nodes as comfy_nodes
 
-from ..hyperlora_core.doors.runtime import Layer, add_layers
+from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers
 from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
 from ..hyperlora_core.faces import FaceAnalyzer, draw_faces
-from ..hyperlora_core.image_tensors import to_images, to_photos
-from ..hyperlora_core.likeness import Judged, Person, judge, select, written
-from ..hyperlora_core.pipeline import find_references
+from ..hyperlora_core.faces.image_tensors import to_images, to_photos
+from ..hyperlora_core.faces.references import find_references
+from ..hyperlora_core.judging.likeness import Judged, Person, judge, select, written
 from .cache import cache
 from .cards import best_score
 from .faces import PREVIEW_SIZE, photos_of

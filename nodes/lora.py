@@ -10,12 +10,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
-from ..hyperlora_core.doors.comfyui import apply_lora
-from ..hyperlora_core.doors.runtime import Layer, add_layers
+from ..hyperlora_core.doors.comfyui.patching import apply_lora
+from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.generation import generate
-from ..hyperlora_core.lora import LoRA, combine
-from ..hyperlora_core.schedule import Schedule
+from ..hyperlora_core.identity.generation import generate
+from ..hyperlora_core.lora.schedule import Schedule
+from ..hyperlora_core.lora.value import LoRA, combine
 from .cache import cache
 from .models import DTYPES
 from .progress import Remarks, stage

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..hyperlora_core.blocks import BlockStrengths
-from ..hyperlora_core.mixing import EVERYWHERE, METHODS, agreement, blend, join, weighted, without_outliers
+from ..hyperlora_core.identity.mixing import EVERYWHERE, METHODS, agreement, blend, join, weighted, without_outliers
+from ..hyperlora_core.lora.blocks import BlockStrengths
 from .cards import identity_card
 from .lora import ours
 from .progress import Remarks

@@ -8,12 +8,12 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io
 
-from ..hyperlora_core.clip import ClipVision
-from ..hyperlora_core.clip_weights import TowerFile, find_tower
-from ..hyperlora_core.doors.comfyui import Operations, hand_over
-from ..hyperlora_core.encoders import OTHER_ENCODERS, Encoder, check_clip, check_face
+from ..hyperlora_core.clip.vision import ClipVision
+from ..hyperlora_core.clip.weights import TowerFile, find_tower
+from ..hyperlora_core.doors.comfyui.patching import Operations, hand_over
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces import ENGINES, FaceAnalyzer
+from ..hyperlora_core.files.encoders import OTHER_ENCODERS, Encoder, check_clip, check_face
 from ..hyperlora_core.network.hyperlora import HyperLoRA
 from ..hyperlora_core.trigger_words import TRIGGER_WORDS
 from . import settings

@@ -15,9 +15,9 @@ from nodes import LoadImage
 from ..hyperlora_core.cache import digest
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces import Face
-from ..hyperlora_core.image_tensors import to_photos
-from ..hyperlora_core.picks import Pick
-from ..hyperlora_core.pipeline import detect_faces
+from ..hyperlora_core.faces.image_tensors import to_photos
+from ..hyperlora_core.faces.picks import Pick
+from ..hyperlora_core.faces.references import detect_faces
 from .cache import cache
 from .models import AUTO, face_analyzer
 from .routes import answer_post

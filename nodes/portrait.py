@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.generation import generate
-from ..hyperlora_core.pipeline import encode_base, encode_id
+from ..hyperlora_core.identity.encoding import encode_base, encode_id
+from ..hyperlora_core.identity.generation import generate
 from ..hyperlora_core.trigger_words import TRIGGER_WORDS
 from .cache import cache
 from .faces import find_faces, photos_of

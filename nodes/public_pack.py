@@ -12,13 +12,14 @@ import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..hyperlora_core.doors.comfyui import apply_lora
-from ..hyperlora_core.encoders import OTHER_ENCODERS
+from ..hyperlora_core.doors.comfyui.patching import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError, shortened
-from ..hyperlora_core.generation import generate
-from ..hyperlora_core.image_tensors import to_photos
+from ..hyperlora_core.faces.image_tensors import to_photos
+from ..hyperlora_core.faces.references import on_photos
+from ..hyperlora_core.files.encoders import OTHER_ENCODERS
+from ..hyperlora_core.identity.encoding import Reference, encode_base, encode_id
+from ..hyperlora_core.identity.generation import generate
 from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
-from ..hyperlora_core.pipeline import Reference, encode_base, encode_id, on_photos
 from .cache import cache
 from .faces import find_faces
 from .folders import clip_files, clip_processors, face_folders, hyper_lora_models, stamp_of_models

@@ -6,12 +6,12 @@ from comfy_api.latest import io, ui
 
 import nodes as comfy_nodes
 
-from ..hyperlora_core.doors.runtime import Layer, add_layers, layers_of
+from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers, layers_of
 from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
 from ..hyperlora_core.faces import Face
-from ..hyperlora_core.image_tensors import to_photos
-from ..hyperlora_core.likeness import Person, judge, written
-from ..hyperlora_core.refine import ASSIGNMENTS, Cut, assign
+from ..hyperlora_core.faces.image_tensors import to_photos
+from ..hyperlora_core.judging.likeness import Person, judge, written
+from ..hyperlora_core.judging.refine import ASSIGNMENTS, Cut, assign
 from .cache import cache
 from .lora import ours
 from .models import face_analyzer, face_model_input

@@ -4,9 +4,9 @@ from comfy_api.latest import io, ui
 
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces import draw_faces
-from ..hyperlora_core.image_tensors import to_images
-from ..hyperlora_core.keypoints import keypoints_picture
-from ..hyperlora_core.photo_report import examine, summary
+from ..hyperlora_core.faces.image_tensors import to_images
+from ..hyperlora_core.faces.keypoints import keypoints_picture
+from ..hyperlora_core.faces.photo_report import examine, summary
 from .faces import PREVIEW_SIZE
 from .sockets import CATEGORY, Faces
 

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..hyperlora_core.doors.hooks import hooks, keyframes
-from ..hyperlora_core.schedule import CURVES, Schedule
+from ..hyperlora_core.doors.comfyui.hooks import hooks, keyframes
+from ..hyperlora_core.lora.schedule import CURVES, Schedule
 from .lora import ours
 from .sockets import CATEGORY, LoraSocket, ScheduleSocket, schedule_input, weight_input
 

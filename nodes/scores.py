@@ -9,8 +9,8 @@ from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.evaluation.clip_scores import WEIGHTS, ClipScorer
 from ..hyperlora_core.evaluation.face_scores import FaceJudge
 from ..hyperlora_core.evaluation.scoring import Describer, Features, Scores, mean_of, score
+from ..hyperlora_core.faces.image_tensors import to_photos
 from ..hyperlora_core.files import Stamp, stamp
-from ..hyperlora_core.image_tensors import to_photos
 from .faces import photos_of
 from .folders import face_embedders, face_folder, open_clip_folders, searched
 from .models import AUTO, FACE_MODEL, face_analyzer, face_model_input

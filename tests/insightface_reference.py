@@ -39,7 +39,7 @@ def least_cosine(landmarks: np.ndarray) -> float:
     Args:
         landmarks: the face's, by insightface.
     """
-    from hyperlora_core.crops import face_box
+    from hyperlora_core.faces.crops import face_box
 
     edges = np.array(face_box(landmarks, scale=2))
     return 0.99 if np.abs(edges % 1 - 0.5).min() < 0.005 else 0.9999

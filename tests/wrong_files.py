@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save, save_file
 
-from hyperlora_core.convert import convert
-from hyperlora_core.layout import MODULES_JSON
+from hyperlora_core.network.conversion import convert
+from hyperlora_core.network.layout import MODULES_JSON
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 149500160\n"
 HTML = b"<!DOCTYPE html>\n<html><body>Please log in to accept the licence.</body></html>"

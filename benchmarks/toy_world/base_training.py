@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demo.cache import cache_dir
-from hyperlora_core import atomic
+from hyperlora_core.files import atomic
 from hyperlora_core.training.objective import Objective
 
 from .base import Base, latents_of, objective

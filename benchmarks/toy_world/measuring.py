@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperlora_core import atomic
+from hyperlora_core.files import atomic
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training.forward import Conditions
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from demo.cache import cache_dir
-from hyperlora_core import atomic
-from hyperlora_core.lora import Factors, LoRA
+from hyperlora_core.files import atomic
+from hyperlora_core.lora.value import Factors, LoRA
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training import counter
 from hyperlora_core.training.config import Optimization

@@ -106,7 +106,7 @@ def write(folder: Path = RESULTS) -> Path:
 
 
 def _set_up() -> str:
-    from hyperlora_core.doors.diffusers import attention_modules
+    from hyperlora_core.doors.diffusers.unet import attention_modules
     from hyperlora_core.network.hyperlora import HyperLoRA
 
     with torch.device("meta"):

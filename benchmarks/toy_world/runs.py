@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from demo.cache import cache_dir
-from hyperlora_core import atomic
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.unet import attention_modules
+from hyperlora_core.files import atomic
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training.export import export
 from hyperlora_core.training.forward import GeneratedLoRAs

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from hyperlora_core.doors.diffusers import LoRAInjection
+from hyperlora_core.doors.diffusers.unet import LoRAInjection
 from hyperlora_core.network.bases import targets
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training.forward import Conditions, GeneratedLoRAs

@@ -17,8 +17,8 @@ from demo.shown import world
 from demo.shown.rows import name_of
 from demo.shown.studio import SAMPLING, SIZE
 from demo.trained import folders
-from hyperlora_core import atomic
 from hyperlora_core.evaluation.methods import BASELINE
+from hyperlora_core.files import atomic
 
 from . import embedder, loras, tower
 

@@ -15,7 +15,7 @@ from demo.cache import build_once, recipe_hash
 from demo.drawn import drawing, people, scenes
 from demo.drawn.drawing import SIZE
 from demo.trained import fitting, judging, pictures
-from hyperlora_core.clip import MEAN, STD, normalised
+from hyperlora_core.clip.vision import MEAN, STD, normalised
 from hyperlora_core.evaluation.clip_scores import CONFIG, WEIGHTS
 
 EMBED = 64

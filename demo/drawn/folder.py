@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hyperlora_core import atomic
 from hyperlora_core.errors import HyperLoRAError
+from hyperlora_core.files import atomic
 
 from .drawing import draw
 from .people import people

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from demo.server import ComfyServer
 from demo.trained import folders
-from hyperlora_core import atomic
 from hyperlora_core.evaluation.statistics import LEVEL
+from hyperlora_core.files import atomic
 
 from . import material, results, world
 from .results import Measured, Results

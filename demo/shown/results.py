@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from demo.trained.folders import SUMS, WEIGHTS
-from hyperlora_core import atomic
+from hyperlora_core.files import atomic
 
 from .rows import Row
 

@@ -13,7 +13,7 @@ from demo import workflows
 from demo.cache import cache_dir
 from demo.server import ComfyServer
 from demo.trained import folders
-from hyperlora_core import atomic
+from hyperlora_core.files import atomic
 
 SIZE = 128
 STEPS = 20

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from demo import face_pack
 from demo.cache import cache_dir
-from hyperlora_core import FaceAnalyzer, atomic
+from hyperlora_core import FaceAnalyzer
 from hyperlora_core.data.shards import Shards
+from hyperlora_core.files import atomic
 from hyperlora_core.training.identity_loss import FaceEmbedding
 
 from . import base, clip, folders, judging, vae

@@ -17,7 +17,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from demo.drawn.drawing import faces
 from demo.drawn.judge import QUESTIONS, asked
 from demo.drawn.people import TRAITS
-from hyperlora_core.clip import normalised
+from hyperlora_core.clip.vision import normalised
 
 from . import pictures
 from .fitting import Recipe, fit

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hyperlora_core import atomic
+from hyperlora_core.files import atomic
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from demo.comfyui import comfyui
 from demo.drawn import judge
 from hyperlora_core import files
 from hyperlora_core.files import file_sha256
-from hyperlora_core.layout import MODULES_JSON
+from hyperlora_core.network.layout import MODULES_JSON
 
 from . import base, padding, vae, widening, words
 from .base import SCHEDULE, UNET, text_config

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from demo import face_pack
 from demo.cache import cache_dir
-from hyperlora_core import atomic
+from hyperlora_core.files import atomic
 
 from . import folders, tutorial
 from .clip import WIDTH as CLIP_WIDTH

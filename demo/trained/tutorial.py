@@ -8,7 +8,7 @@ from PIL import Image
 from demo.drawn import drawing, people, scenes
 from demo.drawn.folder import as_image
 from demo.sheet import Panel, sheet
-from hyperlora_core.doors.base_model import BaseModel
+from hyperlora_core.doors.diffusers.base_model import BaseModel
 from hyperlora_core.training.targets import as_pixels, picture_of
 
 from . import folders

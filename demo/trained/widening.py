@@ -10,9 +10,9 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hyperlora_core.layout import MODULES_JSON, parse_modules
-from hyperlora_core.lora import Factors, LoRA
-from hyperlora_core.lora_names import flat_name
+from hyperlora_core.lora.names import flat_name
+from hyperlora_core.lora.value import Factors, LoRA
+from hyperlora_core.network.layout import MODULES_JSON, parse_modules
 
 from .padding import TEXT_WIDE, WIDE, padded, query_scale, unet_places
 

@@ -9,8 +9,8 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from .. import __version__
 from ..errors import HyperLoRAError, MissingPackageError
+from ..version import __version__
 
 _COMMANDS = {
     "download": (".download", "fetch the models that HyperLoRA needs, or say which are there"),

@@ -4,9 +4,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from ..batch import MANIFEST, Batch, Options
-from ..batch_jobs import Task, jobs_of, read_people, read_seeds, read_workflow, with_readable_photos
-from ..comfy_client import SERVER
+from ..comfy.client import SERVER
+from ..comfy.jobs import Task, jobs_of, read_people, read_seeds, read_workflow, with_readable_photos
+from ..comfy.queue import MANIFEST, Batch, Options
 from ..errors import HyperLoRAError
 
 log = logging.getLogger(__name__)

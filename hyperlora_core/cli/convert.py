@@ -4,12 +4,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from ..checkpoint import read_checkpoint
-from ..clip_weights import find_tower
-from ..convert import convert
-from ..encoders import Encoders
+from ..clip.weights import find_tower
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
+from ..files.encoders import Encoders
+from ..network.checkpoint import read_checkpoint
+from ..network.conversion import convert
 
 log = logging.getLogger(__name__)
 

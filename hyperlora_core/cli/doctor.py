@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from ..doctor import Models, find_comfyui, packs, page, roots_of, text, without_paths
+from ..doctor.summary import Models, find_comfyui, packs, page, roots_of, text, without_paths
 from ..errors import HyperLoRAError
 
 

@@ -5,8 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
-from ..downloads import CATALOGUE, Bundle, bundle, download
 from ..errors import HyperLoRAError
+from ..files.downloads import CATALOGUE, Bundle, bundle, download
 
 log = logging.getLogger(__name__)
 

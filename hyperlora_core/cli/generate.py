@@ -7,15 +7,16 @@ from pathlib import Path
 
 import torch
 
-from ..clip import ClipVision
+from ..clip.vision import ClipVision
 from ..devices import check_device
-from ..encoders import OTHER_ENCODERS, check_clip, check_face
 from ..errors import HyperLoRAError
 from ..faces import ENGINES, ORDERS, FaceAnalyzer
-from ..generation import generate
+from ..faces.references import ON_NO_FACE, find_references
+from ..files.encoders import OTHER_ENCODERS, check_clip, check_face
+from ..files.photos import open_photo
+from ..identity.encoding import encode_base, encode_id
+from ..identity.generation import generate
 from ..network.hyperlora import HyperLoRA
-from ..photos import open_photo
-from ..pipeline import ON_NO_FACE, encode_base, encode_id, find_references
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..inspection import inspect
+from ..doctor.inspection import inspect
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..errors import HyperLoRAError, NoFaceError
 from ..faces import Face, FaceAnalyzer
-from ..photo_report import pose, sharpness
+from ..faces.photo_report import pose, sharpness
 from . import pictures
 from .shards import Sample
 from .sources import Item

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import atomic
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
+from ..files import atomic
 from . import captioners
 from .checks import Checked, Checker, Limits
 from .pictures import thumbnail

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ..cache import digest
-from ..photos import opened, orientation, upright
+from ..files.photos import opened, orientation, upright
 
 MAX_SIDE = 4096
 """Longer pictures of a training set are reduced to this many pixels a side: nothing larger is trained on."""

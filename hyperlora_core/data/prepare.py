@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import atomic
 from ..devices import check_device
 from ..errors import HyperLoRAError
 from ..faces import models as face_models
+from ..files import atomic
 from . import captioners, report, report_page, rows
 from .checks import Limits
 from .duplicates import (

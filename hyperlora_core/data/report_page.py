@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import atomic
+from ..files import atomic
 from ..html_page import text, whole
 from .checks import ACCEPTED, REASONS
 from .duplicates import SIMILARITIES

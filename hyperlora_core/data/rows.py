@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import atomic
+from ..files import atomic
 from .checks import ACCEPTED, Checked
 
 if TYPE_CHECKING:

@@ -28,11 +28,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from .. import atomic
-from ..encoders import Encoder
 from ..errors import HyperLoRAError
-from ..files import is_clutter
-from ..photos import opened
+from ..files import atomic, is_clutter
+from ..files.encoders import Encoder
+from ..files.photos import opened
 
 INFO = "dataset.json"
 FORMAT = "1"

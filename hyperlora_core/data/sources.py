@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import HyperLoRAError
 from ..files import is_clutter
-from ..photos import SUFFIXES as PICTURE_SUFFIXES
+from ..files.photos import SUFFIXES as PICTURE_SUFFIXES
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 

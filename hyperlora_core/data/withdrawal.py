@@ -12,8 +12,8 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .. import atomic
 from ..errors import HyperLoRAError
+from ..files import atomic
 from . import rows
 from .duplicates import row_of, sample_id, unit_of
 from .jobs import key_of

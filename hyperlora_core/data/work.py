@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import atomic
 from ..errors import HyperLoRAError
+from ..files import atomic
 from .sources import Unit
 
 SHARD = "shard-{:06d}"

@@ -1,4 +1,1 @@
-"""The two modules that touch a UNet: `comfyui` patches ComfyUI's in place, `diffusers` injects into diffusers' forward.
-
-Each imports its library; nothing else in the package imports either.
-"""
+"""The only places that touch a UNet, and the only ones that import their library: ``comfyui`` and ``diffusers``."""

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from .. import files
 from ..devices import check_device
-from ..encoders import Encoder
 from ..errors import HyperLoRAError, MissingPackageError
 from ..files import file_sha256
+from ..files.encoders import Encoder
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _BATCH = 16

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..comfy_client import SERVER
+from ..comfy.client import SERVER
 from ..faces import ENGINES
 
 

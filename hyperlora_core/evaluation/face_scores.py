@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from .. import files
 from ..devices import check_device
-from ..encoders import Encoder, face_encoder, is_known_embedder
 from ..errors import HyperLoRAError
 from ..faces import Face, FaceAnalyzer
 from ..faces.models import load_embedder
 from ..faces.networks import aligned
 from ..faces.warping import FACE_SIDE
+from ..files.encoders import Encoder, face_encoder, is_known_embedder
 
 _UNITS = {24: (3, 4, 14, 3), 49: (3, 13, 30, 3), 50: (3, 8, 36, 3)}
 """Blocks of the IR networks of 50, 101 and 152 layers, in stages of 64, 128, 256 and 512 channels."""

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from .. import __version__
+from ..version import __version__
 from .methods import STAGES
 from .protocol import FILLED
 from .scoring import DONE, FAILED

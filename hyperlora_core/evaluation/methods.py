@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..batch_jobs import inputs_at, put_input, read_workflow, takes_photos
-from ..comfy_client import ComfyClient, Workflow
+from ..comfy.client import ComfyClient, Workflow
+from ..comfy.jobs import inputs_at, put_input, read_workflow, takes_photos
 from ..errors import HyperLoRAError
 from ..files import MODEL_SUFFIXES
 

@@ -10,8 +10,8 @@ from statistics import fmean
 from PIL import Image
 
 from ..errors import HyperLoRAError
+from ..files.photos import open_photo
 from ..html_page import text, whole
-from ..photos import open_photo
 from .lines import (
     difference_table,
     drawn_table,

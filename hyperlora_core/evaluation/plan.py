@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..batch_jobs import Job, Task, read_people
+from ..comfy.jobs import Job, Task, read_people
 from ..errors import HyperLoRAError
-from ..photos import unreadable
+from ..files.photos import unreadable
 from .methods import BASELINE, Method, Where
 from .protocol import HEADSHOT, Protocol
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import atomic
+from ..files import atomic
 from .lines import (
     difference_table,
     drawn_table,

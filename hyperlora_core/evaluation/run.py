@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import atomic
-from ..batch import Batch, Manifest, Options
-from ..batch_jobs import Task
-from ..comfy_client import SERVER, ComfyClient
+from ..comfy.client import SERVER, ComfyClient
+from ..comfy.jobs import Task
+from ..comfy.queue import Batch, Manifest, Options
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
+from ..files import atomic
 from .clip_scores import ClipScorer
 from .face_scores import FaceJudge
 from .methods import BASELINE, Method, Where, available, chosen, read_method, shipped

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .. import atomic
-from ..batch import Manifest
 from ..cache import digest
+from ..comfy.queue import Manifest
 from ..errors import HyperLoRAError
-from ..files import file_sha256
-from ..photos import open_photo
+from ..files import atomic, file_sha256
+from ..files.photos import open_photo
 from .clip_scores import ClipScorer
 from .face_scores import FaceJudge
 from .methods import BASELINE

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageOps
 
-from ..crops import face_box
-from ..encoders import Encoder
+from .. import ops
 from ..errors import HyperLoRAError, NoFaceError
-from ..network import ops
+from ..files.encoders import Encoder
 from . import models
+from .crops import face_box
 from .engines import ENGINES
 from .face import Face
 from .models import FaceModels

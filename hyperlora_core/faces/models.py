@@ -11,10 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from .. import files
-from ..encoders import Encoder, face_encoder
+from .. import files, ops
 from ..errors import HyperLoRAError, MissingPackageError
-from ..network import ops
+from ..files.encoders import Encoder, face_encoder
 from . import insightface_engine
 from .engines import ENGINES, OnnxRuntimeRun, TorchRun, need_onnxruntime
 from .networks import Detector, Embedder, Landmarker, Network, kind_of

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from ..network import ops
+from .. import ops
 from .onnx_file import Graph, Node, OnnxError, UnreadOnnxError
 from .onnx_operators import OPERATORS, padding
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import read_checkpoint
-from ..encoders import UNKNOWN
+from .. import ops
 from ..errors import HyperLoRAError
 from ..files import stamp
-from ..lora import LoRA
-from . import ops
+from ..files.encoders import UNKNOWN
+from ..lora.value import LoRA
 from .bases import Bases
+from .checkpoint import read_checkpoint
 from .config import LORA_SCALE, ROWS_PER_MODULE, HyperLoRAConfig, ResamplerConfig
 from .resampler import Resampler
 from .rows import mean_of_photos, unit
@@ -88,7 +88,7 @@ class HyperLoRA(nn.Module):
         """Load a checkpoint.
 
         Args:
-            path: the checkpoint's folder or file, see ``hyperlora_core.checkpoint``.
+            path: the checkpoint's folder or file, see ``network.checkpoint``.
             device: where weights are put and computed with; on ``cpu`` they stay mapped from the file.
             dtype: the type computed in. Storage stays as it is in the file.
             operations: classes for the leaves with weights.

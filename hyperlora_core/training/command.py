@@ -12,16 +12,16 @@ import torch
 import tyro
 from accelerate import DistributedType
 
-from ..checkpoint import read_checkpoint
-from ..clip import ClipVision
-from ..clip_weights import find_tower
+from ..clip.vision import ClipVision
+from ..clip.weights import find_tower
 from ..data.shards import Shards
-from ..doors.base_model import BaseModel
-from ..doors.diffusers import attention_modules
-from ..encoders import Encoder, Encoders, check_clip, check_face
+from ..doors.diffusers.base_model import BaseModel
+from ..doors.diffusers.unet import attention_modules
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..files import file_sha256
+from ..files.encoders import Encoder, Encoders, check_clip, check_face
+from ..network.checkpoint import read_checkpoint
 from ..network.hyperlora import HyperLoRA
 from . import stages, states
 from .begin import network_for

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..convert import folder_notes
-from ..encoders import UNKNOWN, Encoders
 from ..errors import HyperLoRAError
-from ..layout import MODULES_JSON, file_key
-from ..lora_names import flat_name
+from ..files.encoders import UNKNOWN, Encoders
+from ..lora.names import flat_name
 from ..network.config import HyperLoRAConfig
+from ..network.conversion import folder_notes
+from ..network.layout import MODULES_JSON, file_key
 
 
 def export(

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..doors.base_model import BaseModel
-from ..doors.diffusers import attention_modules
+from ..doors.diffusers.base_model import BaseModel
+from ..doors.diffusers.unet import attention_modules
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer, choose_face, sort_faces
-from ..lora import Factors, LoRA
+from ..files.photos import SUFFIXES, open_photo, photo_files
+from ..lora.value import Factors, LoRA
 from ..network.bases import targets
-from ..photos import SUFFIXES, open_photo, photo_files
 from . import counter
 from .config import Optimization, RunConfig
 from .forward import Conditions, Learner, Matrices

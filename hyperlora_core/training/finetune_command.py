@@ -15,9 +15,9 @@ import tyro
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..files import file_sha256
-from ..generation import generate
-from ..identity_file import load_identity
-from ..lora import LoRA
+from ..identity.file import load_identity
+from ..identity.generation import generate
+from ..lora.value import LoRA
 from ..network.hyperlora import HyperLoRA
 from . import states
 from .command import STOPPED, exit_code, log_to_stderr
@@ -77,7 +77,7 @@ def finetune(given: Finetune) -> int:
     Raises:
         HyperLoRAError: something given cannot be used, or the training diverged.
     """
-    from ..doors.base_model import BaseModel
+    from ..doors.diffusers.base_model import BaseModel
 
     config, out = given.config, given.out
     _check(given)

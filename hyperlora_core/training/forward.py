@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..doors.base_model import in_full
+from ..doors.diffusers.base_model import in_full
 from ..network.bases import targets
 from ..network.config import LORA_SCALE
 from ..network.hyperlora import HyperLoRA

@@ -7,7 +7,7 @@ from torch import nn
 
 from ..network.config import HyperLoRAConfig
 from ..network.hyperlora import HyperLoRA
-from ..network.ops import Basis, Learned
+from ..ops import Basis, Learned
 
 
 def fresh(config: HyperLoRAConfig, seed: int) -> HyperLoRA:

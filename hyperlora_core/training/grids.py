@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from ..crops import GREY
+from ..faces.crops import GREY
 from .forward import GeneratedLoRAs, of_sample
 from .loop import Run
 from .portraits import PortraitTask

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..doors.base_model import BaseModel, in_full
-from ..doors.diffusers import LoRAInjection
+from ..doors.diffusers.base_model import BaseModel, in_full
+from ..doors.diffusers.unet import LoRAInjection
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..faces.engines import TorchRun
@@ -174,8 +174,6 @@ class DrawnIdentityLoss:
         seed: int,
         checkpointing: bool = False,
     ) -> None:
-        from diffusers import EulerDiscreteScheduler
-
         self.base, self.analyzer, self.config, self.seed = base, analyzer, config, seed
         self.unet, self._injection = base.unet, None
         if config.unet:
@@ -186,7 +184,7 @@ class DrawnIdentityLoss:
         if checkpointing:
             base.pipeline.vae.enable_gradient_checkpointing()
         self.embedding = FaceEmbedding(analyzer.models.embedder_file).to(base.device)
-        self._schedule = EulerDiscreteScheduler.from_config(base.pipeline.scheduler.config, timestep_spacing="trailing")
+        self._schedule = base.few_step_schedule()
 
     def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, guess: Guess) -> Tensor:
         """The loss of a pass, a number: the mean over its samples, 0 for those on whose pictures no face is found."""

@@ -25,7 +25,7 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from ..doors.diffusers import LoRAInjection
+from ..doors.diffusers.unet import LoRAInjection
 from ..errors import HyperLoRAError
 from . import states
 from .config import RunConfig

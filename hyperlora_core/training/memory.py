@@ -11,7 +11,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..doors.diffusers import LoRAInjection
+from ..doors.diffusers.unet import LoRAInjection
+from ..doors.diffusers.unets import sdxl_vae
 from .forward import Conditions, GeneratedLoRAs
 
 
@@ -80,21 +81,10 @@ def _fused() -> Iterator[None]:
 def peak_of_encoding(resolution: int) -> tuple[int, int]:
     """Bytes that SDXL's VAE needs at most to encode one picture in float32, beside its weights, and these.
 
-    Stable Diffusion 1.5's is of the same shape.
-
     Args:
         resolution: of the picture, pixels.
     """
-    from diffusers import AutoencoderKL
-
-    shape: Any = {
-        "block_out_channels": (128, 256, 512, 512),
-        "layers_per_block": 2,
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-    }
-    with torch.device("meta"):
-        vae: Any = AutoencoderKL(**shape)
+    vae: Any = sdxl_vae()
     weights = [*vae.parameters()]
     with LiveBytes(weights) as live, _fused(), torch.no_grad():
         vae.encode(torch.empty(1, 3, resolution, resolution, device="meta"))

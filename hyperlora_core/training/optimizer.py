@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..doors.diffusers.averaging import ema_model
 from ..errors import MissingPackageError
 from ..network.bases import Bases
 from .config import RunConfig
@@ -69,6 +70,4 @@ def average_of(config: RunConfig, trained: Sequence[nn.Parameter]) -> Any:
     """diffusers' ``EMAModel`` of what trains; None where the recipe keeps no average."""
     if not config.optimization.ema:
         return None
-    from diffusers.training_utils import EMAModel
-
-    return EMAModel(list(trained), decay=config.optimization.ema)
+    return ema_model(trained, config.optimization.ema)

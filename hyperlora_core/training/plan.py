@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import torch
 
-from ..doors.diffusers import attention_modules
+from ..doors.diffusers.unet import attention_modules
+from ..doors.diffusers.unets import unet_of
 from ..errors import HyperLoRAError
 from ..network.hyperlora import HyperLoRA
 from . import stages
@@ -13,7 +14,6 @@ from .config import TrainConfig
 from .forward import GeneratedLoRAs
 from .memory import peak_of_encoding, peak_of_pass
 from .states import KEPT
-from .unets import unet_of
 
 # Parameters of the encoders beside the UNet, as the published files have them.
 _CLIP_L_TEXT, _BIG_G_TEXT, _CLIP_L_VISION = 123_060_480, 694_659_840, 303_179_776

@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .. import crops
 from ..cache import Cache
-from ..clip import ClipVision, normalised, square
+from ..clip.vision import ClipVision, normalised, square
 from ..data.shards import Sample, Shards, UnreadableError
-from ..doors.base_model import BaseModel
+from ..doors.diffusers.base_model import BaseModel
 from ..errors import HyperLoRAError
+from ..faces import crops
 from ..network.config import HyperLoRAConfig
 from . import counter
 from .config import TrainConfig

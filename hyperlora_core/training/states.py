@@ -14,8 +14,8 @@ from accelerate.utils import gather_object
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from .. import atomic
 from ..errors import HyperLoRAError
+from ..files import atomic
 from .config import RunConfig
 
 CONFIG = "config.json"

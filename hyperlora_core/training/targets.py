@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..doors.base_model import BaseModel
+from ..doors.diffusers.base_model import BaseModel
 from ..errors import HyperLoRAError
 from . import counter
 from .config import RunConfig

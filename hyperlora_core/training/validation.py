@@ -13,9 +13,9 @@ from statistics import fmean
 import torch
 from PIL import Image
 
-from ..encoders import check_face
 from ..faces import FaceAnalyzer
-from ..likeness import Person, judge
+from ..files.encoders import check_face
+from ..judging.likeness import Person, judge
 from .config import Scenario
 from .forward import GeneratedLoRAs, Matrices, of_sample
 from .held_out import held_out

@@ -4,7 +4,8 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from benchmarks.photo_reference import PhotoReference
-from hyperlora_core import ClipVision, FaceAnalyzer, crops, find_references, open_photo
+from hyperlora_core import ClipVision, FaceAnalyzer, find_references, open_photo
+from hyperlora_core.faces import crops
 
 
 def test_the_reference_gives_our_embedding_and_tokens(face_pack, photos, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from demo import models as demo
 from demo.browser import FrontEnd, front_end
 from demo.server import ComfyServer
-from hyperlora_core.encoders import UNKNOWN
+from hyperlora_core.files.encoders import UNKNOWN
 from tests import hub as hubs
 
 FOLDER = "sdxl_hyper_id_lora_v1_fidelity"

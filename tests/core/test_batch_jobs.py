@@ -6,8 +6,7 @@ import shutil
 import pytest
 
 from demo import workflows
-from hyperlora_core.batch import Manifest
-from hyperlora_core.batch_jobs import (
+from hyperlora_core.comfy.jobs import (
     Job,
     Task,
     fill,
@@ -17,6 +16,7 @@ from hyperlora_core.batch_jobs import (
     read_workflow,
     with_readable_photos,
 )
+from hyperlora_core.comfy.queue import Manifest
 from hyperlora_core.errors import HyperLoRAError
 
 

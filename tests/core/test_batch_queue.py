@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hyperlora_core import HyperLoRAError
-from hyperlora_core import batch as batch_module
-from hyperlora_core.batch import MANIFEST, Batch, Manifest, Options
-from hyperlora_core.batch_jobs import Job, Task
+from hyperlora_core.comfy import queue as batch_module
+from hyperlora_core.comfy.jobs import Job, Task
+from hyperlora_core.comfy.queue import MANIFEST, Batch, Manifest, Options
 from tests.core.comfy_stub import ComfyStub
 
 TIMEOUT = 60

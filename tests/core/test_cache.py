@@ -22,7 +22,7 @@ from hyperlora_core import (
 )
 from hyperlora_core.cache import Cache, digest, size_of
 from hyperlora_core.errors import NoFaceError
-from hyperlora_core.pipeline import on_photos
+from hyperlora_core.faces.references import on_photos
 
 MB = 1 << 20
 

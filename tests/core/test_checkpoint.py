@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hyperlora_core import HyperLoRA, HyperLoRAError
-from hyperlora_core.checkpoint import read_checkpoint
+from hyperlora_core.network.checkpoint import read_checkpoint
 
 
 def edit(path, change):

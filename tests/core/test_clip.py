@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from hyperlora_core.clip import ClipVision
+from hyperlora_core.clip.vision import ClipVision
 from hyperlora_core.errors import HyperLoRAError
 
 State = dict[str, Tensor]

@@ -18,8 +18,8 @@ from hyperlora_core import (
     open_photo,
 )
 from hyperlora_core.cli import main
-from hyperlora_core.clip_weights import find_tower
-from hyperlora_core.encoders import ANTELOPEV2, Encoder, check_clip, check_face, face_encoder
+from hyperlora_core.clip.weights import find_tower
+from hyperlora_core.files.encoders import ANTELOPEV2, Encoder, check_clip, check_face, face_encoder
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from demo import models as demo
 from hyperlora_core import HyperLoRA, HyperLoRAError, files
-from hyperlora_core.checkpoint import read_checkpoint
 from hyperlora_core.cli import main
-from hyperlora_core.convert import convert
-from hyperlora_core.encoders import ANTELOPEV2, UNKNOWN, Encoder, Encoders
-from hyperlora_core.inspection import inspect
-from hyperlora_core.layout import PARTS
-from hyperlora_core.lora import Factors, LoRA
-from hyperlora_core.lora_names import flat_name
+from hyperlora_core.doctor.inspection import inspect
+from hyperlora_core.files.encoders import ANTELOPEV2, UNKNOWN, Encoder, Encoders
+from hyperlora_core.lora.names import flat_name
+from hyperlora_core.lora.value import Factors, LoRA
+from hyperlora_core.network.checkpoint import read_checkpoint
+from hyperlora_core.network.conversion import convert
+from hyperlora_core.network.layout import PARTS
 
 
 @pytest.fixture(scope="module")

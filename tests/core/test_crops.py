@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hyperlora_core import HyperLoRAError, crops
-from hyperlora_core.clip import STD, ClipVision
-from hyperlora_core.clip_weights import TowerConfig
-from hyperlora_core.encoders import Encoder
+from hyperlora_core import HyperLoRAError
+from hyperlora_core.clip.vision import STD, ClipVision
+from hyperlora_core.clip.weights import TowerConfig
+from hyperlora_core.faces import crops
+from hyperlora_core.files.encoders import Encoder
 
 GOLDEN = Path(__file__).parent / "golden" / "preprocess"
 LANDMARKS = {name: np.array(points) for name, points in json.loads((GOLDEN / "landmarks.json").read_text()).items()}

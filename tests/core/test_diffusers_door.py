@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hyperlora_core import HyperLoRAError
-from hyperlora_core.doors.diffusers import LoRAInjection
+from hyperlora_core.doors.diffusers.unet import LoRAInjection
 from tests.unets import call, sdxl_style
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hyperlora_core import LoRA, cli
-from hyperlora_core.doctor import without_paths
+from hyperlora_core.doctor.summary import without_paths
 from hyperlora_core.errors import DOCTOR, MissingPackageError
 from tests import wrong_files
 
@@ -157,7 +157,7 @@ def test_errors_about_the_environment_point_to_it():
 
 
 def test_a_lora_is_personal_whatever_made_it():
-    from hyperlora_core import kinds
+    from hyperlora_core.files import kinds
 
     matrix = torch.ones(4, 4)
     lora = LoRA.from_matrices([("mid_block.attentions.0.transformer_blocks.0.attn1.to_q", matrix, matrix)], alpha=4.0)

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from demo import models as demo
-from hyperlora_core.checkpoint import read_checkpoint
-from hyperlora_core.downloads import CATALOGUE, bundle
-from hyperlora_core.encoders import UNKNOWN
+from hyperlora_core.files.downloads import CATALOGUE, bundle
+from hyperlora_core.files.encoders import UNKNOWN
+from hyperlora_core.network.checkpoint import read_checkpoint
 from tests import hub as hubs
 
 REPO = "bytedance-research/HyperLoRA"

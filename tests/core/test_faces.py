@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from hyperlora_core import FaceAnalyzer, HyperLoRAError, open_photo
-from hyperlora_core.crops import face_box
 from hyperlora_core.errors import NoFaceError
 from hyperlora_core.faces import ORDERS, choose_face, draw_faces, sort_faces
+from hyperlora_core.faces.crops import face_box
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 from demo import models as demo
 from hyperlora_core import HyperLoRA, HyperLoRAError
-from hyperlora_core.convert import convert
+from hyperlora_core.network.conversion import convert
 
 FAULTS = 500
 SECONDS_EACH = 10

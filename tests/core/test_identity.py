@@ -21,7 +21,7 @@ from hyperlora_core import (
 )
 from hyperlora_core.cli import main
 from hyperlora_core.files import read_header
-from hyperlora_core.mixing import agreement, blend, join, weighted, without_outliers
+from hyperlora_core.identity.mixing import agreement, blend, join, weighted, without_outliers
 from tests.core.conftest import ONE_PERSON
 
 ROWS = 8 * 30

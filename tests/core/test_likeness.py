@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from hyperlora_core import Cache, HyperLoRAError, open_photo
-from hyperlora_core.encoders import Encoder
-from hyperlora_core.identity import Identity
-from hyperlora_core.likeness import Judged, Person, judge, select, written
-from hyperlora_core.pipeline import find_references
+from hyperlora_core.faces.references import find_references
+from hyperlora_core.files.encoders import Encoder
+from hyperlora_core.identity.value import Identity
+from hyperlora_core.judging.likeness import Judged, Person, judge, select, written
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from hyperlora_core import HyperLoRAError, LoRA
-from hyperlora_core.lora import combine, in_one_copy
-from hyperlora_core.lora_names import canonical_attention_name, canonical_name, flat_name, kohya_names
+from hyperlora_core.lora.names import canonical_attention_name, canonical_name, flat_name, kohya_names
+from hyperlora_core.lora.value import combine, in_one_copy
 
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
 

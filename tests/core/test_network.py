@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from hyperlora_core import HyperLoRA, HyperLoRAError
-from hyperlora_core.lora_names import canonical_name, flat_name
-from hyperlora_core.network import ops
+from hyperlora_core import HyperLoRA, HyperLoRAError, ops
+from hyperlora_core.lora.names import canonical_name, flat_name
 from hyperlora_core.network.config import AttentionModule, HyperLoRAConfig, ResamplerConfig
 
 COEFFICIENT_TOLERANCE = {torch.float32: 1e-5, torch.float16: 3e-3, torch.bfloat16: 3e-2}

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 from hyperlora_core import HyperLoRAError, open_photo
-from hyperlora_core.keypoints import COLOURS, keypoints_picture
-from hyperlora_core.photo_report import _FACE, PhotoQuality, examine, pose, sharpness, summary
-from hyperlora_core.pipeline import find_references
+from hyperlora_core.faces.keypoints import COLOURS, keypoints_picture
+from hyperlora_core.faces.photo_report import _FACE, PhotoQuality, examine, pose, sharpness, summary
+from hyperlora_core.faces.references import find_references
 
 
 def turned(yaw: float, pitch: float, roll: float) -> np.ndarray:

@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageOps
 
 from hyperlora_core import HyperLoRAError, open_photo
-from hyperlora_core.image_tensors import to_images, to_photos
-from hyperlora_core.photos import MAX_SIDE
+from hyperlora_core.faces.image_tensors import to_images, to_photos
+from hyperlora_core.files.photos import MAX_SIDE
 
 # What undoes each EXIF orientation, so that the same upright picture can be stored in all eight ways.
 STORED_AS = {

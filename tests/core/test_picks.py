@@ -9,9 +9,9 @@ from PIL import Image
 from hyperlora_core.cache import digest
 from hyperlora_core.errors import HyperLoRAError
 from hyperlora_core.faces import FaceAnalyzer
-from hyperlora_core.photos import open_photo
-from hyperlora_core.picks import Pick, read_picks
-from hyperlora_core.pipeline import find_references
+from hyperlora_core.faces.picks import Pick, read_picks
+from hyperlora_core.faces.references import find_references
+from hyperlora_core.files.photos import open_photo
 
 
 @pytest.fixture(scope="module")

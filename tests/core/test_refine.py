@@ -7,8 +7,8 @@ from PIL import Image
 
 from hyperlora_core import HyperLoRAError, open_photo
 from hyperlora_core.faces import Face
-from hyperlora_core.likeness import Judged
-from hyperlora_core.refine import Cut, assign
+from hyperlora_core.judging.likeness import Judged
+from hyperlora_core.judging.refine import Cut, assign
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 
 from hyperlora_core import HyperLoRAError
-from hyperlora_core.schedule import CURVES, Schedule
+from hyperlora_core.lora.schedule import CURVES, Schedule
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from hyperlora_core import find_references, open_photo
+from hyperlora_core.faces.photo_report import examine, summary
+from hyperlora_core.faces.references import on_photos
 from hyperlora_core.faces.upright import roll, turned_back
 from hyperlora_core.faces.warping import aligned_places
-from hyperlora_core.photo_report import examine, summary
-from hyperlora_core.pipeline import on_photos
 
 LIKE = 0.85  # cosine of one photo's embedding, resampled; of two photos of one person .66 to .71
 

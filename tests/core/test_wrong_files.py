@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, HyperLoRAError, LoRA
-from hyperlora_core.inspection import inspect
+from hyperlora_core.doctor.inspection import inspect
 from tests import wrong_files
 
 

@@ -7,8 +7,8 @@ from hyperlora_core.data.checks import REASONS
 from hyperlora_core.data.pictures import thumbnail
 from hyperlora_core.data.report import EDGES, Gathered
 from hyperlora_core.data.shards import DatasetInfo
-from hyperlora_core.encoders import Encoder
-from hyperlora_core.photos import open_photo
+from hyperlora_core.files.encoders import Encoder
+from hyperlora_core.files.photos import open_photo
 from tests.pages import look
 
 

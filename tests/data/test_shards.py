@@ -14,7 +14,7 @@ from hyperlora_core import HyperLoRAError
 from hyperlora_core.data import shards
 from hyperlora_core.data.shards import INFO, DatasetInfo, Sample, Shards, read_shard, write_shard
 from hyperlora_core.data.sources import Item
-from hyperlora_core.encoders import Encoder
+from hyperlora_core.files.encoders import Encoder
 
 INFO_OF_SET = DatasetInfo(Encoder("some/embedder", "ab" * 32), "", {"limits": {"min_face": 128}})
 

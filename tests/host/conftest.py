@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 from demo import models as demo
 from demo import sdxl, workflows
 from demo.server import ComfyServer, ExecutionError, Result
-from hyperlora_core.convert import convert
-from hyperlora_core.encoders import UNKNOWN
-from hyperlora_core.layout import MODULES_JSON
+from hyperlora_core.files.encoders import UNKNOWN
+from hyperlora_core.network.conversion import convert
+from hyperlora_core.network.layout import MODULES_JSON
 from tests import wrong_files
 
 VEGA = sdxl.UNET | {"dtype": torch.float32}

@@ -20,7 +20,7 @@ def random_lora(model, seed: int, size: float = 0.1, part: str = ".attn") -> LoR
         size: their standard deviation.
         part: of the names.
     """
-    from hyperlora_core.doors.comfyui import _targets
+    from hyperlora_core.doors.comfyui.patching import _targets
 
     generator, matrices = torch.Generator().manual_seed(seed), []
     names = _targets(json.dumps(model.model.model_config.unet_config, default=str, sort_keys=True))
@@ -80,7 +80,7 @@ def check(name: str, found: torch.Tensor, expected: torch.Tensor, most: float = 
 
 
 def patched(model, *loras: LoRA, strength: float = STRENGTH):
-    from hyperlora_core.doors.comfyui import apply_lora
+    from hyperlora_core.doors.comfyui.patching import apply_lora
 
     for lora in loras:
         model = apply_lora(model, lora, strength)

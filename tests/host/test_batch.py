@@ -15,8 +15,8 @@ from PIL import Image
 
 from demo import workflows
 from demo.server import ComfyServer
-from hyperlora_core.batch import Batch, Options
-from hyperlora_core.batch_jobs import Job, Task
+from hyperlora_core.comfy.jobs import Job, Task
+from hyperlora_core.comfy.queue import Batch, Options
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from hyperlora_core import (
     generate,
     open_photo,
 )
-from hyperlora_core.lora_names import canonical_name, flat_name
+from hyperlora_core.lora.names import canonical_name, flat_name
 from tests.host.conftest import VEGA, patcher
 
 SD15 = VEGA | {
@@ -108,7 +108,7 @@ def plain(vega):
 
 
 def apply(*arguments):
-    from hyperlora_core.doors.comfyui import apply_lora
+    from hyperlora_core.doors.comfyui.patching import apply_lora
 
     return apply_lora(*arguments)
 
@@ -133,13 +133,13 @@ def test_strength_zero_and_an_empty_lora_are_an_exact_passthrough(vega, lora):
 
 
 def test_the_map_of_names_is_made_once_for_each_kind_of_unet(comfy, vega, lora):
-    from hyperlora_core.doors import comfyui
+    from hyperlora_core.doors.comfyui import patching
 
-    comfyui._targets.cache_clear()
+    patching._targets.cache_clear()
     for _ in range(3):
-        comfyui.apply_lora(vega, lora, 0.5)
-        comfyui.apply_lora(patcher(comfy, "Segmind_Vega", VEGA), lora, 0.5)
-    assert comfyui._targets.cache_info().misses == 1
+        patching.apply_lora(vega, lora, 0.5)
+        patching.apply_lora(patcher(comfy, "Segmind_Vega", VEGA), lora, 0.5)
+    assert patching._targets.cache_info().misses == 1
 
 
 def test_the_given_model_is_left_as_it_was(vega, plain, lora):
@@ -325,7 +325,7 @@ def sdxl_lora(sdxl_unet):
 
 
 def test_all_560_targets_of_sdxl_are_found_by_both_doors(comfy, sdxl_unet, sdxl_lora):
-    from hyperlora_core.doors.diffusers import LoRAInjection
+    from hyperlora_core.doors.diffusers.unet import LoRAInjection
 
     names = [name for name, _ in sdxl_lora.factors()]
     assert len(names) == 560
@@ -388,16 +388,17 @@ def loras_of(network, golden):
 
 @pytest.fixture(params=["as on a GPU", "as on a CPU"])
 def way(request, monkeypatch):
+    from hyperlora_core.doors.comfyui import patching
+
     """On a CPU the plain leaves' casts are faster; on a GPU ComfyUI's own are needed, which run here too."""
-    from hyperlora_core.doors import comfyui
 
     if request.param == "as on a GPU":
-        monkeypatch.setattr(comfyui, "_on_cpu", lambda module, input: False)
+        monkeypatch.setattr(patching, "_on_cpu", lambda module, input: False)
 
 
 @pytest.mark.usefixtures("way")
 def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden_checkpoint, golden):
-    from hyperlora_core.doors.comfyui import Operations, hand_over
+    from hyperlora_core.doors.comfyui.patching import Operations, hand_over
 
     expected = loras_of(HyperLoRA.load(golden_checkpoint), golden)
     network = HyperLoRA.load(golden_checkpoint, operations=Operations)
@@ -435,14 +436,14 @@ def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("path", ["mapped", "batched", "cached", "in part", "streamed", "offloaded"])
 def test_every_path_gives_the_golden_numbers(comfy, golden_checkpoint, golden, path, monkeypatch):
-    from hyperlora_core.doors import comfyui
+    from hyperlora_core.doors.comfyui import patching
 
     cpu = torch.device("cpu")
-    network = HyperLoRA.load(golden_checkpoint, operations=comfyui.Operations)
-    parts = comfyui.hand_over(network, network.children())
+    network = HyperLoRA.load(golden_checkpoint, operations=patching.Operations)
+    parts = patching.hand_over(network, network.children())
     load = network.before_use
     if path == "streamed":
-        monkeypatch.setattr(comfyui, "_has_room", lambda patcher: False)
+        monkeypatch.setattr(patching, "_has_room", lambda patcher: False)
     if path == "in part":
         network.before_use = lambda part: parts[part].load(cpu, lowvram_model_memory=1 << 15)
     if path == "offloaded":
@@ -471,7 +472,7 @@ def test_every_path_gives_the_golden_numbers(comfy, golden_checkpoint, golden, p
 @pytest.mark.usefixtures("way")
 def test_clips_leaves_compute_the_same_however_little_is_loaded(comfy, models):
     """No weight lies outside of a leaf that ComfyUI can leave where it is: one would stay behind, on a GPU."""
-    from hyperlora_core.doors.comfyui import Operations, hand_over
+    from hyperlora_core.doors.comfyui.patching import Operations, hand_over
 
     file, cpu = models / "clip_vision" / CLIP_VISION, torch.device("cpu")
     pixels = torch.randn(2, 3, 224, 224)
@@ -493,7 +494,7 @@ def test_clips_leaves_compute_the_same_however_little_is_loaded(comfy, models):
 @pytest.mark.usefixtures("way")
 def test_face_models_leaves_compute_the_same_however_little_is_loaded(comfy, face_pack, photos, monkeypatch):
     """As CLIP's: the face models are ComfyUI's to move, and no weight of theirs stays behind."""
-    from hyperlora_core.doors.comfyui import Operations, hand_over
+    from hyperlora_core.doors.comfyui.patching import Operations, hand_over
 
     monkeypatch.setattr(FaceAnalyzer, "_loaded", {})
     cpu, photo, placed = torch.device("cpu"), open_photo(photos["obama"]), {}
@@ -530,13 +531,13 @@ def test_face_models_leaves_compute_the_same_however_little_is_loaded(comfy, fac
 def test_bases_without_room_are_streamed_and_nothing_makes_room_for_them(
     comfy, golden_checkpoint, golden, monkeypatch, caplog
 ):
-    from hyperlora_core.doors import comfyui
+    from hyperlora_core.doors.comfyui import patching
 
     expected = loras_of(HyperLoRA.load(golden_checkpoint), golden)
-    network = HyperLoRA.load(golden_checkpoint, operations=comfyui.Operations)
-    comfyui.hand_over(network, network.children())
+    network = HyperLoRA.load(golden_checkpoint, operations=patching.Operations)
+    patching.hand_over(network, network.children())
     loaded = []
-    monkeypatch.setattr(comfyui, "_has_room", lambda patcher: False)
+    monkeypatch.setattr(patching, "_has_room", lambda patcher: False)
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda models: loaded.extend(models))
     caplog.set_level("INFO")
     found = loras_of(network, golden)
@@ -547,7 +548,7 @@ def test_bases_without_room_are_streamed_and_nothing_makes_room_for_them(
 
 def test_room_is_what_is_free_beside_what_a_sampler_needs(comfy, golden_checkpoint, monkeypatch):
     """The decision for a GPU, which no machine without one can take: its free memory is given here."""
-    from hyperlora_core.doors.comfyui import _has_room
+    from hyperlora_core.doors.comfyui.patching import _has_room
 
     network = HyperLoRA.load(golden_checkpoint)
     model = comfy.model_patcher.ModelPatcher(network.id_bases, torch.device("cuda:0"), torch.device("cpu"))

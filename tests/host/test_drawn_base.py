@@ -9,7 +9,7 @@ from demo.trained.base import SIZES
 from demo.trained.padding import CONTEXT
 from demo.trained.widening import wide_lora, widen
 from hyperlora_core import HyperLoRA
-from hyperlora_core.doors.diffusers import LoRAInjection, attention_modules
+from hyperlora_core.doors.diffusers.unet import LoRAInjection, attention_modules
 from hyperlora_core.training.export import export
 from hyperlora_core.training.fresh import fresh
 from hyperlora_core.training.shape import NetworkShape
@@ -81,8 +81,8 @@ def test_pictures_and_latents_are_the_same(wide, small):
 
 
 def test_a_widened_hyperlora_adds_what_the_small_one_adds(wide, small, texts, tmp_path):
-    from hyperlora_core.doors.comfyui import apply_lora
-    from hyperlora_core.lora import LoRA
+    from hyperlora_core.doors.comfyui.patching import apply_lora
+    from hyperlora_core.lora.value import LoRA
 
     network = fresh(SHAPE.config(attention_modules(small.unet)), seed=0)
     numbers = torch.Generator().manual_seed(1)

@@ -17,7 +17,7 @@ from demo import sdxl
 from demo.models import CLIP_VISION, HYPER_LORA
 from demo.server import ComfyServer
 from hyperlora_core.cli import main
-from hyperlora_core.comfy_client import ComfyClient
+from hyperlora_core.comfy.client import ComfyClient
 from hyperlora_core.evaluation.methods import BASELINE, chosen, read_method, shipped
 from hyperlora_core.evaluation.plan import plan, read_persons, read_sweep
 from hyperlora_core.evaluation.protocol import Protocol

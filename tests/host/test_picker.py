@@ -14,7 +14,7 @@ import requests
 from PIL import Image
 
 from demo import workflows
-from hyperlora_core.photos import open_photo
+from hyperlora_core.files.photos import open_photo
 from tests.host.conftest import failure
 
 

@@ -24,7 +24,7 @@ def base(comfy):
 
 @pytest.fixture(scope="module")
 def door(comfy):
-    from hyperlora_core.doors import runtime
+    from hyperlora_core.doors.comfyui import runtime
 
     return runtime
 
@@ -239,7 +239,7 @@ def test_what_was_drawn_here_is_known_without_its_noise(base, people, door):
 def numbers(latents: torch.Tensor, indices: list[int] | None = None, seed: int | None = 4) -> tuple[int, ...]:
     import comfy.sample
 
-    from hyperlora_core.doors import pictures
+    from hyperlora_core.doors.comfyui import pictures
 
     return pictures.numbers(comfy.sample.prepare_noise(latents, seed or 0, indices), latents, seed)
 
@@ -288,7 +288,7 @@ def test_deep_shrink_has_the_mask_where_the_picture_is(comfy, base, door):
     """By hand: a hook on each self-attention, with the mask at the size that its transformer was given."""
     from comfy.ldm.modules.attention import SpatialTransformer
 
-    from hyperlora_core.doors.comfyui import fitting
+    from hyperlora_core.doors.comfyui.patching import fitting
 
     lora, mask, now = random_lora(base, 4, 0.6, "attn1"), half("left"), {}
     model = shrunk(door.add_layers(base, [door.Layer(lora, STRENGTH, mask=mask)]), 1.5)
@@ -357,8 +357,8 @@ def test_prompts_are_drawn_in_threads_each_on_its_device(comfy, base, people, do
 
 
 def test_masks_are_whole_when_another_thread_sees_them(comfy, base, people, door):
-    from hyperlora_core.doors.calls import Call, Prompt
-    from hyperlora_core.doors.pictures import Sampled
+    from hyperlora_core.doors.comfyui.calls import Call, Prompt
+    from hyperlora_core.doors.comfyui.pictures import Sampled
 
     model = door.add_layers(base, door.in_regions(people[:2], [half("left"), half("right")]))
     runtime = model.get_wrappers("apply_model", "hyper_lora")[0].__self__
@@ -392,7 +392,7 @@ def test_masks_are_whole_when_another_thread_sees_them(comfy, base, people, door
 
 @pytest.fixture
 def told(comfy) -> Callable:
-    from hyperlora_core.doors import tiles
+    from hyperlora_core.doors.comfyui import tiles
 
     heard: list[str] = []
     tiles.listeners.append(heard.append)

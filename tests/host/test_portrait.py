@@ -232,7 +232,7 @@ def test_best_match_finds_the_person_of_the_reference(small, server, uploaded, p
 def _second_from_left(photos, tmp_path):
     from demo.face_pack import face_pack
     from hyperlora_core import FaceAnalyzer, open_photo
-    from hyperlora_core.crops import face_box
+    from hyperlora_core.faces.crops import face_box
 
     group = open_photo(photos["group"])
     face = sorted(FaceAnalyzer.load(face_pack()).detect(group), key=lambda face: face.box[0])[1]

@@ -77,7 +77,7 @@ def of_comfy_kitchen(name: str, weight: torch.Tensor, kind: str, said: Mapping[s
 
 def exactly(model, lora: LoRA, run: Callable[[], torch.Tensor]) -> torch.Tensor:
     """What a model gives where the whole product of each pair of matrices is added to its projection."""
-    from hyperlora_core.doors.comfyui import fitting
+    from hyperlora_core.doors.comfyui.patching import fitting
 
     handles = []
     for key, factors in fitting(model, lora).items():
@@ -92,15 +92,15 @@ def exactly(model, lora: LoRA, run: Callable[[], torch.Tensor]) -> torch.Tensor:
 
 
 def running(model, lora: LoRA, mask: torch.Tensor | None = None):
-    from hyperlora_core.doors import runtime
+    from hyperlora_core.doors.comfyui import runtime
 
     return runtime.add_layers(model, [runtime.Layer(lora, STRENGTH, mask=mask)])
 
 
 @pytest.mark.parametrize("kind", [*COMFY_KITCHEN, *GGUF])
 def test_a_projection_gives_what_the_plain_one_gives_and_the_exact_product(base, quantised, lora, kind):
-    from hyperlora_core.doors.comfyui import fitting
-    from hyperlora_core.doors.projections import Gates, Joined, Projection
+    from hyperlora_core.doors.comfyui.patching import fitting
+    from hyperlora_core.doors.comfyui.projections import Gates, Joined, Projection
 
     model = quantised(kind)
     linear, whole = (each.model.get_submodule(PROJECTION) for each in (model, base))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hyperlora_core import BlockStrengths, HyperLoRAError, LoRA
-from hyperlora_core.schedule import Schedule
+from hyperlora_core.lora.schedule import Schedule
 from tests.host.conftest import VEGA, patcher
 from tests.host.sampling import SIZE, STRENGTH, check, error, half, noise, patched, prompt, random_lora, sample, say
 
@@ -24,7 +24,7 @@ def base(comfy):
 @pytest.fixture(scope="module")
 def door(comfy):
     """What is tested."""
-    from hyperlora_core.doors import runtime
+    from hyperlora_core.doors.comfyui import runtime
 
     return runtime
 
@@ -53,7 +53,7 @@ def plain(base) -> torch.Tensor:
 
 def replaced(model) -> list[nn.Module]:
     """Modules whose ``forward`` is one of ours."""
-    ours = "hyperlora_core.doors.projections"
+    ours = "hyperlora_core.doors.comfyui.projections"
     return [
         module for module in model.model.modules() if type(getattr(module.forward, "__self__", 0)).__module__ == ours
     ]
@@ -164,7 +164,7 @@ def test_it_is_exact_on_a_model_of_eight_bits(comfy, people, running, kind):
     model = patcher(comfy, "Segmind_Vega", VEGA, dtype=getattr(torch, kind))
     lora = people[0]
     handles = []
-    from hyperlora_core.doors.comfyui import fitting
+    from hyperlora_core.doors.comfyui.patching import fitting
 
     for key, factors in fitting(model, lora).items():
         product = STRENGTH * factors.scale * factors.up @ factors.down
@@ -336,7 +336,7 @@ def test_masks_work_for_a_lora_of_some_parts(base, people, door, part):
 
 
 def is_part(key: str, part: str) -> bool:
-    from hyperlora_core.lora_names import canonical_name
+    from hyperlora_core.lora.names import canonical_name
 
     name = canonical_name(key.partition(".")[0])
     return f".{part.replace('up.0', 'up_blocks.0')}." in f".{name}."
@@ -492,7 +492,7 @@ def steps(schedule: Schedule) -> Schedule:
 def test_a_schedule_is_what_hooks_with_its_keyframes_are(comfy, base, people, door, curve, start, end):
     import comfy.hooks
 
-    from hyperlora_core.doors.hooks import hooks
+    from hyperlora_core.doors.comfyui.hooks import hooks
 
     schedule = Schedule.preset(curve, start, end)
     group = hooks(people[0], STRENGTH, schedule)
@@ -515,7 +515,7 @@ def test_a_schedule_acts_from_its_start_to_its_end(base, people, door, plain):
 def test_a_hook_that_does_not_fit_is_refused(comfy, people):
     import comfy.hooks
 
-    from hyperlora_core.doors.hooks import hooks
+    from hyperlora_core.doors.comfyui.hooks import hooks
 
     other = patcher(comfy, "Segmind_Vega", VEGA | {"model_channels": 64})
     hooked = comfy.hooks.set_hooks_for_conditioning(prompt(1), hooks(people[0]))
@@ -527,7 +527,7 @@ def test_a_person_for_a_prompt_is_no_hook(comfy, people, door):
     """A prompt with hooks makes ComfyUI leave DynamicVRAM, and load the model again."""
     from comfy import sampler_helpers
 
-    from hyperlora_core.doors.hooks import hooks
+    from hyperlora_core.doors.comfyui.hooks import hooks
 
     if not hasattr(sampler_helpers, "cond_has_hooks"):
         pytest.skip("this ComfyUI does not tell prompts with hooks apart")

@@ -5,7 +5,7 @@ import torch
 
 from demo.models import make_clip_vision
 from hyperlora_core import FaceAnalyzer
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.training.forward import Conditions
 from hyperlora_core.training.fresh import fresh
 from tests.training.small_base import make_sdxl, make_set

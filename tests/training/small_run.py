@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.training import counter
 from hyperlora_core.training.config import Optimization, TrainConfig
 from hyperlora_core.training.forward import Conditions, GeneratedLoRAs

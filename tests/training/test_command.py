@@ -15,7 +15,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, encode_id, find_references, generate, open_photo
-from hyperlora_core.lora import LoRA
+from hyperlora_core.lora.value import LoRA
 from hyperlora_core.training.command import CHECKPOINT, main
 from hyperlora_core.training.config import TrainConfig
 from hyperlora_core.training.states import states

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hyperlora_core import HyperLoRA, HyperLoRAError
-from hyperlora_core.checkpoint import read_checkpoint
-from hyperlora_core.convert import convert
-from hyperlora_core.encoders import Encoder, Encoders
+from hyperlora_core.files.encoders import Encoder, Encoders
+from hyperlora_core.network.checkpoint import read_checkpoint
+from hyperlora_core.network.conversion import convert
 from hyperlora_core.training.export import export
 from tests.training.conftest import conditions
 

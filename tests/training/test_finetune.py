@@ -13,8 +13,8 @@ from safetensors import safe_open
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, LoRA, encode_id, find_references, generate, open_photo
 from hyperlora_core import save_identity as save
 from hyperlora_core.cli import main
-from hyperlora_core.doors.base_model import BaseModel
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.base_model import BaseModel
+from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.training.export import export
 from hyperlora_core.training.finetune import FinetuneConfig, OwnLoRA, PhotoTask, fresh_lora, read_photos
 from hyperlora_core.training.fresh import fresh
@@ -103,7 +103,7 @@ def test_it_writes_a_lora_that_other_tools_load_as_ours_is(person, base_folder, 
 
 def replaced(base, learner):
     """What a UNet predicts with a LoRA."""
-    from hyperlora_core.doors.diffusers import LoRAInjection
+    from hyperlora_core.doors.diffusers.unet import LoRAInjection
 
     injection = LoRAInjection(base.unet, learner.targets)
     try:

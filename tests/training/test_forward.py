@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hyperlora_core.doors.diffusers import LoRAInjection
+from hyperlora_core.doors.diffusers.unet import LoRAInjection
 from hyperlora_core.training import stages
 from hyperlora_core.training.forward import GeneratedLoRAs
 from tests.training.conftest import conditions

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRAError, open_photo
 from hyperlora_core.data.shards import Shards
-from hyperlora_core.doors.base_model import BaseModel, in_full
-from hyperlora_core.doors.diffusers import LoRAInjection, attention_modules
+from hyperlora_core.doors.diffusers.base_model import BaseModel, in_full
+from hyperlora_core.doors.diffusers.unet import LoRAInjection, attention_modules
 from hyperlora_core.training.config import RECIPES, IdentityConfig
 from hyperlora_core.training.forward import Conditions, GeneratedLoRAs
 from hyperlora_core.training.fresh import fresh

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from hyperlora_core import HyperLoRAError
-from hyperlora_core.doors.base_model import NAMED
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.base_model import NAMED
+from hyperlora_core.doors.diffusers.unet import attention_modules
+from hyperlora_core.doors.diffusers.unets import UNETS, unet_of
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training.command import main
 from hyperlora_core.training.config import RECIPES, on_24_gb
 from hyperlora_core.training.forward import GeneratedLoRAs
 from hyperlora_core.training.memory import LiveBytes, peak_of_encoding, peak_of_pass
 from hyperlora_core.training.plan import plan
-from hyperlora_core.training.unets import UNETS, unet_of
 from tests.training.small_run import CONFIG, SHAPE
 
 

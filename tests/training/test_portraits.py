@@ -13,15 +13,15 @@ from diffusers import AutoencoderTiny, DiffusionPipeline
 
 from hyperlora_core import ClipVision, HyperLoRAError
 from hyperlora_core.data.shards import Sample, Shards
-from hyperlora_core.doors.base_model import NAMED, BaseModel
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.base_model import NAMED, BaseModel
+from hyperlora_core.doors.diffusers.unet import attention_modules
+from hyperlora_core.doors.diffusers.unets import UNETS
 from hyperlora_core.training import counter
 from hyperlora_core.training.config import RECIPES, Scenario
 from hyperlora_core.training.framing import draw_frame
 from hyperlora_core.training.loop import passes
 from hyperlora_core.training.portraits import Portraits, PortraitTask
 from hyperlora_core.training.shape import NetworkShape
-from hyperlora_core.training.unets import UNETS
 from tests.training.small_base import make_sd15
 
 BOTH = frozenset({"id", "base"})

@@ -3,7 +3,7 @@
 import pytest
 
 from hyperlora_core import HyperLoRAError
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.training import stages
 from hyperlora_core.training.fresh import fresh
 from tests.training.conftest import SHAPE

@@ -22,7 +22,7 @@ from benchmarks.toy_world.sampling import draw_plain, draw_with
 from benchmarks.toy_world.task import ToyTask, World, uniforms
 from benchmarks.toy_world.words import TOKENS, VOCABULARY, captions, prompts
 from benchmarks.toy_world.world import IDENTITY, SCENE_DRAWS, background_of, photos, scenes, without_face
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training import counter
 from hyperlora_core.training.export import export

@@ -8,8 +8,8 @@ import torch
 
 from hyperlora_core import ClipVision, HyperLoRAError
 from hyperlora_core.data.shards import Shards
-from hyperlora_core.doors.base_model import BaseModel
-from hyperlora_core.doors.diffusers import attention_modules
+from hyperlora_core.doors.diffusers.base_model import BaseModel
+from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.training.begin import network_for
 from hyperlora_core.training.command import main
 from hyperlora_core.training.config import RECIPES, ValidationConfig

@@ -1,0 +1,383 @@
+"""What a batch queue has to draw: people x prompts x seeds, filled into a workflow."""
+
+import csv
+import hashlib
+import itertools
+import json
+import mimetypes
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import HyperLoRAError
+from ..files import file_sha256, is_clutter
+from ..files.photos import SUFFIXES, photo_files, unreadable
+from ..trigger_words import TRIGGER_WORDS
+from .client import Workflow
+
+_SLOT = "images."  # an input that photos are connected with, one to a slot
+_SEEDS = ("seed", "noise_seed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One prompt of the queue.
+
+    Attributes:
+        person: whose pictures it draws; the folder of the results.
+        photos: of them; none where the workflow has its own, or loads an identity.
+        prompt: with the trigger words; None leaves the workflow's.
+        seed: None leaves the workflow's.
+        inputs: further inputs, "node.input" -> value; the node by its title, class or number.
+    """
+
+    person: str
+    photos: tuple[Path, ...] = ()
+    prompt: str | None = None
+    seed: int | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job and the workflow that draws it.
+
+    Attributes:
+        workflow: in the API format.
+        job: what is filled into it.
+        labels: what else is noted of its pictures; a "prompt" or "seed" where the workflow has them already.
+        photo_inputs: as ``Job.inputs`` names them, where each photo goes; empty: the one node that takes photos.
+        cold_start: whether a server lets go of its models where this is the first picture of its method there.
+        servers: addresses of those that can draw it; empty: every one.
+        single: whether it fails unless one picture comes of it.
+    """
+
+    workflow: Workflow
+    job: Job
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    photo_inputs: tuple[str, ...] = ()
+    cold_start: bool = False
+    servers: frozenset[str] = frozenset()
+    single: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """What tells it from every other: the photos' bytes, not their names, and all that is drawn with."""
+        job = self.job
+        said = [job.person, self._photo_hashes, job.prompt, job.seed, sorted(job.inputs.items()), self.workflow]
+        return _hash(said)[:16]
+
+    @property
+    def title(self) -> str:
+        """For people who wait."""
+        prompt = (self.job.prompt or "").partition(", ")[2] or self.job.prompt or ""
+        seed = f"seed {self.seed}" if self.seed is not None else ""
+        parts = [self.labels.get("method", ""), self.job.person, self.labels.get("name", prompt[:40]), seed]
+        return ", ".join(filter(None, parts))
+
+    @property
+    def seed(self) -> int | None:
+        """Of its pictures, where that is known."""
+        return self.labels.get("seed", self.job.seed)
+
+    def filled(self, photos: Sequence[str]) -> Workflow:
+        """The workflow to be queued.
+
+        Args:
+            photos: the names of the job's photos, as LoadImage takes them.
+
+        Raises:
+            HyperLoRAError: the workflow has no place for one of them, or several.
+        """
+        if not self.photo_inputs:
+            return fill(self.workflow, self.job, photos)
+        filled = fill(self.workflow, self.job, ())
+        for place, photo in zip(self.photo_inputs, photos, strict=True):
+            put_input(filled, place, photo)
+        return filled
+
+    def described(self) -> dict[str, Any]:
+        """What its pictures are made of."""
+        job = self.job
+        files = zip(map(str, job.photos), self._photo_hashes, strict=True)
+        photos = [{"file": file, "sha256": sha256} for file, sha256 in files]
+        said = {"person": job.person, "photos": photos, "prompt": job.prompt, "seed": job.seed, **self.labels}
+        return {**said, "inputs": dict(job.inputs), "workflow_sha256": _hash(self.workflow)}
+
+    @cached_property
+    def _photo_hashes(self) -> list[str]:
+        return [file_sha256(photo) for photo in self.job.photos]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def read_workflow(path: Path) -> Workflow:
+    """A workflow in the API format.
+
+    Raises:
+        HyperLoRAError: it is none.
+    """
+    try:
+        workflow = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HyperLoRAError(f"the workflow {path} cannot be read ({error})") from error
+    if isinstance(workflow, dict) and "nodes" in workflow and "links" in workflow:
+        raise HyperLoRAError(
+            f"{path} is a workflow as the editor saves it. Open it in ComfyUI and choose File › Export (API)"
+        )
+    nodes = workflow.values() if isinstance(workflow, dict) else [None]
+    if not workflow or not all(isinstance(node, dict) and "class_type" in node and "inputs" in node for node in nodes):
+        raise HyperLoRAError(f"{path} is no workflow in ComfyUI's API format")
+    return workflow
+
+
+def read_people(source: Path) -> list[Job]:
+    """The people of a folder or of a table, without prompts and seeds where the table has none.
+
+    Args:
+        source: a folder, in which each sub-folder of photos is a person, and each photo beside them another; or a CSV
+            file with the columns ``person``, ``photos`` (their paths from the file, with ``;`` between), ``prompt``,
+            ``seed`` and any ``node.input``, of which each may be absent.
+
+    Raises:
+        HyperLoRAError: there is nobody, somebody has no photo, or a photo is missing.
+    """
+    if source.is_dir():
+        entries = [entry for entry in sorted(source.iterdir()) if not is_clutter(entry.name)]
+        people = [_of_folder(entry) for entry in entries]
+        found = [person for person in people if person.photos]
+        if not found:
+            raise HyperLoRAError(f"{source} has no photo in it, nor a folder with photos ({', '.join(SUFFIXES)})")
+        bare = [entry for entry, person in zip(entries, people, strict=True) if not person.photos and _is_meant(entry)]
+        if bare:
+            raise HyperLoRAError(
+                f"{', '.join(map(str, bare))}: no photo that can be read is there ({', '.join(SUFFIXES)}); add one, or "
+                "take that out of the folder of people"
+            )
+        return found
+    if source.suffix.lower() != ".csv" or not source.is_file():
+        raise HyperLoRAError(f"{source} is no folder of photos and no .csv file")
+    with source.open(newline="", encoding="utf-8-sig") as opened:
+        rows = list(csv.DictReader(opened))
+    if not rows:
+        raise HyperLoRAError(f"{source} has no row below its heading")
+    return [_of_row(row, number, source) for number, row in enumerate(rows, start=2)]
+
+
+def with_readable_photos(people: Sequence[Job]) -> tuple[list[Job], dict[str, str]]:
+    """Those whose photos can all be opened, and why the others cannot be drawn.
+
+    Args:
+        people: of ``read_people``.
+
+    Returns:
+        Who is left, and name -> what is wrong with a photo of theirs, by its own path.
+
+    Raises:
+        HyperLoRAError: nobody is left.
+    """
+    wrong = unreadable(photo for person in people for photo in person.photos)
+    left_out: dict[str, str] = {}
+    for person in people:
+        if why := [wrong[photo] for photo in person.photos if photo in wrong]:
+            left_out[person.person] = "; ".join(why)
+    readable = [person for person in people if not wrong.keys() & {*person.photos}]
+    if people and not readable:
+        raise HyperLoRAError(f"nobody is left to draw: {'; '.join(left_out.values())}")
+    return readable, left_out
+
+
+def read_seeds(text: str) -> list[int]:
+    """Seeds, as ``1,2,3`` or ``1-20``.
+
+    Raises:
+        HyperLoRAError: they cannot be read.
+    """
+    seeds: list[int] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise HyperLoRAError(f"the seeds {text!r} cannot be read: 1,2,3 or 1-20 was expected")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
+
+
+def jobs_of(people: Iterable[Job], prompts: Sequence[str], seeds: Sequence[int]) -> list[Job]:
+    """Every person with every prompt and every seed; what a table's row says itself is left."""
+    made = []
+    for person in people:
+        own_prompts: list[str | None] = [person.prompt] if person.prompt is not None else [*prompts] or [None]
+        own_seeds: list[int | None] = [person.seed] if person.seed is not None else [*seeds] or [None]
+        for prompt, seed in itertools.product(own_prompts, own_seeds):
+            made.append(Job(person.person, person.photos, _with_trigger_words(prompt), seed, person.inputs))
+    return made
+
+
+def fill(workflow: Workflow, job: Job, photos: Sequence[str]) -> Workflow:
+    """A workflow with a job's photos, prompt, seed and inputs in it.
+
+    Args:
+        workflow: in the API format; it is left as it is.
+        job: what to fill in.
+        photos: the names of the job's photos, as LoadImage takes them.
+
+    Raises:
+        HyperLoRAError: the workflow has no place for one of them, or several.
+    """
+    filled: Workflow = {number: {**node, "inputs": dict(node["inputs"])} for number, node in workflow.items()}
+    if photos:
+        _put_photos(filled, photos)
+    if job.prompt is not None:
+        encoder, name = _prompt_of(filled)
+        filled[encoder]["inputs"][name] = job.prompt
+    if job.seed is not None:
+        seeded = [
+            (n, name) for n, node in filled.items() for name in _SEEDS if isinstance(node["inputs"].get(name), int)
+        ]
+        if not seeded:
+            raise HyperLoRAError("the workflow has no node with a seed to set")
+        for number, name in seeded:
+            filled[number]["inputs"][name] = job.seed
+    for place, value in job.inputs.items():
+        put_input(filled, place, value)
+    return filled
+
+
+def _is_meant(entry: Path) -> bool:
+    """Whether it looks like a person: a folder, or a picture of another format."""
+    return entry.is_dir() or str(mimetypes.guess_type(entry.name, strict=False)[0]).startswith("image/")
+
+
+def _of_folder(entry: Path) -> Job:
+    if entry.is_dir():
+        return Job(entry.name, tuple(photo_files(entry)))
+    return Job(entry.stem, (entry,) if entry.suffix.lower() in SUFFIXES and entry.is_file() else ())
+
+
+def _of_row(row: Mapping[str, str | None], number: int, source: Path) -> Job:
+    known = {name: (value or "").strip() for name, value in row.items() if name}
+    photos = tuple(source.parent / part.strip() for part in known.pop("photos", "").split(";") if part.strip())
+    missing = [str(photo) for photo in photos if not photo.is_file()]
+    if missing:
+        raise HyperLoRAError(f"{source}, line {number}: there is no photo {', '.join(missing)}")
+    seed, prompt, person = known.pop("seed", ""), known.pop("prompt", ""), known.pop("person", "")
+    try:
+        numbered = int(seed) if seed else None
+    except ValueError as error:
+        raise HyperLoRAError(f"{source}, line {number}: the seed {seed!r} is no whole number") from error
+    wrong = [name for name in known if "." not in name]
+    if wrong:
+        raise HyperLoRAError(
+            f"{source}: the column {wrong[0]!r} is unknown: person, photos, prompt, seed or a node.input were expected"
+        )
+    inputs = {name: value for name, value in known.items() if value}
+    return Job(person or (photos[0].stem if photos else f"line_{number}"), photos, prompt or None, numbered, inputs)
+
+
+def _with_trigger_words(prompt: str | None) -> str | None:
+    if prompt is None or all(word in re.findall(r"\w+", prompt.lower()) for word in TRIGGER_WORDS.split()):
+        return prompt
+    return f"{TRIGGER_WORDS}, {prompt}"
+
+
+def takes_photos(workflow: Workflow) -> list[str]:
+    """The numbers of the nodes that take any number of photos."""
+    return [n for n, node in workflow.items() if any(name.startswith(_SLOT) for name in node["inputs"])]
+
+
+def _put_photos(workflow: Workflow, photos: Sequence[str]) -> None:
+    """Connect a LoadImage for each photo with the one node that takes photos."""
+    takers = takes_photos(workflow)
+    if len(takers) != 1:
+        named = ", ".join(_name(workflow, number) for number in takers) or "none"
+        raise HyperLoRAError(
+            f"one node of the workflow has to take the photos, as HyperLoRA Portrait; here it is {named}. Set the "
+            "photos of several by columns, as 'Photo 1.image'"
+        )
+    inputs = workflow[takers[0]]["inputs"]
+    for name in [name for name in inputs if name.startswith(_SLOT)]:
+        del inputs[name]
+    free = max((int(number) for number in workflow if number.isdigit()), default=0) + 1
+    for place, photo in enumerate(photos):
+        number = str(free + place)
+        workflow[number] = {"class_type": "LoadImage", "inputs": {"image": photo}}
+        inputs[f"{_SLOT}image{place}"] = [number, 0]
+
+
+def _prompt_of(workflow: Workflow) -> tuple[str, str]:
+    """The node and input of the text that is drawn: that which leads to a ``positive``."""
+    found = set()
+    for node in workflow.values():
+        source = node["inputs"].get("positive")
+        while isinstance(source, list):
+            before = workflow[source[0]]["inputs"]
+            if isinstance(before.get("text"), str):
+                found.add(source[0])
+                break
+            source = before.get("positive", before.get("conditioning"))
+    if len(found) != 1:
+        named = ", ".join(_name(workflow, number) for number in sorted(found)) or "none"
+        raise HyperLoRAError(
+            f"one text of the workflow has to be the prompt; here it is {named}. Use columns, as 'Prompt.text'"
+        )
+    return found.pop(), "text"
+
+
+def put_input(workflow: Workflow, place: str, value: Any) -> None:
+    """Set an input of a workflow, in place.
+
+    Args:
+        workflow: in the API format.
+        place: "node.input"; the node by its title, class or number.
+        value: text becomes the kind of value that the workflow has there.
+
+    Raises:
+        HyperLoRAError: there is no such input, or it takes another kind of value.
+    """
+    for number, wanted in inputs_at(workflow, place):
+        workflow[number]["inputs"][wanted] = (
+            _like(value, workflow[number]["inputs"][wanted], place) if isinstance(value, str) else value
+        )
+
+
+def inputs_at(workflow: Workflow, place: str) -> list[tuple[str, str]]:
+    """The nodes' numbers and the input's name of ``"node.input"``.
+
+    Raises:
+        HyperLoRAError: there is none.
+    """
+    name, _, wanted = place.rpartition(".")
+    if "." in name and not named(workflow, name):  # an input's own name may have a dot: resampler.dim
+        name, _, first = name.rpartition(".")
+        wanted = f"{first}.{wanted}"
+    found = [(number, wanted) for number in named(workflow, name) if wanted in workflow[number]["inputs"]]
+    if not found:
+        raise HyperLoRAError(f"the workflow has no node {name!r} with an input {wanted!r}")
+    return found
+
+
+def named(workflow: Workflow, name: str) -> list[str]:
+    """The numbers of the nodes of a title or class, or the number itself."""
+    return [n for n, node in workflow.items() if name in (n, node["class_type"], node.get("_meta", {}).get("title"))]
+
+
+def _like(value: str, before: Any, place: str) -> Any:
+    """A table's text as the kind of value that the workflow has there."""
+    try:
+        if isinstance(before, bool):
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+        if isinstance(before, (int, float)):
+            return int(value) if value.lstrip("+-").isdigit() else float(value)  # an export writes 8.0 as 8
+        return value
+    except (ValueError, KeyError) as error:
+        raise HyperLoRAError(f"{place} is {value!r}, where a value such as {before!r} was expected") from error
+
+
+def _name(workflow: Workflow, number: str) -> str:
+    node = workflow[number]
+    return node.get("_meta", {}).get("title") or node["class_type"]

@@ -1,0 +1,54 @@
+"""Saying what a file is that should have been a model: a web page, a pickle, a download that did not finish."""
+
+from pathlib import Path
+
+from ..errors import HyperLoRAError
+
+DOWNLOAD_AGAIN = "download it again"
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def need_readable(path: Path) -> None:
+    """Raise the error that names a path which may not be read; one that is absent is somebody else's to name.
+
+    Raises:
+        HyperLoRAError: it is there, and cannot be read.
+    """
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+        elif path.exists():
+            path.open("rb").close()
+    except OSError as error:
+        raise HyperLoRAError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def what_it_is(path: Path) -> str:
+    """What messages say of a file that is no safetensors file."""
+    known = foreign(path)
+    if known:
+        return f"{path} {known}"
+    with path.open("rb") as file:
+        start = file.read(16)
+    return f"{path} is not a safetensors file (it begins with {start!r}): {DOWNLOAD_AGAIN}"
+
+
+def foreign(path: Path) -> str | None:
+    """What a file is that is no model of any kind, as "is a web page, not a model: ..."; None if it may be one."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    text = start.lstrip().lower()
+    if not start:
+        return f"is empty: {DOWNLOAD_AGAIN}"
+    if start.startswith(b"version https://git-lfs"):
+        return f"is a Git LFS pointer, not the file itself: run `git lfs pull`, or {DOWNLOAD_AGAIN}"
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return f"is a web page, not a model: {DOWNLOAD_AGAIN}, from the link that gives the file itself"
+    if start.startswith(PICKLE_STARTS):
+        return (
+            "is a zip or pickle file (.bin, .pt, .pth), which could run code when opened: "
+            "get the .safetensors file of the same model"
+        )
+    if not any(start):
+        return f"begins with zeros, as a download does that did not finish: {DOWNLOAD_AGAIN}"
+    return None

@@ -1,0 +1,175 @@
+"""Recognising files: what a model file is, by the names in it, and what to do with it where another was needed.
+
+Nothing is unpickled: of a pickle the strings are read, which is enough to tell what it holds.
+"""
+
+import pickletools
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import HyperLoRAError
+from .foreign import PICKLE_STARTS, need_readable, what_it_is
+from .stored import read_header
+
+FORMAT_KEY = "hyperlora.format"
+"""The metadata entry by which our single file is known."""
+IDENTITY_KEY = "hyperlora.identity"
+"""The metadata entry by which an identity's file is known."""
+SLIDER_KEY = "hyperlora.slider"
+"""The metadata entry by which a slider's file is known."""
+
+_NUMBERS = 8  # that may follow a tensor's name in a pickle: its storage's size and offset, its shape and strides
+_STORAGE = re.compile(r"\d+|(cpu|cuda|mps)(:\d+)?")  # what a pickle calls the place of a tensor's numbers
+_PICKLE_BYTES = 64 << 20  # of a zip's data.pkl or of a bare pickle: names, not tensors
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file is.
+
+    Attributes:
+        name: with its article, as "an IP-Adapter".
+        advice: what to do with it.
+    """
+
+    name: str
+    advice: str
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether users name such files after people."""
+        return self in (IDENTITY, SLIDER) or self.advice in (_LORA, _EMBEDDING)
+
+
+HYPERLORA = Kind("a HyperLoRA checkpoint in one file", "load it with Load HyperLoRA")
+IDENTITY = Kind("an identity", "put it into models/hyper_lora/identities and load it with HyperLoRA Load Identity")
+SLIDER = Kind("a slider", "put it into models/hyper_lora/sliders and load it with HyperLoRA Load Slider")
+_PART = "choose the folder that holds it, with hyper_lora_modules.json and the other files"
+_LORA = "put it into models/loras and load it with ComfyUI's Load LoRA; a HyperLoRA is what makes LoRAs"
+_OTHER_PACK = (
+    "it belongs to another identity pack; HyperLoRA's files are named hyper_lora_modules, resampler, id_projector"
+)
+
+PART_NAMES = {
+    "hyper_lora_modules": "the bases of a HyperLoRA",
+    "resampler": "the resampler of a HyperLoRA",
+    "id_projector": "the ID projector of a HyperLoRA",
+    "base_resampler": "the resampler of a HyperLoRA",
+}
+"""What each file of the released layout is."""
+
+Names = Mapping[str, tuple[int, ...]]
+"""Tensor name -> shape; of a pickle, string -> the numbers that follow it, the shape among them."""
+
+
+def _any(pattern: str) -> Callable[[Names], bool]:
+    regex = re.compile(pattern)
+    return lambda names: any(regex.search(name) for name in names)
+
+
+def _all(*patterns: str) -> Callable[[Names], bool]:
+    return lambda names: all(_any(pattern)(names) for pattern in patterns)
+
+
+def _instantid(names: Names) -> bool:
+    """A face embedding of 512 numbers goes in, where IP-Adapter Plus has CLIP's 1280."""
+    return any(512 in names.get(f"{prefix}proj_in.weight", ()) for prefix in ("image_proj.", ""))
+
+
+def _into(folder: str) -> str:
+    return f"it goes into models/{folder}"
+
+
+_EMBEDDING = _into("embeddings")
+
+CHECKPOINT = "a whole Stable Diffusion checkpoint"
+CLIP_VISION = "a CLIP vision model"
+
+# The first that fits; the special before the general.
+_KINDS: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
+    (_any(r"^\d+\.to_(q|k|v|out)\.(id|base)_(down|up)_basis$"), PART_NAMES["hyper_lora_modules"], _PART),
+    (_all(r"^latents$", r"^layers\.0\.attn1\.to_q"), PART_NAMES["resampler"], _PART),
+    (lambda names: set(names) == {"0.weight", "0.bias", "2.weight", "2.bias"}, PART_NAMES["id_projector"], _PART),
+    (_any(r"id_adapter|\.id_to_k|pulid_(ca|encoder)"), "a PuLID", _OTHER_PACK),
+    (_instantid, "an InstantID", _OTHER_PACK),
+    (_any(r"^(ip_adapter|image_proj)\b"), "an IP-Adapter", _OTHER_PACK),
+    (_any(r"^id_encoder\b"), "a PhotoMaker", _OTHER_PACK),
+    (_any(r"^base_model\.model\..*\.lora_[AB]"), "a LoRA in PEFT's format", _LORA),
+    (_any(r"\.lora_[AB]\b|\.lora\.(down|up)\.|_lora\.(down|up)\."), "a LoRA in diffusers' format", _LORA),
+    (_any(r"\.lora_(down|up)\.weight$"), "a LoRA in kohya's format", _LORA),
+    (_any(r"\.(hada_w1_a|lokr_w1|oft_blocks)"), "a LyCORIS LoRA", _LORA),
+    (_any(r"^control_model\.|controlnet_cond_embedding|^input_hint_block"), "a ControlNet", _into("controlnet")),
+    (_any(r"^model\.diffusion_model\."), CHECKPOINT, _into("checkpoints")),
+    (_any(r"^down_blocks\.\d+\.resnets\."), "a diffusers UNet", _into("diffusion_models")),
+    (_any(r"^(encoder|decoder|first_stage_model)\..*conv_in"), "a VAE", _into("vae")),
+    (_any(r"(^|\.)double_blocks\.\d+\."), "a Flux model", "HyperLoRA is made for SDXL"),
+    (_any(r"vision_model\.embeddings\.|(^|\.)visual\.class_embedding"), CLIP_VISION, _into("clip_vision")),
+    (_any(r"token_embedding\.weight$"), "a CLIP text encoder", "the vision model of the same CLIP is needed"),
+    (lambda names: 0 < len(set(names)) == len({"clip_l", "clip_g"} & set(names)), "an embedding", _EMBEDDING),
+)
+
+
+def recognise_names(names: Names, metadata: Mapping[str, str] | None = None) -> Kind | None:
+    """Tell what tensors of these names and shapes are; None where nothing is known of them."""
+    metadata = metadata or {}
+    for key, ours in ((FORMAT_KEY, HYPERLORA), (IDENTITY_KEY, IDENTITY), (SLIDER_KEY, SLIDER)):
+        if key in metadata:
+            return ours
+    kind = next((Kind(name, advice) for fits, name, advice in _KINDS if fits(names)), None)
+    if kind is not None and kind.advice == _LORA and "hyperlora.checkpoint" in metadata:
+        return Kind(f"a LoRA that the HyperLoRA '{metadata['hyperlora.checkpoint']}' made", _LORA)
+    return kind
+
+
+def recognise(path: str | Path) -> Kind | None:
+    """Tell what a file is; None for a whole model file of a kind that is not known.
+
+    Raises:
+        HyperLoRAError: it is no whole model file: a Git LFS pointer, a web page, cut short, ...
+    """
+    path = Path(path)
+    need_readable(path)
+    if path.is_file() and _is_pickle(path):
+        kind = recognise_names(_pickled_names(path))
+        if kind is not None:
+            return Kind(f"{kind.name}, in a pickle", kind.advice)
+        raise HyperLoRAError(what_it_is(path))
+    header = read_header(path)
+    return recognise_names(header.shapes, header.metadata)
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] != b"{" and start.startswith(PICKLE_STARTS)
+
+
+def _pickled_names(path: Path) -> Names:
+    """What a pickle, or a zip's data.pkl, says of its tensors; opcodes are read and never run."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+                if name is None:
+                    return {}
+                with archive.open(name) as file:
+                    data = file.read(_PICKLE_BYTES)
+        else:
+            with path.open("rb") as file:
+                data = file.read(_PICKLE_BYTES)
+        names: dict[str, tuple[int, ...]] = {}
+        last = ""
+        for operation, argument, _ in pickletools.genops(data):
+            if isinstance(argument, str) and "UNICODE" in operation.name and not _STORAGE.fullmatch(argument):
+                last = argument
+                names.setdefault(last, ())
+            elif isinstance(argument, int) and operation.name.startswith("BININT"):
+                names[last] = (*names.get(last, ()), argument)[:_NUMBERS]
+    # whatever zipfile and pickletools say of a broken archive or pickle: it is of no known kind then
+    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+        return {}
+    return names

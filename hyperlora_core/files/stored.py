@@ -1,0 +1,237 @@
+"""Reading and writing safetensors files.
+
+Format: 8 bytes, little endian, the length of the header; the header, JSON: name -> dtype, shape, byte range, and
+"__metadata__" -> strings; then the tensors' bytes, without gaps. https://huggingface.co/docs/safetensors
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from safetensors import SafetensorError, safe_open
+
+from ..errors import HyperLoRAError
+from . import atomic
+from .foreign import DOWNLOAD_AGAIN, what_it_is
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METADATA = "__metadata__"
+MODEL_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+"""What files of weights are called."""
+
+ITEM_SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
+ITEM_SIZES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
+"""Bytes of one number, by the format's names of the types; there are rarer ones, which safetensors itself checks."""
+
+_HEADER_LIMIT = 100_000_000  # bytes; the limit of safetensors itself
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies.
+
+    Attributes:
+        path: the file.
+        dtype: as the format calls it: "F16", "BF16", "F32", ...
+        shape: of the tensor.
+        start: its first byte in the file.
+        length: its bytes.
+    """
+
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    length: int
+
+
+def _stored(path: Path, entry: Mapping[str, Any], data: int) -> StoredTensor:
+    """One entry of a header.
+
+    Raises:
+        ValueError, KeyError, TypeError: it makes no sense.
+    """
+    begin, end = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if not isinstance(entry["shape"], list) or any(type(number) is not int or number < 0 for number in (*shape, begin)):
+        raise ValueError(shape)
+    item = ITEM_SIZES.get(entry["dtype"])
+    if type(end) is not int or end < begin or (item is not None and end - begin != math.prod(shape) * item):
+        raise ValueError(end)
+    return StoredTensor(path, entry["dtype"], shape, data + begin, end - begin)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself.
+
+    Attributes:
+        tensors: name -> where it lies, in the header's order.
+        metadata: its strings; empty where it has none.
+    """
+
+    tensors: Mapping[str, StoredTensor]
+    metadata: Mapping[str, str]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of each tensor."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+
+def read_header(path: str | Path) -> Header:
+    """Read a safetensors file's header, and check that the file is as long as the header says.
+
+    Raises:
+        HyperLoRAError: there is no such file, or it is something other than a whole safetensors file; the message
+            names what it is (a Git LFS pointer, a web page, a pickle, cut short, ...).
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise HyperLoRAError(f"{path} is a folder: a .safetensors file is needed")
+    if not path.exists():
+        raise HyperLoRAError(f"there is no file {path}")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(512)
+            length = int.from_bytes(start[:8], "little")
+            if start[8:9] != b"{" or length > _HEADER_LIMIT:
+                raise HyperLoRAError(what_it_is(path))
+            if size < 8 + length:
+                raise HyperLoRAError(f"{path} is cut short within its header: {DOWNLOAD_AGAIN}")
+            file.seek(8)
+            text = file.read(length)
+    except OSError as error:
+        raise HyperLoRAError(f"{path} cannot be read: {error.strerror or error}") from error
+
+    try:
+        entries = json.loads(text)
+        metadata = entries.pop(METADATA, None) or {}
+        tensors = {name: _stored(path, entry, 8 + length) for name, entry in entries.items()}
+        described = all(isinstance(value, str) for value in metadata.values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise HyperLoRAError(f"{path} has a broken safetensors header: {DOWNLOAD_AGAIN}") from error
+    if not described:
+        raise HyperLoRAError(f"{path} has a broken safetensors header: {DOWNLOAD_AGAIN}")
+    end = 8 + length
+    expected = max((tensor.start + tensor.length for tensor in tensors.values()), default=end)
+    if size < expected:
+        raise HyperLoRAError(f"{path} is cut short, {size:,} of {expected:,} bytes: {DOWNLOAD_AGAIN}")
+    if size > expected:
+        raise HyperLoRAError(f"{path} is {size - expected:,} bytes longer than its header says: {DOWNLOAD_AGAIN}")
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.length)):
+        if tensor.start != end:
+            raise HyperLoRAError(f"{path} has a broken safetensors header, its tensors overlap: {DOWNLOAD_AGAIN}")
+        end += tensor.length
+    return Header(tensors, metadata)
+
+
+def write(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file out of tensors that lie in others, byte for byte.
+
+    The file appears whole or not at all.
+
+    Args:
+        path: where to; an existing file is replaced.
+        tensors: in the file's order; tensors of wider types have to come first.
+        metadata: of its header.
+    """
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    end = 0
+    for name, tensor in tensors.items():
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [end, end + tensor.length]}
+        end += tensor.length
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic.writing(path) as part, part.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for block in read_bytes(tensors.values()):
+            file.write(block)
+
+
+def save(path: str | Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> Path:
+    """Write tensors to a safetensors file, which appears whole or not at all.
+
+    Args:
+        path: where to; folders are made, and an existing file is replaced.
+        tensors: of any device.
+        metadata: of its header.
+
+    Returns:
+        The path written.
+
+    Raises:
+        HyperLoRAError: it cannot be written.
+    """
+    import safetensors.torch  # and with it torch, which takes seconds: headers are read without it
+
+    path = Path(path)
+    # clones, as one tensor may stand under two names, which safetensors refuses
+    on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic.writing(path) as part:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # not save_file, whose files other users cannot read
+        part.write_bytes(safetensors.torch.save(on_cpu, metadata=dict(metadata)))
+    return path
+
+
+def read_bytes(tensors: Iterable[StoredTensor], block: int = 16 << 20) -> Iterator[bytes]:
+    """The bytes of tensors, one after the other, in blocks.
+
+    Raises:
+        HyperLoRAError: a file has become shorter than its header says.
+    """
+    open_path, file = None, None
+    try:
+        for tensor in tensors:
+            if file is None or open_path != tensor.path:
+                if file is not None:
+                    file.close()
+                open_path, file = tensor.path, tensor.path.open("rb")
+            yield from _read_one(file, tensor, block)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _read_one(file: BinaryIO, tensor: StoredTensor, block: int) -> Iterator[bytes]:
+    file.seek(tensor.start)
+    left = tensor.length
+    while left:
+        data = file.read(min(block, left))
+        if not data:
+            raise HyperLoRAError(f"{tensor.path} is cut short: {DOWNLOAD_AGAIN}")
+        left -= len(data)
+        yield data
+
+
+@contextmanager
+def open_safetensors(path: str | Path) -> Iterator[safe_open]:
+    """Open a safetensors file to read single tensors, which are mapped from it, on the CPU, and outlive the handle.
+
+    Raises:
+        HyperLoRAError: as ``read_header``, or a tensor that is read is not there or not readable.
+    """
+    read_header(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as handle:
+            yield handle
+    except SafetensorError as error:
+        raise HyperLoRAError(f"{path} cannot be read as safetensors ({error}): {DOWNLOAD_AGAIN}") from error
+
+
+def load(path: str | Path) -> "dict[str, Tensor]":
+    """All tensors of a safetensors file, mapped from it, in its types.
+
+    Raises:
+        HyperLoRAError: as ``open_safetensors``.
+    """
+    with open_safetensors(path) as handle:
+        return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping

@@ -1,0 +1,176 @@
+"""How like a person the faces on pictures are: cosines of face embeddings."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..cache import NOTHING_KEPT, Cache, digest
+from ..errors import HyperLoRAError, NoFaceError
+from ..faces import Face, FaceAnalyzer, Reference
+from ..faces.references import detect_faces, id_embedding
+from ..files.encoders import Encoder
+from ..identity.value import Identity, check_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """Whom pictures are compared with.
+
+    Attributes:
+        embeds: ``(photos, 512)`` float32, unit length.
+        weights: one a photo.
+        embedder: what made them.
+        encoded_by: what the person was encoded by for a HyperLoRA; None where that is not known.
+    """
+
+    embeds: Tensor
+    weights: tuple[float, ...]
+    embedder: Encoder
+    encoded_by: Encoder | None = None
+
+    @classmethod
+    def of_identity(cls, identity: Identity) -> "Person":
+        """By the face embeddings that an identity keeps.
+
+        Raises:
+            HyperLoRAError: it has none.
+        """
+        if identity.embeds is None or identity.embedder is None:
+            raise HyperLoRAError(
+                "this identity has no face embeddings to judge by: its HyperLoRA reads CLIP alone, or its photos were "
+                "described by several face models. Connect photos of the person instead"
+            )
+        weights = identity.weights or (1.0,) * len(identity.embeds)
+        return cls(identity.embeds, weights, identity.embedder, identity.embedder)
+
+    @classmethod
+    def of_references(cls, references: Sequence[Reference]) -> "Person":
+        """By photos, whose faces have embeddings.
+
+        Raises:
+            HyperLoRAError: there is no photo, or a face has none.
+        """
+        embeds = [torch.from_numpy(ref.id_embed) for ref in references if ref.id_embed is not None]
+        if not embeds or len(embeds) < len(references):
+            raise HyperLoRAError("a person is judged by photos whose faces were described: find_references(embed=True)")
+        return cls(torch.stack(embeds).float(), (1.0,) * len(embeds), references[0].embedder)
+
+    def __post_init__(self) -> None:
+        check_weights(self.weights, len(self.embeds))
+
+    def likeness(self, embed: Tensor) -> float:
+        """The weighted mean of a face's cosines with the person's photos, -1 to 1; the same picture has 1."""
+        weights = torch.tensor(self.weights)
+        return float((self.embeds @ embed.float() * weights).sum() / weights.sum())
+
+    @property
+    def remark(self) -> str:
+        """Who judges, and how far that can be believed."""
+        who = f"judged by {self.embedder.name} ({self.embedder.sha256[:10]})"
+        if self.encoded_by is None:
+            return f"{who}; if the HyperLoRA reads faces by it too, that flatters"
+        if self.encoded_by == self.embedder:
+            return f"{who}, by which this person was encoded too: that flatters. Compare seeds and settings by it"
+        return f"{who}; the person was encoded by {self.encoded_by.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A picture and how like the person its faces are.
+
+    Attributes:
+        number: the picture's place among those given, from 1.
+        picture: RGB.
+        faces: from left to right.
+        scores: of each face; None for one that could not be described.
+    """
+
+    number: int
+    picture: Image.Image
+    faces: tuple[Face, ...]
+    scores: tuple[float | None, ...]
+
+    @property
+    def score(self) -> float | None:
+        """That of the face most like the person; None where there is no face."""
+        return max((score for score in self.scores if score is not None), default=None)
+
+    def __str__(self) -> str:
+        if not self.faces:
+            return f"picture {self.number}: no face"
+        shown = [written(score) for score in self.scores]
+        return f"picture {self.number}: {written(self.score)}" + (f", of faces {', '.join(shown)}" if shown[1:] else "")
+
+
+def written(score: float | None) -> str:
+    """A score as texts have it."""
+    return "no face" if score is None else f"{score:.3f}"
+
+
+def judge(
+    analyzer: FaceAnalyzer,
+    person: Person,
+    pictures: Sequence[Image.Image],
+    cache: Cache = NOTHING_KEPT,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Judged]:
+    """Find the faces on pictures and compare each with a person.
+
+    Args:
+        analyzer: finds and describes faces.
+        person: of the same embedder.
+        pictures: RGB.
+        cache: where results are kept, and found again.
+        progress: told of the number of pictures done, after each.
+
+    Raises:
+        HyperLoRAError: the analyzer's embedder is not the person's.
+    """
+    if analyzer.embedder != person.embedder:
+        raise HyperLoRAError(
+            f"this person's faces were described by {person.embedder.name}, whose numbers mean nothing to "
+            f"{analyzer.embedder.name}: choose the first as face_model, or connect photos of the person"
+        )
+
+    def score(picture: Image.Image, sha256: str, face: Face) -> float | None:
+        try:
+            return person.likeness(torch.from_numpy(id_embedding(analyzer, picture, sha256, face, cache)))
+        except NoFaceError:
+            return None
+
+    judged = []
+    for number, picture in enumerate(pictures, start=1):
+        sha256 = digest(picture)
+        found = detect_faces(analyzer, picture, sha256, cache=cache)
+        faces = tuple(sorted(found, key=lambda face: float(face.box[0] + face.box[2])))
+        judged.append(Judged(number, picture, faces, tuple(score(picture, sha256, face) for face in faces)))
+        progress(number)
+    return judged
+
+
+def select(judged: Sequence[Judged], least: float = -1.0, best_first: bool = False, most: int = 0) -> list[Judged]:
+    """Keep some pictures.
+
+    Args:
+        judged: from ``judge``.
+        least: score that a picture needs; at -1 pictures without a face are kept too.
+        best_first: in the order of their scores, pictures without a face last; else as they came.
+        most: how many, the best of them; 0 keeps all.
+
+    Raises:
+        HyperLoRAError: none is left.
+    """
+    kept = [one for one in judged if least <= -1 or (one.score is not None and one.score >= least)]
+    if not kept:
+        best = max((one.score for one in judged if one.score is not None), default=None)
+        found = "no face was found on any" if best is None else f"the best has {best:.3f}"
+        raise HyperLoRAError(f"none of the {len(judged)} pictures has a likeness of {least:g}: {found}")
+    ranked = sorted(kept, key=_rank)[: most or None]
+    return ranked if best_first else [one for one in kept if one in ranked]
+
+
+def _rank(one: Judged) -> float:
+    return 2.0 if one.score is None else -one.score
