@@ -17,13 +17,13 @@ from ..identity.mixing import agreement
 from ..identity.slider import Slider
 from ..identity.value import Identity, describe
 from ..lora.value import LoRA
+from ..network.base_models import base_model_of
 from ..network.checkpoint import Checkpoint, read_checkpoint
 from ..network.hyperlora import HyperLoRA
 from ..network.layout import MODULES_JSON, PARTS, SHA256_KEY
 from ..network.samples import finite
 
 # Number of attentions -> the UNet that has so many.
-_UNETS = {140: "SDXL has", 68: "SSD-1B has", 30: "Segmind Vega has", 32: "SD 1.5 has"}
 
 _DOWN = re.compile(r"\.lora_down\.weight$|\.lora_A\b.*weight$|\.lora\.down\.weight$|_lora\.down\.weight$")
 _DIFFUSERS_NAME = re.compile(r"lora_unet_(down_blocks|up_blocks|mid_block)_")
@@ -61,16 +61,16 @@ def _lines(path: Path, full: bool) -> list[str]:
     if kind is None:
         found = _some(files.read_header(path).tensors)
         raise HyperLoRAError(f"{path} is a whole safetensors file of no known kind: {found}")
-    if kind is kinds.HYPERLORA:
+    if kind.opens_as(kinds.HYPERLORA.key):
         return _checkpoint(read_checkpoint(path), full)
-    if kind is kinds.IDENTITY:
+    if kind.opens_as(kinds.IDENTITY.key):
         return [f"{path} is {kind.name}", *_identity(load_identity(path)), f"what to do with it: {kind.advice}"]
-    if kind is kinds.SLIDER:
+    if kind.opens_as(kinds.SLIDER.key):
         return [f"{path} is {kind.name}", *_slider(Slider.load(path)), f"what to do with it: {kind.advice}"]
     lines = [f"{path} is {kind.name}"]
-    if kind.name == kinds.CLIP_VISION:
+    if kind.opens_as(kinds.CLIP_VISION):
         return _clip(path)
-    if "a LoRA" in kind.name and path.suffix == ".safetensors":
+    if kind.opens_as(kinds.LORA):
         lines += _lora(path)
     return [*lines, f"what to do with it: {kind.advice}"]
 
@@ -90,6 +90,7 @@ def _some(names: Iterable[str]) -> str:
 def _checkpoint(checkpoint: Checkpoint, full: bool) -> list[str]:
     checkpoint.check(HyperLoRA(checkpoint.config, device="meta").shapes())
     config, resampler = checkpoint.config, checkpoint.config.id_resampler
+    base_model = base_model_of(config.modules) or "no known base model"
     parts = ", ".join(part for part in PARTS if part in checkpoint.parts)
     types = Counter(tensor.dtype for _, _, tensor in checkpoint.tensors())
     layout = f"folder with {MODULES_JSON}" if checkpoint.is_folder else "one file"
@@ -99,7 +100,7 @@ def _checkpoint(checkpoint: Checkpoint, full: bool) -> list[str]:
         f"{checkpoint.path} is a HyperLoRA checkpoint",
         f"layout        {layout}: {parts}",
         f"size          {checkpoint.size / 1e6:,.1f} MB, {', '.join(f'{n} tensors {t}' for t, n in types.items())}",
-        f"for           {len(config.modules)} attentions, as {_UNETS.get(len(config.modules), 'no known UNet has')}",
+        f"for           {len(config.modules)} attentions, as {base_model} has",
         f"reads         {' and '.join(reads)}",
         f"ID-LoRA       rank {config.id_rank}, out of {config.basis_size} bases",
         f"Base-LoRA     {f'rank {config.base_rank}' if config.has_base else 'none'}",

@@ -26,7 +26,7 @@ _NEEDED = {
     "clip_vision": "CLIP ViT-L/14: `hyperlora download clip`",
     "insightface": "the face models antelopev2: `hyperlora download faces`",
 }
-_USABLE = (kinds.HYPERLORA.name, kinds.CLIP_VISION)
+_USABLE = (kinds.HYPERLORA.key, kinds.CLIP_VISION)
 # Names of folders may have spaces: what follows such a path is rather lost than told.
 _BELOW = r"(?:([\\/])[^:'\",;()\n]+)?"
 _USER = r"(?:/home|/Users|[A-Za-z]:[\\/]Users)[\\/](?:[^\\/:'\"]+(?=[\\/])|[^\\/\s:'\"]+)"
@@ -171,7 +171,7 @@ def _models(models: Models) -> Section:
                 misplaced += 1
             else:
                 said[f"{kind}/{name}"], whole = _told(there)
-                usable += whole and (file is None or file.name in _USABLE)
+                usable += whole and (file is None or any(map(file.opens_as, _USABLE)))
         if misplaced:
             said[f"{kind}, misplaced"] = [
                 f"{misplaced} LoRAs, identities, sliders or embeddings, that belong elsewhere"

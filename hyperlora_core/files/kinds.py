@@ -8,7 +8,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import HyperLoRAError
@@ -32,35 +32,48 @@ class Kind:
     """What a file is.
 
     Attributes:
-        name: with its article, as "an IP-Adapter".
+        key: what code asks for, as ``LORA``; several kinds may share one.
+        name: as messages call it, with its article: "an IP-Adapter".
         advice: what to do with it.
+        pickled: whether it lies in a pickle, which is never opened.
     """
 
+    key: str
     name: str
     advice: str
+    pickled: bool = False
+
+    def opens_as(self, key: str) -> bool:
+        """Whether it is a file of this key that can be opened."""
+        return self.key == key and not self.pickled
 
     @property
     def is_personal(self) -> bool:
         """Whether users name such files after people."""
-        return self in (IDENTITY, SLIDER) or self.advice in (_LORA, _EMBEDDING)
+        return self.key in (IDENTITY.key, SLIDER.key, LORA, "lycoris", EMBEDDING)
 
 
-HYPERLORA = Kind("a HyperLoRA checkpoint in one file", "load it with Load HyperLoRA")
-IDENTITY = Kind("an identity", "put it into models/hyper_lora/identities and load it with HyperLoRA Load Identity")
-SLIDER = Kind("a slider", "put it into models/hyper_lora/sliders and load it with HyperLoRA Load Slider")
+CHECKPOINT, CLIP_VISION, EMBEDDING, LORA = "checkpoint", "clip_vision", "embedding", "lora"
+"""Keys of kinds that are dispatched on."""
+
+HYPERLORA = Kind("hyperlora", "a HyperLoRA checkpoint in one file", "load it with Load HyperLoRA")
+IDENTITY = Kind(
+    "identity", "an identity", "put it into models/hyper_lora/identities and load it with HyperLoRA Load Identity"
+)
+SLIDER = Kind("slider", "a slider", "put it into models/hyper_lora/sliders and load it with HyperLoRA Load Slider")
 _PART = "choose the folder that holds it, with hyper_lora_modules.json and the other files"
 _LORA = "put it into models/loras and load it with ComfyUI's Load LoRA; a HyperLoRA is what makes LoRAs"
 _OTHER_PACK = (
     "it belongs to another identity pack; HyperLoRA's files are named hyper_lora_modules, resampler, id_projector"
 )
 
-PART_NAMES = {
-    "hyper_lora_modules": "the bases of a HyperLoRA",
-    "resampler": "the resampler of a HyperLoRA",
-    "id_projector": "the ID projector of a HyperLoRA",
-    "base_resampler": "the resampler of a HyperLoRA",
+PARTS = {
+    "hyper_lora_modules": Kind("hyper_lora_modules", "the bases of a HyperLoRA", _PART),
+    "resampler": Kind("resampler", "the resampler of a HyperLoRA", _PART),
+    "id_projector": Kind("id_projector", "the ID projector of a HyperLoRA", _PART),
 }
-"""What each file of the released layout is."""
+PARTS["base_resampler"] = PARTS["resampler"]
+"""What each file of the released layout is; both resamplers are alike."""
 
 Names = Mapping[str, tuple[int, ...]]
 """Tensor name -> shape; of a pickle, string -> the numbers that follow it, the shape among them."""
@@ -84,45 +97,54 @@ def _into(folder: str) -> str:
     return f"it goes into models/{folder}"
 
 
-_EMBEDDING = _into("embeddings")
-
-CHECKPOINT = "a whole Stable Diffusion checkpoint"
-CLIP_VISION = "a CLIP vision model"
-
 # The first that fits; the special before the general.
-_KINDS: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
-    (_any(r"^\d+\.to_(q|k|v|out)\.(id|base)_(down|up)_basis$"), PART_NAMES["hyper_lora_modules"], _PART),
-    (_all(r"^latents$", r"^layers\.0\.attn1\.to_q"), PART_NAMES["resampler"], _PART),
-    (lambda names: set(names) == {"0.weight", "0.bias", "2.weight", "2.bias"}, PART_NAMES["id_projector"], _PART),
-    (_any(r"id_adapter|\.id_to_k|pulid_(ca|encoder)"), "a PuLID", _OTHER_PACK),
-    (_instantid, "an InstantID", _OTHER_PACK),
-    (_any(r"^(ip_adapter|image_proj)\b"), "an IP-Adapter", _OTHER_PACK),
-    (_any(r"^id_encoder\b"), "a PhotoMaker", _OTHER_PACK),
-    (_any(r"^base_model\.model\..*\.lora_[AB]"), "a LoRA in PEFT's format", _LORA),
-    (_any(r"\.lora_[AB]\b|\.lora\.(down|up)\.|_lora\.(down|up)\."), "a LoRA in diffusers' format", _LORA),
-    (_any(r"\.lora_(down|up)\.weight$"), "a LoRA in kohya's format", _LORA),
-    (_any(r"\.(hada_w1_a|lokr_w1|oft_blocks)"), "a LyCORIS LoRA", _LORA),
-    (_any(r"^control_model\.|controlnet_cond_embedding|^input_hint_block"), "a ControlNet", _into("controlnet")),
-    (_any(r"^model\.diffusion_model\."), CHECKPOINT, _into("checkpoints")),
-    (_any(r"^down_blocks\.\d+\.resnets\."), "a diffusers UNet", _into("diffusion_models")),
-    (_any(r"^(encoder|decoder|first_stage_model)\..*conv_in"), "a VAE", _into("vae")),
-    (_any(r"(^|\.)double_blocks\.\d+\."), "a Flux model", "HyperLoRA is made for SDXL"),
-    (_any(r"vision_model\.embeddings\.|(^|\.)visual\.class_embedding"), CLIP_VISION, _into("clip_vision")),
-    (_any(r"token_embedding\.weight$"), "a CLIP text encoder", "the vision model of the same CLIP is needed"),
-    (lambda names: 0 < len(set(names)) == len({"clip_l", "clip_g"} & set(names)), "an embedding", _EMBEDDING),
+_KINDS: tuple[tuple[Callable[[Names], bool], Kind], ...] = (
+    (_any(r"^\d+\.to_(q|k|v|out)\.(id|base)_(down|up)_basis$"), PARTS["hyper_lora_modules"]),
+    (_all(r"^latents$", r"^layers\.0\.attn1\.to_q"), PARTS["resampler"]),
+    (lambda names: set(names) == {"0.weight", "0.bias", "2.weight", "2.bias"}, PARTS["id_projector"]),
+    (_any(r"id_adapter|\.id_to_k|pulid_(ca|encoder)"), Kind("other_pack", "a PuLID", _OTHER_PACK)),
+    (_instantid, Kind("other_pack", "an InstantID", _OTHER_PACK)),
+    (_any(r"^(ip_adapter|image_proj)\b"), Kind("other_pack", "an IP-Adapter", _OTHER_PACK)),
+    (_any(r"^id_encoder\b"), Kind("other_pack", "a PhotoMaker", _OTHER_PACK)),
+    (_any(r"^base_model\.model\..*\.lora_[AB]"), Kind(LORA, "a LoRA in PEFT's format", _LORA)),
+    (_any(r"\.lora_[AB]\b|\.lora\.(down|up)\.|_lora\.(down|up)\."), Kind(LORA, "a LoRA in diffusers' format", _LORA)),
+    (_any(r"\.lora_(down|up)\.weight$"), Kind(LORA, "a LoRA in kohya's format", _LORA)),
+    (_any(r"\.(hada_w1_a|lokr_w1|oft_blocks)"), Kind("lycoris", "a LyCORIS LoRA", _LORA)),
+    (
+        _any(r"^control_model\.|controlnet_cond_embedding|^input_hint_block"),
+        Kind("controlnet", "a ControlNet", _into("controlnet")),
+    ),
+    (
+        _any(r"^model\.diffusion_model\."),
+        Kind(CHECKPOINT, "a whole Stable Diffusion checkpoint", _into("checkpoints")),
+    ),
+    (_any(r"^down_blocks\.\d+\.resnets\."), Kind("unet", "a diffusers UNet", _into("diffusion_models"))),
+    (_any(r"^(encoder|decoder|first_stage_model)\..*conv_in"), Kind("vae", "a VAE", _into("vae"))),
+    (_any(r"(^|\.)double_blocks\.\d+\."), Kind("flux", "a Flux model", "HyperLoRA is made for SDXL")),
+    (
+        _any(r"vision_model\.embeddings\.|(^|\.)visual\.class_embedding"),
+        Kind(CLIP_VISION, "a CLIP vision model", _into("clip_vision")),
+    ),
+    (
+        _any(r"token_embedding\.weight$"),
+        Kind("clip_text", "a CLIP text encoder", "the vision model of the same CLIP is needed"),
+    ),
+    (
+        lambda names: 0 < len(set(names)) == len({"clip_l", "clip_g"} & set(names)),
+        Kind(EMBEDDING, "an embedding", _into("embeddings")),
+    ),
 )
 
 
 def recognise_names(names: Names, metadata: Mapping[str, str] | None = None) -> Kind | None:
     """Tell what tensors of these names and shapes are; None where nothing is known of them."""
     metadata = metadata or {}
-    for key, ours in ((FORMAT_KEY, HYPERLORA), (IDENTITY_KEY, IDENTITY), (SLIDER_KEY, SLIDER)):
-        if key in metadata:
-            return ours
-    kind = next((Kind(name, advice) for fits, name, advice in _KINDS if fits(names)), None)
-    if kind is not None and kind.advice == _LORA and "hyperlora.checkpoint" in metadata:
-        return Kind(f"a LoRA that the HyperLoRA '{metadata['hyperlora.checkpoint']}' made", _LORA)
-    return kind
+    kind = next((kind for fits, kind in _KINDS if fits(names)), None)
+    if kind is not None and kind.key == LORA:  # whatever its metadata says: LoRAs of sliders once had the sliders' mark
+        made_by = metadata.get("hyperlora.checkpoint")
+        return kind if made_by is None else replace(kind, name=f"a LoRA that the HyperLoRA '{made_by}' made")
+    marks = ((FORMAT_KEY, HYPERLORA), (IDENTITY_KEY, IDENTITY), (SLIDER_KEY, SLIDER))
+    return next((ours for key, ours in marks if key in metadata), kind)
 
 
 def recognise(path: str | Path) -> Kind | None:
@@ -136,7 +158,7 @@ def recognise(path: str | Path) -> Kind | None:
     if path.is_file() and _is_pickle(path):
         kind = recognise_names(_pickled_names(path))
         if kind is not None:
-            return Kind(f"{kind.name}, in a pickle", kind.advice)
+            return replace(kind, name=f"{kind.name}, in a pickle", pickled=True)
         raise HyperLoRAError(what_it_is(path))
     header = read_header(path)
     return recognise_names(header.shapes, header.metadata)

@@ -65,7 +65,7 @@ def read(path: str | Path, key: str, wanted: kinds.Kind) -> tuple[dict[str, Tens
         HyperLoRAError: it cannot be read, or is another kind of file, or of a later format.
     """
     kind = kinds.recognise(path)
-    if kind is not wanted:
+    if kind is None or not kind.opens_as(wanted.key):
         found = f"{kind.name}: {kind.advice}" if kind else "a safetensors file of no known kind"
         raise HyperLoRAError(f"{path} is not {wanted.name} but {found}")
     metadata = files.read_header(path).metadata

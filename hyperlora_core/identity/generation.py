@@ -8,11 +8,12 @@ import torch
 from ..cache import NOTHING_KEPT, Cache
 from ..errors import NOT_FINITE, HyperLoRAError
 from ..lora.value import LoRA, combine
+from ..network.base_models import metadata_of
 from ..network.hyperlora import HyperLoRA
 from ..network.rows import unit
 from ..trigger_words import TRIGGER_WORDS
 from ..version import __version__
-from .slider import FORMAT, Slider
+from .slider import Slider
 from .value import Identity
 
 _NOTHING = 1e-4  # of a person's norm: sides that differ by less are the same
@@ -71,9 +72,8 @@ def described(network: HyperLoRA, lora: LoRA, photos: Sequence[str], more: Mappi
         HyperLoRAError: a weight is not finite.
     """
     metadata = {
-        "ss_base_model_version": "sdxl_base_v1-0",
+        **metadata_of(network.config.modules),
         "ss_tag_frequency": json.dumps({"hyperlora": {TRIGGER_WORDS: max(1, len(photos))}}),
-        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
         "modelspec.trigger_phrase": TRIGGER_WORDS,
         "hyperlora.version": __version__,
         "hyperlora.checkpoint": network.source.get("name", ""),
@@ -119,4 +119,6 @@ def _generate_slider(network: HyperLoRA, slider: Slider) -> LoRA:
     if norm <= _NOTHING * usual:
         raise HyperLoRAError("the two sides of this slider are the same: give it identities that differ")
     photos = tuple(photo for identity in people for photo in identity.photos)
-    return described(network, combine([(difference, usual / norm)]), photos, {"hyperlora.slider": FORMAT})
+    return described(
+        network, combine([(difference, usual / norm)]), photos, {"hyperlora.slider_pairs": str(len(slider.pairs))}
+    )

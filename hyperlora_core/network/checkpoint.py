@@ -230,9 +230,9 @@ def _read_folder(folder: Path) -> _Read:
 
 def _check_kind(path: Path, part: str, header: files.Header) -> None:
     kind = kinds.recognise_names(header.shapes, header.metadata)
-    expected = kinds.PART_NAMES[part]
-    if kind is not None and kind.name != expected:
-        raise HyperLoRAError(f"{path} is {kind.name} and should be {expected}: {files.DOWNLOAD_AGAIN}")
+    expected = kinds.PARTS[part]
+    if kind is not None and kind.key != expected.key:
+        raise HyperLoRAError(f"{path} is {kind.name} and should be {expected.name}: {files.DOWNLOAD_AGAIN}")
 
 
 def _found_instead(folder: Path) -> str:
@@ -256,7 +256,7 @@ def _found_instead(folder: Path) -> str:
 
 def _read_file(path: Path) -> _Read:
     kind = kinds.recognise(path)
-    if kind is not kinds.HYPERLORA:
+    if kind is None or not kind.opens_as(kinds.HYPERLORA.key):
         what = f"{kind.name}: {kind.advice}" if kind else "none that is known"
         raise HyperLoRAError(
             f"{path} is no HyperLoRA checkpoint. It is {what}. A folder holding {MODULES_JSON}, or a file that "

@@ -20,7 +20,8 @@ from hyperlora_core import (
     save_identity,
 )
 from hyperlora_core.cli import main
-from hyperlora_core.files import read_header
+from hyperlora_core.doctor.inspection import inspect
+from hyperlora_core.files import kinds, read_header
 from hyperlora_core.identity.mixing import agreement, blend, join, weighted, without_outliers
 from tests.core.conftest import ONE_PERSON
 
@@ -349,6 +350,19 @@ def test_a_slider_is_the_exact_difference_of_weight_changes(slider, people, netw
     for name, delta in deltas(lora).items():
         torch.testing.assert_close(delta, scale * differences[name], rtol=1e-4, atol=1e-5)
     assert lora.rank == 16
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_saved_slider_lora_is_a_lora(slider, network, tmp_path, older):
+    """Files of before this had the mark that sliders' own files have."""
+    made = generate_slider(network, slider)
+    made.metadata |= {kinds.SLIDER_KEY: "1"} if older else {}
+    path = made.save(tmp_path / "slider.safetensors")
+    kind = kinds.recognise(path)
+    assert kind is not None and kind.opens_as(kinds.LORA) and "a LoRA that the HyperLoRA" in kind.name
+    assert inspect(path)[1]
+    with pytest.raises(HyperLoRAError, match="is not a slider but a LoRA"):
+        Slider.load(path)
 
 
 def test_turned_round_it_is_its_negative(slider, network):

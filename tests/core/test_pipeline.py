@@ -25,6 +25,8 @@ from hyperlora_core import (
 )
 from hyperlora_core.cli import main
 from hyperlora_core.errors import NoFaceError
+from hyperlora_core.network.base_models import metadata_of
+from hyperlora_core.network.config import AttentionModule
 from tests.core.conftest import ONE_PERSON
 
 
@@ -83,6 +85,21 @@ def test_the_lora_says_what_made_it(network, identity):
     assert metadata["hyperlora.photos_sha256"] == identity.photos[0]
     assert (metadata["hyperlora.id_weight"], metadata["hyperlora.base_weight"]) == ("0.75", "0.4")
     assert metadata["hyperlora.version"]
+
+
+@pytest.mark.parametrize(
+    ("modules", "kohya", "architecture", "base_model"),
+    [
+        ([("attn1", None), ("attn2", 2048)] * 70, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", "SDXL"),
+        ([("attn1", None), ("attn2", 2048)] * 34, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", "SSD-1B"),
+        ([("attn1", None), ("attn2", 768)] * 16, "sd_v1", "stable-diffusion-v1/lora", "SD 1.5"),
+        ([("attn1", None), ("attn2", 64)] * 16, None, None, None),
+    ],
+)
+def test_a_lora_says_which_base_model_it_is_for(modules, kohya, architecture, base_model):
+    metadata = metadata_of([AttentionModule(f"blocks.{i}.{name}", 64, text) for i, (name, text) in enumerate(modules)])
+    said = [metadata.get(key) for key in ("ss_base_model_version", "modelspec.architecture", "hyperlora.base_model")]
+    assert said == [kohya, architecture, base_model]
 
 
 def test_settings_change_what_clip_sees(network, clip, references):

@@ -196,9 +196,15 @@ def fitting(model: comfy.model_patcher.ModelPatcher, lora: LoRA) -> dict[str, Fa
         raise HyperLoRAError(
             f"this LoRA does not fit the base model: {len(fit)} of its {total} targets fit "
             f"{base_model_name(model)} ({wrong[0]}). Use the kind of base model it was made for: "
-            f"{lora.metadata.get('ss_base_model_version', 'SDXL')}"
+            f"{_made_for(lora)}"
         )
     return fit
+
+
+def _made_for(lora: LoRA) -> str:
+    """The base model that a LoRA is for, as it says itself."""
+    said = (lora.metadata.get(key) for key in ("hyperlora.base_model", "ss_base_model_version"))
+    return next((name for name in said if name), "SDXL")
 
 
 @lru_cache(maxsize=8)

@@ -82,7 +82,7 @@ class BaseModel:
         if not given.exists() and (given.suffix == ".safetensors" or given.is_absolute() or path.count("/") > 1):
             raise HyperLoRAError(f"there is no base model {path}")
         kind = kinds.recognise(given) if given.suffix == ".safetensors" else None
-        if kind is not None and kind.name != kinds.CHECKPOINT:
+        if kind is not None and not kind.opens_as(kinds.CHECKPOINT):
             raise HyperLoRAError(f"{path} is {kind.name}, no base model: {_WANTED}")
         try:
             if given.suffix == ".safetensors":
