@@ -19,6 +19,7 @@ import requests
 
 from hyperlora_core.comfy.client import ComfyClient
 
+from . import with_parent
 from .comfyui import comfyui
 
 PACK = Path(__file__).parent.parent
@@ -74,7 +75,7 @@ class Result:
 
 
 class ComfyServer:
-    """ComfyUI on a free port of this machine; a context manager.
+    """ComfyUI on a free port of this machine; a context manager. It ends when this process does, however that ends.
 
     Args:
         base: its base directory: input, output, temp, user and custom_nodes are below it.
@@ -109,7 +110,7 @@ class ComfyServer:
             link.symlink_to(PACK, target_is_directory=True)
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "main.py", "--listen", "127.0.0.1", "--port", str(port)]
+        command = [sys.executable, with_parent.__file__, "main.py", "--listen", "127.0.0.1", "--port", str(port)]
         command += ["--base-directory", str(self.base), "--disable-auto-launch", "--disable-api-nodes"]
         if self.models is not None:
             command += ["--extra-model-paths-config", str(self._write_model_paths(self.models))]
@@ -120,6 +121,7 @@ class ComfyServer:
                 [*command, *self._arguments],
                 cwd=comfyui(),
                 env=environment,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -141,6 +143,8 @@ class ComfyServer:
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process = None
 
     @property
