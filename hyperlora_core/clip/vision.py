@@ -96,11 +96,6 @@ class ClipVision:
         return self.config.image_size
 
     @property
-    def tokens_per_image(self) -> int:
-        """T, the class token and one token a patch."""
-        return self.config.tokens
-
-    @property
     def cache_key(self) -> Hashable:
         """What its tokens depend on, beside the pictures; its weights are taken to be as they were loaded."""
         return (self._content, str(self.compute_device), self.compute_dtype)

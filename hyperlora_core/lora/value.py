@@ -94,10 +94,6 @@ class LoRA(dict[str, Tensor]):
         """The largest rank of all targets; 0 where there is none."""
         return max((factors.rank for _, factors in self.factors()), default=0)
 
-    def kohya_state_dict(self) -> dict[str, Tensor]:
-        """A plain dict of kohya key -> tensor, the tensors shared."""
-        return dict(self)
-
     def to(self, dtype: torch.dtype) -> "LoRA":
         """The same LoRA with its matrices rounded to ``dtype``; alphas stay as they are."""
         tensors = {key: value if key.endswith(".alpha") else value.to(dtype) for key, value in self.items()}

@@ -204,15 +204,6 @@ class HyperLoRA(nn.Module):
         """The ID-LoRAs of several people, of coefficients ``(people, 8 M, K)``; the bases are read once for all."""
         return self._loras(self.id_bases, coefficients)
 
-    def base_loras(self, coefficients: Tensor) -> list[LoRA]:
-        """The Base-LoRAs of several people, see ``id_loras``.
-
-        Raises:
-            HyperLoRAError: the checkpoint has no Base parts.
-        """
-        self.need_base()
-        return self._loras(self.base_bases, coefficients)
-
     def _lora(self, bases: Bases, coefficients: Tensor) -> LoRA:
         (lora,) = self._loras(bases, coefficients[None])
         return lora

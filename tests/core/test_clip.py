@@ -139,7 +139,7 @@ def test_tokens_are_transformers(file: Path, layout: str, shape: dict[str, int])
     clip, pixels = ClipVision.load(file), pixels_for(shape)
     assert relative(clip.tokens(pixels), expected(model, pixels)) < 1e-5
     assert (clip.width, clip.image_size) == (shape["hidden_size"], shape["image_size"])
-    assert clip.tokens_per_image == 1 + (shape["image_size"] // shape["patch_size"]) ** 2
+    assert clip.tokens(pixels).shape[1] == 1 + (shape["image_size"] // shape["patch_size"]) ** 2
     assert len(clip.model.blocks) == shape["num_hidden_layers"] - 1
 
 
@@ -194,7 +194,7 @@ def test_full_size_vit_l(file: Path) -> None:
         target = model(pixels, output_hidden_states=True).hidden_states[-2]
     assert relative(clip.tokens(pixels), target) < 1e-5
     assert clip.describe() == "ViT-L/14 at 224, 24 layers"
-    assert (clip.width, clip.tokens_per_image, clip.image_size) == (1024, 257, 224)
+    assert (clip.width, clip.tokens(pixels).shape[1], clip.image_size) == (1024, 257, 224)
 
 
 @pytest.mark.parametrize(("width", "activation", "heads"), [(1024, "quick_gelu", 16), (1280, "gelu", 16)])
