@@ -13,8 +13,8 @@ from demo import models, sdxl, workflows
 from demo.comfyui import comfyui
 from demo.photos import photos
 from demo.server import ComfyServer
+from hyperlora_core.lora.names import PROJECTIONS
 from hyperlora_core.lora.value import LoRA
-from hyperlora_core.network.config import PROJECTIONS
 
 from . import full_size
 from .measure import Spread, alternate, resident

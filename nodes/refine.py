@@ -8,7 +8,7 @@ import nodes as comfy_nodes
 
 from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers, layers_of
 from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
-from ..hyperlora_core.faces import Face
+from ..hyperlora_core.faces import Face, sort_faces
 from ..hyperlora_core.faces.image_tensors import to_photos
 from ..hyperlora_core.judging.likeness import Person, judge, written
 from ..hyperlora_core.judging.refine import ASSIGNMENTS, Cut, assign
@@ -145,7 +145,7 @@ class HyperLoRARefineFaces(io.ComfyNode):
         colours = images[..., :3].expand(*images.shape[:3], 3)
         for number, (image, picture) in enumerate(zip(colours, to_photos(images), strict=True), start=1):
             judged = [judge(analyzer, person, [picture], cache())[0] for person in known] if by_likeness else None
-            faces = judged[0].faces if judged else _from_left(analyzer.detect(picture))
+            faces = judged[0].faces if judged else sort_faces(analyzer.detect(picture), "left to right")
             mask = torch.zeros(image.shape[:2])
             whose = assign(faces, len(people), judged, least_likeness)
             for place, face in enumerate(faces):
@@ -169,7 +169,3 @@ class HyperLoRARefineFaces(io.ComfyNode):
         result, report = torch.stack(refined), "\n".join([*lines, *remarks])
         shown = ui.PreviewImage(result, cls=cls).as_dict()
         return io.NodeOutput(result, torch.stack(masks), report, ui=remarks.ui({**shown, "text": [report]}))
-
-
-def _from_left(faces: list[Face]) -> list[Face]:
-    return sorted(faces, key=lambda face: float(face.box[0] + face.box[2]))

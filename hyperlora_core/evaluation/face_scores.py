@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import files
 from ..devices import check_device
 from ..errors import HyperLoRAError
-from ..faces import Face, FaceAnalyzer
+from ..faces import Face, FaceAnalyzer, sort_faces
 from ..faces.models import load_embedder
 from ..faces.networks import aligned
 from ..faces.warping import FACE_SIDE
@@ -75,7 +75,7 @@ class FaceJudge:
 
     def faces(self, picture: Image.Image) -> tuple[Face, ...]:
         """The faces on an RGB picture, the largest first."""
-        return tuple(sorted(self.analyzer.detect(picture), key=lambda face: -face.area))
+        return tuple(sort_faces(self.analyzer.detect(picture)))
 
     def embedding(self, picture: Image.Image, face: Face) -> np.ndarray:
         """Of a face on an RGB picture, float32, unit length."""

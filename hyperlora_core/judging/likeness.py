@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..cache import NOTHING_KEPT, Cache, digest
 from ..errors import HyperLoRAError, NoFaceError
-from ..faces import Face, FaceAnalyzer, Reference
+from ..faces import Face, FaceAnalyzer, Reference, sort_faces
 from ..faces.references import detect_faces, id_embedding
 from ..files.encoders import Encoder
 from ..identity.value import Identity, check_weights
@@ -145,7 +145,7 @@ def judge(
     for number, picture in enumerate(pictures, start=1):
         sha256 = digest(picture)
         found = detect_faces(analyzer, picture, sha256, cache=cache)
-        faces = tuple(sorted(found, key=lambda face: float(face.box[0] + face.box[2])))
+        faces = tuple(sort_faces(found, "left to right"))
         judged.append(Judged(number, picture, faces, tuple(score(picture, sha256, face) for face in faces)))
         progress(number)
     return judged

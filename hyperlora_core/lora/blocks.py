@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import HyperLoRAError, shortened
+from .names import PROJECTIONS
 
 PLACES = {"down": "down_blocks", "mid": "mid_block", "up": "up_blocks"}
-PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from functools import lru_cache
 from ..errors import HyperLoRAError
 
 PREFIX = "lora_unet_"
+PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
+"""Of an attention, in the order of a HyperLoRA's rows."""
 
 _PLACES = (
     r"down_blocks_(?P<down>\d{1,3})_attentions_(?P<down_at>\d{1,3})|up_blocks_(?P<up>\d{1,3})_attentions_(?P<up_at>\d{1,3})"

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import PROJECTIONS, ROWS_PER_MODULE, AttentionModule
+from ..lora.names import PROJECTIONS
+from .config import ROWS_PER_MODULE, AttentionModule
 
 
 class ProjectionBasis(nn.Module):

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import HyperLoRAError
+from ..lora.names import PROJECTIONS
 
 HEAD_DIM = 64
-PROJECTIONS = ("to_q", "to_k", "to_v", "to_out")
 ROWS_PER_MODULE = 2 * len(PROJECTIONS)  # a down and an up row for each projection
 LORA_SCALE = 0.5  # alpha over rank of the generated LoRAs
 

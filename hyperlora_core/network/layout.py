@@ -20,8 +20,8 @@ import json
 
 from .. import files
 from ..errors import HyperLoRAError
-from ..lora.names import canonical_attention_name
-from .config import PROJECTIONS, AttentionModule
+from ..lora.names import PROJECTIONS, canonical_attention_name
+from .config import AttentionModule
 
 MODULES_JSON = "hyper_lora_modules.json"
 PARTS = ("hyper_lora_modules", "resampler", "id_projector", "base_resampler")
