@@ -221,7 +221,7 @@ def _make_identity(folder: Path, generator: torch.Generator) -> None:
     identity = Identity(
         id_rows=torch.randn(1, 8 * len(ATTENTIONS), checkpoint.config.basis_size, generator=generator),
         base_rows=None,
-        checkpoint={"name": checkpoint.name, "fingerprint": checkpoint.fingerprint},
+        checkpoint=checkpoint.source,
         attentions=tuple(ATTENTIONS),
         embeds=torch.nn.functional.normalize(torch.randn(1, _EMBED, generator=generator)),
         embedder=face_encoder(faces.face_pack() / "glintr100.onnx"),

@@ -11,7 +11,7 @@ from PIL import Image
 from ..hyperlora_core.faces.image_tensors import to_images
 from ..hyperlora_core.faces.scale import mean_agreement
 from ..hyperlora_core.identity.file import load_identity
-from ..hyperlora_core.identity.value import Identity, describe
+from ..hyperlora_core.identity.value import Identity
 from .folders import IDENTITIES, kept_file
 from .routes import answer_post
 
@@ -40,7 +40,7 @@ def _facts(identity: Identity) -> dict[str, Any]:
     agreements = mean_agreement(identity.embeds) if identity.embeds is not None and len(identity.embeds) > 1 else []
     return {
         "photos": identity.refs or len(identity.base_photos),
-        "checkpoint": describe(identity.checkpoint),
+        "checkpoint": str(identity.checkpoint),
         "agreement": round(sum(agreements) / len(agreements), 3) if agreements else None,
         "parts": " + ".join(parts),
     }

@@ -15,7 +15,7 @@ from ..files.encoders import ANTELOPEV2, Encoder
 from ..identity.file import load_identity
 from ..identity.mixing import agreement
 from ..identity.slider import Slider
-from ..identity.value import Identity, describe
+from ..identity.value import Identity
 from ..lora.value import LoRA
 from ..network.base_models import base_model_of
 from ..network.checkpoint import Checkpoint, read_checkpoint
@@ -191,7 +191,7 @@ def _span(numbers: Collection[float]) -> str:
 
 def _identity(identity: Identity) -> list[str]:
     lines = [
-        f"made by       the HyperLoRA {describe(identity.checkpoint)}",
+        f"made by       the HyperLoRA {identity.checkpoint}",
         f"ID part       {_sets(identity.refs)}, of {len(identity.photos)} photos",
         f"Base part     {_sets(len(identity.base_rows)) if identity.base_rows is not None else 'none'}",
     ]
@@ -204,7 +204,7 @@ def _identity(identity: Identity) -> list[str]:
 
 
 def _slider(slider: Slider) -> list[str]:
-    made_by = describe(slider.pairs[0][0].checkpoint)
+    made_by = slider.pairs[0][0].checkpoint
     return [f"made by       the HyperLoRA {made_by}", f"pairs         {len(slider.pairs)}"]
 
 

@@ -19,7 +19,7 @@ from .. import files
 from ..errors import HyperLoRAError
 from ..files import kinds
 from ..files.encoders import Encoder
-from ..network.config import ROWS_PER_MODULE
+from ..network.config import ROWS_PER_MODULE, Source
 from .value import Identity, check_weights
 
 FORMAT = "1"
@@ -89,8 +89,8 @@ def pack(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
     if identity.thumbnail is not None:
         tensors[_THUMBNAIL] = torch.frombuffer(bytearray(_jpeg(identity.thumbnail)), dtype=torch.uint8)
     described = {
-        "hyperlora.checkpoint": identity.checkpoint.get("name", ""),
-        "hyperlora.checkpoint_fingerprint": identity.checkpoint.get("fingerprint", ""),
+        "hyperlora.checkpoint": identity.checkpoint.name,
+        "hyperlora.checkpoint_fingerprint": identity.checkpoint.fingerprint,
         "hyperlora.attentions": " ".join(identity.attentions),
         "hyperlora.photos_sha256": " ".join(identity.photos),
         "hyperlora.base_photos_sha256": " ".join(identity.base_photos),
@@ -113,10 +113,7 @@ def unpack(tensors: Mapping[str, Tensor], described: Mapping[str, str]) -> Ident
         identity = Identity(
             id_rows=tensors.get("id_rows"),
             base_rows=tensors.get("base_rows"),
-            checkpoint={
-                "name": described["hyperlora.checkpoint"],
-                "fingerprint": described["hyperlora.checkpoint_fingerprint"],
-            },
+            checkpoint=Source(described["hyperlora.checkpoint"], described["hyperlora.checkpoint_fingerprint"]),
             attentions=tuple(described["hyperlora.attentions"].split()),
             photos=tuple(described["hyperlora.photos_sha256"].split()),
             base_photos=tuple(described["hyperlora.base_photos_sha256"].split()),

@@ -76,8 +76,8 @@ def described(network: HyperLoRA, lora: LoRA, photos: Sequence[str], more: Mappi
         "ss_tag_frequency": json.dumps({"hyperlora": {TRIGGER_WORDS: max(1, len(photos))}}),
         "modelspec.trigger_phrase": TRIGGER_WORDS,
         "hyperlora.version": __version__,
-        "hyperlora.checkpoint": network.source.get("name", ""),
-        "hyperlora.checkpoint_fingerprint": network.source.get("fingerprint", ""),
+        "hyperlora.checkpoint": network.source.name,
+        "hyperlora.checkpoint_fingerprint": network.source.fingerprint,
         "hyperlora.photos_sha256": " ".join(photos),
         **more,
     }

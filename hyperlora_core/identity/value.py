@@ -11,6 +11,7 @@ from torch import Tensor
 from ..cache import digest
 from ..errors import HyperLoRAError
 from ..files.encoders import Encoder
+from ..network.config import Source
 from ..network.rows import mean_of_photos
 
 
@@ -21,7 +22,7 @@ class Identity:
     Attributes:
         id_rows: ``(refs, 8 M, K)`` float32 on the CPU, before mean and scaling, or None.
         base_rows: the same of the Base-LoRA (its photos may be others), or None.
-        checkpoint: name and fingerprint of the HyperLoRA that made the rows.
+        checkpoint: the HyperLoRA that made the rows.
         attentions: canonical names of the M attentions, each with 8 rows.
         photos: sha256 of the pixels of each ID photo that it was made of.
         base_photos: the same of the Base photos.
@@ -34,7 +35,7 @@ class Identity:
 
     id_rows: Tensor | None
     base_rows: Tensor | None
-    checkpoint: dict[str, str]
+    checkpoint: Source
     attentions: tuple[str, ...]
     photos: tuple[str, ...] = ()
     base_photos: tuple[str, ...] = ()
@@ -52,7 +53,7 @@ class Identity:
     @property
     def cache_key(self) -> Hashable:
         """What a LoRA of it depends on."""
-        return (digest(self.id_rows, self.base_rows), tuple(self.checkpoint.items()), self.photos, self.weights)
+        return (digest(self.id_rows, self.base_rows), self.checkpoint, self.photos, self.weights)
 
     @property
     def id_mean(self) -> Tensor | None:
@@ -66,16 +67,16 @@ class Identity:
         """The mean of the Base rows, ``(8 M, K)``, not scaled; None where there is none."""
         return None if self.base_rows is None else mean_of_photos(self.base_rows)
 
-    def check_checkpoint(self, source: dict[str, str]) -> None:
+    def check_checkpoint(self, source: Source) -> None:
         """Refuse a checkpoint that did not make these rows: they mean nothing to another.
 
         Raises:
             HyperLoRAError: naming both checkpoints.
         """
-        if self.checkpoint.get("fingerprint") != source.get("fingerprint"):
+        if self.checkpoint.fingerprint != source.fingerprint:
             raise HyperLoRAError(
-                f"this identity was made by the HyperLoRA {describe(self.checkpoint)}, but "
-                f"{describe(source)} is loaded: load the first, or encode the photos again"
+                f"this identity was made by the HyperLoRA {self.checkpoint}, but "
+                f"{source} is loaded: load the first, or encode the photos again"
             )
 
     def check_alike(self, other: "Identity") -> None:
@@ -84,10 +85,10 @@ class Identity:
         Raises:
             HyperLoRAError: they were made by two checkpoints; both are named.
         """
-        if self.checkpoint.get("fingerprint") != other.checkpoint.get("fingerprint"):
+        if self.checkpoint.fingerprint != other.checkpoint.fingerprint:
             raise HyperLoRAError(
-                f"these identities were made by two HyperLoRAs, {describe(self.checkpoint)} and "
-                f"{describe(other.checkpoint)}, whose coefficients mean nothing to each other: encode the photos of "
+                f"these identities were made by two HyperLoRAs, {self.checkpoint} and "
+                f"{other.checkpoint}, whose coefficients mean nothing to each other: encode the photos of "
                 "one of them again"
             )
 
@@ -117,8 +118,3 @@ def check_weights(weights: Sequence[float], refs: int) -> None:
         raise HyperLoRAError(f"{len(weights)} weights ({shown}) were given for {refs} photos: give one for each")
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or sum(weights) == 0:
         raise HyperLoRAError(f"the photos' weights are {shown}: 0 and larger numbers were expected, not all of them 0")
-
-
-def describe(checkpoint: Mapping[str, str]) -> str:
-    """A checkpoint as messages name it."""
-    return f"'{checkpoint.get('name', 'unknown')}' ({checkpoint.get('fingerprint', 'no fingerprint')[:10]})"

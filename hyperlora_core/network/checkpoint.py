@@ -15,7 +15,7 @@ from .. import files
 from ..errors import HyperLoRAError
 from ..files import StoredTensor, kinds
 from ..files.encoders import Encoders
-from .config import HEAD_DIM, HyperLoRAConfig, Shapes
+from .config import HEAD_DIM, HyperLoRAConfig, Shapes, Source
 from .layout import (
     CHECKSUM_KEY,
     CONFIG_KEY,
@@ -107,7 +107,7 @@ class Checkpoint:
             HyperLoRAError: listing what is wrong.
         """
         found = {module_key(part, key): (f"{part}: {key}", tensor) for part, key, tensor in self.tensors()}
-        wrong = [f"{file_key(key)} is missing" for key in expected if key not in found]
+        wrong = [f"{': '.join(file_key(key))} is missing" for key in expected if key not in found]
         for key, (label, tensor) in found.items():
             if key not in expected:
                 wrong.append(f"{label} is not part of a HyperLoRA")
@@ -124,6 +124,11 @@ class Checkpoint:
                 f"the HyperLoRA checkpoint {self.path} cannot be used: {'; '.join(sorted(wrong)[:_SHOWN])}{more}. "
                 f"{files.DOWNLOAD_AGAIN.capitalize()}, or convert it again"
             )
+
+    @property
+    def source(self) -> Source:
+        """Its name and fingerprint."""
+        return Source(self.name, self.fingerprint)
 
     @property
     def fingerprint(self) -> str:

@@ -19,6 +19,22 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
+class Source:
+    """Which checkpoint something was made by; both are empty for a network that was built and not loaded.
+
+    Attributes:
+        name: of the checkpoint's folder or file.
+        fingerprint: what tells it apart, see ``checkpoint.Checkpoint.fingerprint``.
+    """
+
+    name: str = ""
+    fingerprint: str = ""
+
+    def __str__(self) -> str:
+        return f"'{self.name or 'unknown'}' ({self.fingerprint[:10] or 'no fingerprint'})"
+
+
+@dataclass(frozen=True)
 class AttentionModule:
     """One attention of the UNet that the LoRA changes.
 

@@ -18,7 +18,7 @@ from ..files.encoders import UNKNOWN
 from ..lora.value import LoRA
 from .bases import Bases
 from .checkpoint import read_checkpoint
-from .config import LORA_SCALE, ROWS_PER_MODULE, HyperLoRAConfig, ResamplerConfig
+from .config import LORA_SCALE, ROWS_PER_MODULE, HyperLoRAConfig, ResamplerConfig, Source
 from .resampler import Resampler
 from .rows import mean_of_photos, unit
 
@@ -62,7 +62,7 @@ class HyperLoRA(nn.Module):
         self.config = config
         self.compute_device = torch.device("cpu")
         self.compute_dtype = torch.float32
-        self.source: dict[str, str] = {}
+        self.source = Source()
         self.encoders = UNKNOWN
         self.before_use: Callable[[nn.Module], None] = lambda part: None
         self._content: Hashable = object()
@@ -99,7 +99,7 @@ class HyperLoRA(nn.Module):
         checkpoint = read_checkpoint(path)
         model = cls(checkpoint.config, operations, device="meta")
         model.load_state_dict(checkpoint.state_dict(model.shapes()), assign=True)
-        model.source = {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint}
+        model.source = checkpoint.source
         model.encoders = checkpoint.encoders
         model._content = (checkpoint.fingerprint, stamp(sorted({t.path for _, _, t in checkpoint.tensors()})))
         model.compute_device, model.compute_dtype = torch.device(device), dtype
@@ -229,7 +229,7 @@ class HyperLoRA(nn.Module):
         """
         if self.config.base_resampler is None:
             raise HyperLoRAError(
-                f"this HyperLoRA{' (' + self.source['name'] + ')' if self.source else ''} has no Base parts "
+                f"this HyperLoRA{f' ({self.source.name})' if self.source.name else ''} has no Base parts "
                 "(base_resampler.safetensors): it makes an ID-LoRA only. Leave the Base step out"
             )
         return self.config.base_resampler

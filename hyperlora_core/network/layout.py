@@ -80,10 +80,10 @@ def module_key(part: str, key: str) -> str:
     return f"{part}.latents.weight" if key == "latents" else f"{part}.{key}"
 
 
-def file_key(module_key: str) -> str:
+def file_key(module_key: str) -> tuple[str, str]:
     """The part and the name in it of a tensor of the network's state dict."""
     part, _, rest = module_key.partition(".")
     if part in ("id_bases", "base_bases"):
         _, index, projection, direction, _ = rest.split(".")
-        return f"hyper_lora_modules: {index}.{projection}.{part.removesuffix('_bases')}_{direction}_basis"
-    return f"{part}: {'latents' if rest == 'latents.weight' else rest}"
+        return "hyper_lora_modules", f"{index}.{projection}.{part.removesuffix('_bases')}_{direction}_basis"
+    return part, "latents" if rest == "latents.weight" else rest

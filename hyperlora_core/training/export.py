@@ -44,7 +44,7 @@ def export(
     """
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in weights.items():
-        part, _, key = file_key(name).partition(": ")
+        part, key = file_key(name)
         stored = tensor.detach().to("cpu", dtype).contiguous()
         if not torch.isfinite(stored).all():
             raise HyperLoRAError(f"{name} is not finite in {dtype}: the training has diverged; begin at an older state")

@@ -49,8 +49,8 @@ def test_a_json_that_went_through_windows_stays_as_it_is(checkpoint_copy, golden
 def test_both_layouts_are_one_checkpoint(golden_checkpoint, one_file):
     folder, file = HyperLoRA.load(golden_checkpoint), HyperLoRA.load(one_file)
     assert equal(folder, file) and folder.config == file.config
-    assert folder.source["fingerprint"] == file.source["fingerprint"]
-    assert (folder.source["name"], file.source["name"]) == (golden_checkpoint.name, "golden")
+    assert folder.source.fingerprint == file.source.fingerprint
+    assert (folder.source.name, file.source.name) == (golden_checkpoint.name, "golden")
 
 
 def test_types_of_several_widths_and_metadata_survive(checkpoint_copy, tmp_path):
@@ -101,7 +101,7 @@ def test_heads_of_another_width_are_noted_and_stay(golden_checkpoint, golden, ch
     file = convert(checkpoint_copy, tmp_path / "narrow.safetensors")
     narrow = HyperLoRA.load(convert(file, tmp_path / "back"))
     assert (narrow.config.id_resampler.heads, narrow.config.head_dim) == (4, 32)
-    assert narrow.source["fingerprint"] == HyperLoRA.load(file).source["fingerprint"]
+    assert narrow.source.fingerprint == HyperLoRA.load(file).source.fingerprint
     inputs = golden["input.id_embed"][:, 0], golden["input.clip_hidden"]
     usual = HyperLoRA.load(golden_checkpoint)
     assert (narrow.id_coefficients(*inputs) - usual.id_coefficients(*inputs)).abs().max() > 1e-3

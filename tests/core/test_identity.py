@@ -23,6 +23,7 @@ from hyperlora_core.cli import main
 from hyperlora_core.doctor.inspection import inspect
 from hyperlora_core.files import kinds, read_header
 from hyperlora_core.identity.mixing import agreement, blend, join, weighted, without_outliers
+from hyperlora_core.network.config import Source
 from tests.core.conftest import ONE_PERSON
 
 ROWS = 8 * 30
@@ -184,7 +185,7 @@ def test_an_empty_identity_is_not_saved(people, tmp_path):
 
 
 def test_an_identity_of_another_checkpoint_names_both(people, network):
-    other = replace(people["obama"], checkpoint={"name": "elsewhere", "fingerprint": "0123456789abcdef"})
+    other = replace(people["obama"], checkpoint=Source("elsewhere", "0123456789abcdef"))
     with pytest.raises(HyperLoRAError, match=r"'elsewhere' \(0123456789\).*'hyperlora_demo'"):
         generate(network, other)
     for together in (lambda a, b: join([a, b]), lambda a, b: blend(a, b, 0.5), lambda a, b: Slider(((a, b),))):

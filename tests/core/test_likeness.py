@@ -10,6 +10,7 @@ from hyperlora_core.faces.references import find_references
 from hyperlora_core.files.encoders import Encoder
 from hyperlora_core.identity.value import Identity
 from hyperlora_core.judging.likeness import Judged, Person, judge, select, written
+from hyperlora_core.network.config import Source
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_another_embedder_is_refused(analyzer, obama, pictures):
 
 def test_nothing_to_judge_by_is_refused(analyzer, pictures, obama):
     with pytest.raises(HyperLoRAError, match="has no face embeddings to judge by"):
-        Person.of_identity(Identity(None, None, {}, ()))
+        Person.of_identity(Identity(None, None, Source(), ()))
     with pytest.raises(HyperLoRAError, match="whose faces were described"):
         Person.of_references(find_references(analyzer, [pictures["obama"]], embed=False))
     with pytest.raises(HyperLoRAError, match="not all of them 0"):

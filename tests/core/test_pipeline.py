@@ -81,7 +81,7 @@ def test_the_lora_says_what_made_it(network, identity):
     assert json.loads(metadata["ss_tag_frequency"])["hyperlora"] == {TRIGGER_WORDS: 1}
     assert metadata["modelspec.trigger_phrase"] == TRIGGER_WORDS == "fcsks fxhks fhyks"
     assert metadata["hyperlora.checkpoint"] == HYPER_LORA
-    assert metadata["hyperlora.checkpoint_fingerprint"] == network.source["fingerprint"]
+    assert metadata["hyperlora.checkpoint_fingerprint"] == network.source.fingerprint
     assert metadata["hyperlora.photos_sha256"] == identity.photos[0]
     assert (metadata["hyperlora.id_weight"], metadata["hyperlora.base_weight"]) == ("0.75", "0.4")
     assert metadata["hyperlora.version"]

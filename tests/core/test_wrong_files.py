@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, HyperLoRAError, LoRA
 from hyperlora_core.doctor.inspection import inspect
+from hyperlora_core.network.config import Source
 from tests import wrong_files
 
 
@@ -130,7 +131,7 @@ def test_widths_that_make_no_sense(golden_checkpoint, tmp_path, width):
 def test_a_checkpoint_nested_in_itself_is_found(golden_checkpoint, tmp_path):
     wrong_files.linked(tmp_path / "fidelity" / "fidelity", golden_checkpoint)
     nested, plain = HyperLoRA.load(tmp_path / "fidelity"), HyperLoRA.load(golden_checkpoint)
-    assert nested.source == {"name": "fidelity", "fingerprint": plain.source["fingerprint"]}
+    assert nested.source == Source("fidelity", plain.source.fingerprint)
 
 
 def test_a_checkpoint_one_folder_deeper_is_pointed_at(golden_checkpoint, tmp_path):
