@@ -95,7 +95,7 @@ test-all: lint browser
 
 comma := ,
 test-hosts: browser $(ENV)/.ready
-	@$(PY) -m demo.hosts $(subst $(comma), ,$(HOSTS))
+	@$(PY) -m tests.support.hosts $(subst $(comma), ,$(HOSTS))
 
 # The core's own packages and its tests', on a Python of 3.10 or newer; what the tests stand on comes from `make env`.
 CORE = $(CACHE)/core-$(shell $(PYTHON) -c "import hashlib, sys; print('%d.%d-' % sys.version_info[:2] + hashlib.sha256(open('pyproject.toml','rb').read()).hexdigest()[:10])")
@@ -109,7 +109,7 @@ test-python:
 	    "$$core/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	    touch "$$core/.ready"
 	fi
-	$(PY) -c "from demo import face_pack, models, photos; photos.photos(), face_pack.face_pack(), models.demo_models()"
+	$(PY) -c "from demo import face_pack, photos; from tests.support import models; photos.photos(), face_pack.face_pack(), models.demo_models()"
 	OMP_NUM_THREADS=1 "$$core/bin/python" -m pytest -q -n 2 -m "not slow" tests/core
 
 bench: $(ENV)/.ready
@@ -133,15 +133,15 @@ browser:
 	fi
 
 templates: browser $(ENV)/.ready
-	@$(PY) -m demo.templates
-	$(PY) -m demo.blueprints
+	@$(PY) -m tools.templates
+	$(PY) -m tools.blueprints
 
 help-pictures: browser $(ENV)/.ready
-	@$(PY) -m demo.help_pictures
+	@$(PY) -m tools.help_pictures
 	$(PY) -m demo.shown.help_results
 
 locales: $(ENV)/.ready
-	@$(PY) -m demo.locales
+	@$(PY) -m tools.locales
 
 # comfy-cli has no place in the environment: its packages are many. It sends no statistics from here.
 package:

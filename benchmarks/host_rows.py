@@ -9,12 +9,13 @@ from types import ModuleType
 
 import torch
 
-from demo import models, sdxl, workflows
+from demo import sdxl, workflows
 from demo.comfyui import comfyui
 from demo.photos import photos
 from demo.server import ComfyServer
 from hyperlora_core.lora.names import PROJECTIONS
 from hyperlora_core.lora.value import LoRA
+from tests.support import models
 
 from . import full_size
 from .measure import Spread, alternate, resident

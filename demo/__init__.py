@@ -1,4 +1,4 @@
-"""Everything for a first run on a bare machine: ComfyUI, photos, stand-in face models, random models, one portrait.
+"""The first run on a bare machine: ComfyUI, photos, stand-in face models, a small world of drawn people and its models.
 
-The tests stand on it too. Nothing of it is part of the node pack.
+Nothing of it is part of the node pack.
 """

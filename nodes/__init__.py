@@ -5,13 +5,11 @@ from comfy_api.latest import ComfyExtension, io
 from ..hyperlora_core.doors.comfyui import tiles
 from . import (
     about,
-    cache,
     cards,
     carried,
     doctor,
     downloads,
     faces,
-    folders,
     identity,
     library,
     likeness,
@@ -22,7 +20,6 @@ from . import (
     picker,
     placing,
     portrait,
-    progress,
     public_pack,
     refine,
     report,
@@ -30,6 +27,7 @@ from . import (
     scores,
     slider,
 )
+from .host import cache, folders, progress
 
 
 class HyperLoRAExtension(ComfyExtension):

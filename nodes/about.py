@@ -5,7 +5,7 @@ from typing import Any
 from ..hyperlora_core.lora.schedule import CURVES
 from ..hyperlora_core.trigger_words import TRIGGER_WORDS
 from . import neighbours
-from .routes import answer_get
+from .host.routes import answer_get
 
 # Base models of the right kind on which the released weights are known to fail, by a part of their files' names.
 UNFIT_MODELS = ("arienmix",)

@@ -12,8 +12,8 @@ from ..hyperlora_core.faces.image_tensors import to_images
 from ..hyperlora_core.faces.scale import mean_agreement
 from ..hyperlora_core.identity.file import load_identity
 from ..hyperlora_core.identity.value import Identity
-from .folders import IDENTITIES, kept_file
-from .routes import answer_post
+from .host.folders import IDENTITIES, kept_file
+from .host.routes import answer_post
 
 
 def identity_card(identity: Identity, cls: type[io.ComfyNode]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from comfy.hooks import HookGroup
 from comfy_api.latest import io
 
 from ..hyperlora_core.errors import HyperLoRAError, shortened
-from ..hyperlora_core.identity.encoding import Reference
+from ..hyperlora_core.faces import Reference
 from ..hyperlora_core.identity.slider import Slider
 from ..hyperlora_core.identity.value import Identity
 from ..hyperlora_core.lora.blocks import BlockStrengths

@@ -14,9 +14,10 @@ import folder_paths
 
 from ..hyperlora_core.doctor import summary
 from ..hyperlora_core.doctor.environment import PACK
-from . import neighbours, settings
-from .folders import IDENTITIES, SLIDERS, clip_files, face_folders, hyper_lora_models, kept_files
-from .routes import answer_get
+from . import neighbours
+from .host import settings
+from .host.folders import IDENTITIES, SLIDERS, clip_files, face_folders, hyper_lora_models, kept_files
+from .host.routes import answer_get
 
 _CODE = Path(folder_paths.__file__).parent  # not the base path, which may be another
 _FOLDERS = ("hyper_lora", "clip_vision", "insightface", "loras", "custom_nodes")

@@ -19,10 +19,10 @@ from ..hyperlora_core.files.downloads import (
     check_licence,
     download,
 )
-from . import settings
-from .folders import clip_files, face_folder, hyper_lora_models, open_clip_folders, searched
+from .host import settings
+from .host.folders import clip_files, face_folder, hyper_lora_models, open_clip_folders, searched
+from .host.routes import answer_get, answer_post
 from .models import FACE_MODEL
-from .routes import answer_get, answer_post
 
 _EVERY = 0.3  # seconds between two messages of progress
 

@@ -10,12 +10,12 @@ from ..hyperlora_core.faces import ORDERS, Reference, draw_faces
 from ..hyperlora_core.faces.image_tensors import to_images, to_photos
 from ..hyperlora_core.faces.picks import Pick, read_picks
 from ..hyperlora_core.faces.references import find_references
-from .cache import cache
 from .cards import saved_preview
+from .host.cache import cache
+from .host.progress import Remarks, photo_progress, stage
+from .host.sockets import CATEGORY, Faces, hyper_lora_input, on_no_face_input, photos_input, turn_upright_input
 from .models import LoadedHyperLoRA
 from .picker import described, reduced
-from .progress import Remarks, photo_progress, stage
-from .sockets import CATEGORY, Faces, hyper_lora_input, on_no_face_input, photos_input, turn_upright_input
 
 PREVIEW_SIZE = 512
 

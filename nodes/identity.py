@@ -9,10 +9,10 @@ from PIL import Image
 
 from ..hyperlora_core.faces.image_tensors import to_images
 from ..hyperlora_core.identity.encoding import encode_base, encode_id
-from .cache import cache
 from .cards import identity_card
-from .progress import stage
-from .sockets import CATEGORY, Faces, IdentitySocket, hyper_lora_input
+from .host.cache import cache
+from .host.progress import stage
+from .host.sockets import CATEGORY, Faces, IdentitySocket, hyper_lora_input
 
 CROP_SIZE = 512
 

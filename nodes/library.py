@@ -13,10 +13,10 @@ from ..hyperlora_core.files import stamp
 from ..hyperlora_core.identity.file import load_identity, save_identity
 from ..hyperlora_core.identity.slider import Slider
 from .cards import identity_card
-from .folders import IDENTITIES, SLIDERS, keeping_folder, kept_file, kept_files
-from .progress import Remarks
-from .saving import path_to_save
-from .sockets import CATEGORY, IdentitySocket, SliderSocket
+from .host.folders import IDENTITIES, SLIDERS, keeping_folder, kept_file, kept_files
+from .host.progress import Remarks
+from .host.saving import path_to_save
+from .host.sockets import CATEGORY, IdentitySocket, SliderSocket
 
 
 def _save_inputs(what: str) -> list[io.Input]:

@@ -14,13 +14,13 @@ from ..hyperlora_core.faces import FaceAnalyzer, draw_faces
 from ..hyperlora_core.faces.image_tensors import to_images, to_photos
 from ..hyperlora_core.faces.references import find_references
 from ..hyperlora_core.judging.likeness import Judged, Person, judge, select, written
-from .cache import cache
 from .cards import best_score
 from .faces import PREVIEW_SIZE, photos_of
+from .host.cache import cache
+from .host.progress import Remarks, photo_progress, stage
+from .host.sockets import CATEGORY, IdentitySocket, LoraSocket, numbers, sampling_inputs
 from .lora import ours
 from .models import face_analyzer, face_model_input
-from .progress import Remarks, photo_progress, stage
-from .sockets import CATEGORY, IdentitySocket, LoraSocket, numbers, sampling_inputs
 
 ORDERS = ("as they came", "best first")
 

@@ -16,11 +16,10 @@ from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.identity.generation import generate
 from ..hyperlora_core.lora.schedule import Schedule
 from ..hyperlora_core.lora.value import LoRA, combine
-from .cache import cache
-from .models import DTYPES
-from .progress import Remarks, stage
-from .saving import path_to_save
-from .sockets import (
+from .host.cache import cache
+from .host.progress import Remarks, stage
+from .host.saving import path_to_save
+from .host.sockets import (
     CATEGORY,
     IdentitySocket,
     LoraSocket,
@@ -29,6 +28,7 @@ from .sockets import (
     schedule_input,
     weight_input,
 )
+from .models import DTYPES
 
 APPLICATIONS = ("patch", "run-time")
 

@@ -5,9 +5,9 @@ from comfy_api.latest import io
 from ..hyperlora_core.identity.mixing import EVERYWHERE, METHODS, agreement, blend, join, weighted, without_outliers
 from ..hyperlora_core.lora.blocks import BlockStrengths
 from .cards import identity_card
+from .host.progress import Remarks
+from .host.sockets import CATEGORY, Blocks, IdentitySocket, LoraSocket, identities_input, numbers
 from .lora import ours
-from .progress import Remarks
-from .sockets import CATEGORY, Blocks, IdentitySocket, LoraSocket, identities_input, numbers
 
 LEAST_AGREEMENT = 0.4
 

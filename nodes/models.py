@@ -16,9 +16,9 @@ from ..hyperlora_core.faces import ENGINES, FaceAnalyzer
 from ..hyperlora_core.files.encoders import OTHER_ENCODERS, Encoder, check_clip, check_face
 from ..hyperlora_core.network.hyperlora import HyperLoRA
 from ..hyperlora_core.trigger_words import TRIGGER_WORDS
-from . import settings
-from .folders import clip_files, face_folder, face_folders, hyper_lora_models, searched, stamp_of_models
-from .sockets import CATEGORY, HyperLoraModel, other_encoders_input
+from .host import settings
+from .host.folders import clip_files, face_folder, face_folders, hyper_lora_models, searched, stamp_of_models
+from .host.sockets import CATEGORY, HyperLoraModel, other_encoders_input
 
 AUTO = "auto"
 FACE_MODEL = "antelopev2"

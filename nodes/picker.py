@@ -18,9 +18,9 @@ from ..hyperlora_core.faces import Face
 from ..hyperlora_core.faces.image_tensors import to_photos
 from ..hyperlora_core.faces.picks import Pick
 from ..hyperlora_core.faces.references import detect_faces
-from .cache import cache
+from .host.cache import cache
+from .host.routes import answer_post
 from .models import AUTO, face_analyzer
-from .routes import answer_post
 
 SHOWN_SIZE = 640
 """Longer side of a photo in the picker, pixels."""

@@ -8,8 +8,8 @@ from comfy_api.latest import io
 from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers, check_mask, for_prompt, in_regions, per_item
 from ..hyperlora_core.lora.regions import draw_regions
 from .cards import saved_preview
+from .host.sockets import CATEGORY, LoraSocket, loras_input, schedule_input, weight_input
 from .lora import ours
-from .sockets import CATEGORY, LoraSocket, loras_input, schedule_input, weight_input
 
 
 def _loras(loras: dict) -> list:

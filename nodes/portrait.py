@@ -6,12 +6,10 @@ from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.identity.encoding import encode_base, encode_id
 from ..hyperlora_core.identity.generation import generate
 from ..hyperlora_core.trigger_words import TRIGGER_WORDS
-from .cache import cache
 from .faces import find_faces, photos_of
-from .identity import crops_of, crops_output
-from .lora import APPLICATIONS, application_input, applied
-from .progress import stage
-from .sockets import (
+from .host.cache import cache
+from .host.progress import stage
+from .host.sockets import (
     CATEGORY,
     LoraSocket,
     hyper_lora_input,
@@ -21,6 +19,8 @@ from .sockets import (
     turn_upright_input,
     weight_input,
 )
+from .identity import crops_of, crops_output
+from .lora import APPLICATIONS, application_input, applied
 
 
 class HyperLoRAPortrait(io.ComfyNode):

@@ -14,20 +14,21 @@ from torch import Tensor
 
 from ..hyperlora_core.doors.comfyui.patching import apply_lora
 from ..hyperlora_core.errors import HyperLoRAError, shortened
+from ..hyperlora_core.faces import Reference
 from ..hyperlora_core.faces.image_tensors import to_photos
 from ..hyperlora_core.faces.references import on_photos
 from ..hyperlora_core.files.encoders import OTHER_ENCODERS
-from ..hyperlora_core.identity.encoding import Reference, encode_base, encode_id
+from ..hyperlora_core.identity.encoding import encode_base, encode_id
 from ..hyperlora_core.identity.generation import generate
 from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
-from .cache import cache
 from .faces import find_faces
-from .folders import clip_files, clip_processors, face_folders, hyper_lora_models, stamp_of_models
+from .host.cache import cache
+from .host.folders import clip_files, clip_processors, face_folders, hyper_lora_models, stamp_of_models
+from .host.progress import Remarks
+from .host.sockets import HyperLoraModel, on_no_face_input, other_encoders_input
 from .identity import CROP_SIZE, crops_of
 from .lora import save_lora
 from .models import AUTO, DTYPES, FACE_MODEL, LoadedHyperLoRA, load_hyper_lora
-from .progress import Remarks
-from .sockets import HyperLoraModel, on_no_face_input, other_encoders_input
 
 CATEGORY = "HyperLoRA/public pack"
 PROCESSOR, ENCODER = "clip_vit_large_14_processor", "clip_vit_large_14"

@@ -12,11 +12,11 @@ from ..hyperlora_core.faces import Face, sort_faces
 from ..hyperlora_core.faces.image_tensors import to_photos
 from ..hyperlora_core.judging.likeness import Person, judge, written
 from ..hyperlora_core.judging.refine import ASSIGNMENTS, Cut, assign
-from .cache import cache
+from .host.cache import cache
+from .host.progress import Remarks, stage
+from .host.sockets import CATEGORY, identities_input, loras_input, sampling_inputs, weight_input
 from .lora import ours
 from .models import face_analyzer, face_model_input
-from .progress import Remarks, stage
-from .sockets import CATEGORY, identities_input, loras_input, sampling_inputs, weight_input
 
 
 class HyperLoRARefineFaces(io.ComfyNode):

@@ -8,7 +8,7 @@ from ..hyperlora_core.faces.image_tensors import to_images
 from ..hyperlora_core.faces.keypoints import keypoints_picture
 from ..hyperlora_core.faces.photo_report import examine, summary
 from .faces import PREVIEW_SIZE
-from .sockets import CATEGORY, Faces
+from .host.sockets import CATEGORY, Faces
 
 
 def _faces_input() -> io.Input:

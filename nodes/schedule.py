@@ -4,8 +4,8 @@ from comfy_api.latest import io
 
 from ..hyperlora_core.doors.comfyui.hooks import hooks, keyframes
 from ..hyperlora_core.lora.schedule import CURVES, Schedule
+from .host.sockets import CATEGORY, LoraSocket, ScheduleSocket, schedule_input, weight_input
 from .lora import ours
-from .sockets import CATEGORY, LoraSocket, ScheduleSocket, schedule_input, weight_input
 
 POINTS = "points"
 

@@ -12,10 +12,10 @@ from ..hyperlora_core.evaluation.scoring import Describer, Features, Scores, mea
 from ..hyperlora_core.faces.image_tensors import to_photos
 from ..hyperlora_core.files import Stamp, stamp
 from .faces import photos_of
-from .folders import face_embedders, face_folder, open_clip_folders, searched
+from .host.folders import face_embedders, face_folder, open_clip_folders, searched
+from .host.progress import Remarks, photo_progress, stage
+from .host.sockets import CATEGORY
 from .models import AUTO, FACE_MODEL, face_analyzer, face_model_input
-from .progress import Remarks, photo_progress, stage
-from .sockets import CATEGORY
 
 _NAMES = {
     "id_sim": "ID Sim",

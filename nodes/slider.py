@@ -5,9 +5,9 @@ from comfy_api.latest import io
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.identity.generation import generate_slider
 from ..hyperlora_core.identity.slider import Slider
-from .cache import cache
-from .progress import stage
-from .sockets import CATEGORY, LoraSocket, SliderSocket, hyper_lora_input, identities_input
+from .host.cache import cache
+from .host.progress import stage
+from .host.sockets import CATEGORY, LoraSocket, SliderSocket, hyper_lora_input, identities_input
 
 
 class HyperLoRAMakeSlider(io.ComfyNode):

@@ -12,9 +12,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from demo import comfyui as comfyui_source
 from demo import face_pack as face_pack_source
-from demo import models as models_source
 from demo import photos as photos_source
 from demo.server import ComfyServer
+from tests.support import models as models_source
 
 GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
 SHARED = ("tests/browser", "tests/host")  # of each folder, all tests share a server of ComfyUI

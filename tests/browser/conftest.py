@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo import templates
-from demo.browser import FrontEnd, front_end
 from demo.cache import cache_dir
 from demo.server import ComfyServer
+from tests.support.browser import FrontEnd, front_end
+from tools import templates
 
 PHOTOS = {
     "photo.png": "obama",

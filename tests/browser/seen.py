@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Locator
 
-from demo.browser import FrontEnd
+from tests.support.browser import FrontEnd
 
 _STANDS = """([element, type]) => {
     const { app, LiteGraph } = window, node = app.rootGraph.nodes.find(n => n.type === type);

@@ -5,9 +5,9 @@ import json
 import pytest
 import requests
 
-from demo.blueprints import BLUEPRINTS, FOLDER
 from demo.server import PACK_NAME
 from tests.browser.seen import search
+from tools.blueprints import BLUEPRINTS, FOLDER
 
 _OFFERED = """() => window.document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia
     ._s.get("nodeDef").nodeDefs.filter((node) => node.category.startsWith("Subgraph Blueprints"))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from demo import help_pictures
-from demo.browser import front_end
+from tests.support.browser import front_end
+from tools import help_pictures
 
 
 @pytest.mark.slow

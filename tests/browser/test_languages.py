@@ -2,10 +2,10 @@
 
 import pytest
 
-from demo.browser import front_end
-from demo.locales import LANGUAGES, words
 from demo.workflows import template
 from tests.browser.seen import stands_on
+from tests.support.browser import front_end
+from tools.locales import LANGUAGES, words
 
 OFFERED = [language for language in LANGUAGES if language != "de"]  # which ComfyUI's front end has not yet
 IN_SHORT = ("zh",)

@@ -7,11 +7,11 @@ import pytest
 import requests
 import torch
 
-from demo import models as demo
-from demo.browser import FrontEnd, front_end
 from demo.server import ComfyServer
 from hyperlora_core.files.encoders import UNKNOWN
-from tests import hub as hubs
+from tests.support import hub as hubs
+from tests.support import models as demo
+from tests.support.browser import FrontEnd, front_end
 
 FOLDER = "sdxl_hyper_id_lora_v1_fidelity"
 OPEN = "() => window.app.extensionManager.command.execute('HyperLoRA.Models')"

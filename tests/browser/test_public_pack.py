@@ -5,14 +5,14 @@ import copy
 import pytest
 import torch
 
-from demo import models as demo
 from demo import workflows
-from demo.browser import front_end
 from demo.server import ComfyServer
 from tests.browser import public_workflows
 from tests.browser.seen import message, search
 from tests.host.test_contracts import NODES
 from tests.host.test_public_pack import PUBLIC_PACK
+from tests.support import models as demo
+from tests.support.browser import front_end
 
 RELEASED, CHECKPOINT = "sdxl_hyper_id_lora_v1_fidelity", "RealVisXL_V4.0.safetensors"
 

@@ -4,10 +4,11 @@ import pytest
 import requests
 from PIL import Image
 
-from demo import templates, workflows
+from demo import workflows
 from demo.server import PACK_NAME
 from demo.workflows import template
 from tests.host.test_contracts import NODES
+from tools import templates
 
 NAMES = sorted(path.stem for path in (workflows.FOLDER / "api").glob("*.json"))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from demo.models import CLIP_VISION, HYPER_LORA
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, encode_base, encode_id, find_references, open_photo
+from tests.support.models import CLIP_VISION, HYPER_LORA
 
 ONE_PERSON = ("obama", "obama2", "obama3")
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from demo.models import CLIP_VISION, HYPER_LORA
 from hyperlora_core import (
     ClipVision,
     FaceAnalyzer,
@@ -23,6 +22,7 @@ from hyperlora_core import (
 from hyperlora_core.cache import Cache, digest, size_of
 from hyperlora_core.errors import NoFaceError
 from hyperlora_core.faces.references import on_photos
+from tests.support.models import CLIP_VISION, HYPER_LORA
 
 MB = 1 << 20
 

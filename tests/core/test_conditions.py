@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from demo import models as demo
 from hyperlora_core import (
     ClipVision,
     FaceAnalyzer,
@@ -20,6 +19,7 @@ from hyperlora_core import (
 from hyperlora_core.cli import main
 from hyperlora_core.clip.weights import find_tower
 from hyperlora_core.files.encoders import ANTELOPEV2, Encoder, check_clip, check_face, face_encoder
+from tests.support import models as demo
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from demo import models as demo
 from hyperlora_core import HyperLoRA, HyperLoRAError, files
 from hyperlora_core.cli import main
 from hyperlora_core.doctor.inspection import inspect
@@ -17,6 +16,7 @@ from hyperlora_core.lora.value import Factors, LoRA
 from hyperlora_core.network.checkpoint import read_checkpoint
 from hyperlora_core.network.conversion import convert
 from hyperlora_core.network.layout import PARTS
+from tests.support import models as demo
 
 
 @pytest.fixture(scope="module")

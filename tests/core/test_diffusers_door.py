@@ -7,7 +7,7 @@ import torch
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.doors.diffusers.unet import LoRAInjection
-from tests.unets import call, sdxl_style
+from tests.support.unets import call, sdxl_style
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import torch
 from hyperlora_core import LoRA, cli
 from hyperlora_core.doctor.summary import without_paths
 from hyperlora_core.errors import DOCTOR, MissingPackageError
-from tests import wrong_files
+from tests.support import wrong_files
 
 PERSON = "anna_secretname"
 ROOT = Path(__file__).parent.parent.parent

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from demo import models as demo
 from hyperlora_core.files.downloads import CATALOGUE, bundle
 from hyperlora_core.files.encoders import UNKNOWN
 from hyperlora_core.network.checkpoint import read_checkpoint
-from tests import hub as hubs
+from tests.support import hub as hubs
+from tests.support import models as demo
 
 REPO = "bytedance-research/HyperLoRA"
 FOLDER = "sdxl_hyper_id_lora_v1_fidelity"

@@ -16,8 +16,8 @@ from hyperlora_core import FaceAnalyzer, HyperLoRAError, open_photo
 from hyperlora_core.faces.onnx_file import OnnxError, UnreadOnnxError, read_graph
 from hyperlora_core.faces.onnx_module import OnnxModule
 from hyperlora_core.faces.warping import aligned_places, alignment, resize, warp
-from tests import face_graphs
-from tests.insightface_reference import least_cosine, reference
+from tests.support import face_graphs
+from tests.support.insightface_reference import least_cosine, reference
 
 OWN_ENGINES = ("torch", "onnxruntime")
 NO_REFERENCE = "insightface, which would bring another OpenCV, is in the environment of make env alone"

@@ -8,9 +8,9 @@ import signal
 import pytest
 import torch
 
-from demo import models as demo
 from hyperlora_core import HyperLoRA, HyperLoRAError
 from hyperlora_core.network.conversion import convert
+from tests.support import models as demo
 
 FAULTS = 500
 SECONDS_EACH = 10

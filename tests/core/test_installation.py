@@ -11,7 +11,7 @@ import pytest
 
 from demo.cache import build_once
 from hyperlora_core import FaceAnalyzer, open_photo
-from tests.insightface_reference import least_cosine, reference
+from tests.support.insightface_reference import least_cosine, reference
 
 NEIGHBOURS = (
     "numpy==1.26.4",

@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.models import CLIP_VISION, HYPER_LORA
 from hyperlora_core import (
     TRIGGER_WORDS,
     HyperLoRA,
@@ -28,6 +27,7 @@ from hyperlora_core.errors import NoFaceError
 from hyperlora_core.network.base_models import metadata_of
 from hyperlora_core.network.config import AttentionModule
 from tests.core.conftest import ONE_PERSON
+from tests.support.models import CLIP_VISION, HYPER_LORA
 
 
 def delta(lora: LoRA) -> torch.Tensor:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRA, HyperLoRAError, LoRA
 from hyperlora_core.doctor.inspection import inspect
 from hyperlora_core.network.config import Source
-from tests import wrong_files
+from tests.support import wrong_files
 
 
 def refusal(load, *arguments, **more) -> str:

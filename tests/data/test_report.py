@@ -9,7 +9,7 @@ from hyperlora_core.data.report import EDGES, Gathered
 from hyperlora_core.data.shards import DatasetInfo
 from hyperlora_core.files.encoders import Encoder
 from hyperlora_core.files.photos import open_photo
-from tests.pages import look
+from tests.support.pages import look
 
 
 @pytest.fixture(scope="module")

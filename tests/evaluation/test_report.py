@@ -16,7 +16,7 @@ from hyperlora_core.evaluation.protocol import Protocol
 from hyperlora_core.evaluation.report import MARKDOWN, PAGE, ROWS, SUMMARY, write
 from hyperlora_core.evaluation.scoring import DONE, FAILED, Row, Scores
 from hyperlora_core.evaluation.tables import PAPER, Evaluation, tables
-from tests.pages import look
+from tests.support.pages import look
 
 PEOPLE = 9
 METHODS = ("hyperlora-id", "hyperlora-full", "none", "instantid")

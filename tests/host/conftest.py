@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from demo import models as demo
 from demo import sdxl, workflows
 from demo.server import ComfyServer, ExecutionError, Result
 from hyperlora_core.files.encoders import UNKNOWN
 from hyperlora_core.network.conversion import convert
 from hyperlora_core.network.layout import MODULES_JSON
-from tests import wrong_files
+from tests.support import models as demo
+from tests.support import wrong_files
 
 VEGA = sdxl.UNET | {"dtype": torch.float32}
 """A small model of the SDXL family: Segmind Vega's shape, 320 wide throughout."""

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from demo.models import CLIP_VISION
 from hyperlora_core import (
     Cache,
     ClipVision,
@@ -22,6 +21,7 @@ from hyperlora_core import (
 )
 from hyperlora_core.lora.names import canonical_name, flat_name
 from tests.host.conftest import VEGA, patcher
+from tests.support.models import CLIP_VISION
 
 SD15 = VEGA | {
     "channel_mult": [1, 2, 4, 4],

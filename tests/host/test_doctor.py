@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests import wrong_files
+from tests.support import wrong_files
 
 
 @pytest.fixture(scope="module")

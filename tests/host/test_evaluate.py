@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from demo import sdxl
-from demo.models import CLIP_VISION, HYPER_LORA
 from demo.server import ComfyServer
 from hyperlora_core.cli import main
 from hyperlora_core.comfy.client import ComfyClient
@@ -23,6 +22,7 @@ from hyperlora_core.evaluation.plan import plan, read_persons, read_sweep
 from hyperlora_core.evaluation.protocol import Protocol
 from tests.evaluation.nodes import misfits, rivals
 from tests.evaluation.towers import clip_folder
+from tests.support.models import CLIP_VISION, HYPER_LORA
 
 PROTOCOL = {
     "prompts": [

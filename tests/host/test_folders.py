@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from demo import models as demo
 from demo import sdxl
 from demo.server import ComfyServer
 from tests.host.conftest import saved_picture
 from tests.host.test_public_pack import uni
+from tests.support import models as demo
 
 RELEASED = "sdxl_hyper_id_lora_v1_fidelity"
 

@@ -30,7 +30,7 @@ def fields(server) -> set[str]:
 def said() -> list[str]:
     """Every text in the code; what is filled in is a NUL."""
     texts = []
-    for path in [*PACK.glob("nodes/*.py"), *PACK.glob("hyperlora_core/**/*.py")]:
+    for path in [*PACK.glob("nodes/**/*.py"), *PACK.glob("hyperlora_core/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 texts.append("".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values))

@@ -12,9 +12,9 @@ import requests
 from PIL import Image
 
 from demo import workflows
-from demo.models import IDENTITY, STYLE_LORA
 from demo.server import PromptRejectedError
 from tests.host.conftest import failure
+from tests.support.models import IDENTITY, STYLE_LORA
 
 ENCODE = {"remove_background": True, "grayscale": False}
 

@@ -6,7 +6,7 @@ import re
 import pytest
 import requests
 
-from demo import locales
+from tools import locales
 
 OTHERS = locales.LANGUAGES[1:]
 

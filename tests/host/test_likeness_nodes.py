@@ -5,9 +5,9 @@ import re
 import pytest
 
 from demo import workflows
-from demo.models import IDENTITY
 from demo.server import Result
 from tests.host.conftest import failure
+from tests.support.models import IDENTITY
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 import requests
 import tomllib
 
-from demo import blueprints, locales, workflows
+from demo import workflows
 from demo.server import PACK, PACK_NAME, ComfyServer
 from tests.host.test_contracts import NODES
+from tools import blueprints, locales
 
 
 @pytest.fixture(scope="module")

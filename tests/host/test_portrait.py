@@ -9,8 +9,8 @@ import torch
 from safetensors import safe_open
 
 from demo import workflows
-from demo.models import STYLE_LORA
 from hyperlora_core import LoRA
+from tests.support.models import STYLE_LORA
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> int:

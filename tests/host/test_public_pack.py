@@ -9,10 +9,10 @@ import requests
 from PIL import Image
 from safetensors import safe_open
 
-from demo import models as demo
 from demo import workflows
 from demo.server import PACK_NAME, ComfyServer, PromptRejectedError
 from tests.host.conftest import failure, saved_picture
+from tests.support import models as demo
 
 ENCODERS = {
     "image_processor": "clip_vit_large_14_processor",

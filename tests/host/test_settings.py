@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from demo import models, workflows
+from demo import workflows
 from demo.server import ComfyServer
+from tests.support import models
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 
-from demo import models as demo
 from hyperlora_core import FaceAnalyzer
 from hyperlora_core.cli import main
 from hyperlora_core.doors.diffusers.unets import UNETS
+from tests.support import models as demo
 from tests.training.small_base import make_sdxl, make_set
 
 NAME = "trained_here"

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from demo import models as demo
-from tests import wrong_files
 from tests.host.conftest import failure
+from tests.support import models as demo
+from tests.support import wrong_files
 
 
 @pytest.mark.parametrize("row", wrong_files.CHECKPOINTS, ids=lambda row: row.name)

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from demo.models import make_clip_vision
 from hyperlora_core import FaceAnalyzer
 from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.training.forward import Conditions
 from hyperlora_core.training.fresh import fresh
+from tests.support.models import make_clip_vision
+from tests.support.unets import sdxl_style
 from tests.training.small_base import make_sdxl, make_set
 from tests.training.small_run import SHAPE
-from tests.unets import sdxl_style
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from hyperlora_core import FaceAnalyzer, open_photo
 from hyperlora_core.data.shards import DatasetInfo, Sample, write_shard
-from tests.unets import sdxl_style
+from tests.support.unets import sdxl_style
 
 _PEOPLE = {"obama": "obama", "obama2": "obama", "obama3": "obama", "biden": "biden"}
 

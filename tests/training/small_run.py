@@ -18,7 +18,7 @@ from hyperlora_core.training.fresh import fresh
 from hyperlora_core.training.loop import Batch, Run, accelerator_for
 from hyperlora_core.training.objective import Objective
 from hyperlora_core.training.shape import NetworkShape
-from tests.unets import sdxl_style
+from tests.support.unets import sdxl_style
 
 SHAPE = NetworkShape(
     bases=6, id_rank=4, base_rank=2, dim=32, heads=2, head_dim=8, depth=2, id_tokens=4, id_embed_dim=24, clip_width=16

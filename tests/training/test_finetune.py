@@ -20,8 +20,8 @@ from hyperlora_core.training.finetune import FinetuneConfig, OwnLoRA, PhotoTask,
 from hyperlora_core.training.fresh import fresh
 from hyperlora_core.training.loop import Run, accelerator_for
 from hyperlora_core.training.shape import NetworkShape
+from tests.support.unets import call, sdxl_style
 from tests.training.small_base import make_sdxl
-from tests.unets import call, sdxl_style
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import torch
 from hyperlora_core.doors.diffusers.unet import LoRAInjection
 from hyperlora_core.training import stages
 from hyperlora_core.training.forward import GeneratedLoRAs
+from tests.support.unets import call as predicted
 from tests.training.conftest import conditions
-from tests.unets import call as predicted
 
 BOTH = frozenset({"id", "base"})
 

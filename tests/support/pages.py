@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from demo.browser import chromium
+from tests.support.browser import chromium
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import folder_paths
 
-from ..hyperlora_core.errors import HyperLoRAError, shortened
-from ..hyperlora_core.files import MODEL_SUFFIXES, Stamp, stamp
-from ..hyperlora_core.files.photos import is_clutter
-from ..hyperlora_core.network.layout import MODULES_JSON, PARTS
+from ...hyperlora_core.errors import HyperLoRAError, shortened
+from ...hyperlora_core.files import MODEL_SUFFIXES, Stamp, is_clutter, stamp
+from ...hyperlora_core.network.layout import MODULES_JSON, PARTS
 
 _CHECKPOINT_FILES = {MODULES_JSON, *(f"{part}.safetensors" for part in PARTS)}
 IDENTITIES, SLIDERS = "identities", "sliders"  # folders below models/hyper_lora

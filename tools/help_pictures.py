@@ -14,9 +14,11 @@ from typing import Any
 
 from PIL import Image
 
-from . import photos, templates, workflows
-from .browser import FrontEnd, front_end
-from .server import PACK, ComfyServer
+from demo import photos, workflows
+from demo.server import PACK, ComfyServer
+from tests.support.browser import FrontEnd, front_end
+
+from . import templates
 
 FOLDER = PACK / "web" / "docs" / "img"
 SETTINGS = {"Comfy.NodeBadge.NodeSourceBadgeMode": "None"}

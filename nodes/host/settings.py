@@ -8,8 +8,8 @@ from typing import Any
 
 import folder_paths
 
-from ..hyperlora_core.faces import ENGINES
-from ..hyperlora_core.faces.references import ON_NO_FACE
+from ...hyperlora_core.faces import ENGINES
+from ...hyperlora_core.faces.references import ON_NO_FACE
 
 CACHE_SIZE = "HyperLoRA.Cache.Size"
 FACE_ENGINE = "HyperLoRA.Faces.Engine"

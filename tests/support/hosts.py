@@ -18,15 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from . import comfyui
-from .cache import SetupError, build_once
+from demo import comfyui
+from demo.cache import SetupError, build_once
+from demo.photos import photos
+from demo.server import PACK
+
 from .models import demo_models
-from .photos import photos
 
 FRONT_END = "1.58.1"  # the newest of comfyui-frontend-package
 _FRONT_END = "comfyui-frontend-package"
 _HOST, _BROWSER = "tests/host", "tests/browser"
-TABLE = Path(__file__).parent.parent / "docs" / "COMPATIBILITY.md"
+TABLE = PACK / "docs" / "COMPATIBILITY.md"
 BEGIN, END = "<!-- make test-hosts -->", "<!-- end -->"
 _HEAD = (f"| ComfyUI | front end | `{_HOST}` | `{_BROWSER}` |", "|---|---|---|---|")
 

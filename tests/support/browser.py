@@ -11,8 +11,8 @@ from typing import Any
 import requests
 from playwright.sync_api import Page, sync_playwright
 
-from .cache import SetupError
-from .server import ComfyServer
+from demo.cache import SetupError
+from demo.server import ComfyServer
 
 _FLAGS = [
     "--no-sandbox",

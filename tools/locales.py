@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .server import PACK, PACK_NAME, ComfyServer
+from demo.server import PACK, PACK_NAME, ComfyServer
 
 FOLDER = PACK / "locales"
 LANGUAGES = ("en", "zh", "ja", "ko", "de", "fr", "es")

@@ -14,18 +14,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from demo import face_pack as faces
+from demo import sdxl
+from demo.cache import SetupError, build_once, recipe_hash
+from demo.comfyui import comfyui
+from demo.server import PACK
+from demo.workflows import Workflow
 from hyperlora_core.clip.weights import find_tower
 from hyperlora_core.files.encoders import UNKNOWN, Encoders, face_encoder
 from hyperlora_core.identity.file import save_identity
 from hyperlora_core.identity.value import Identity
 from hyperlora_core.network.checkpoint import read_checkpoint
 from hyperlora_core.network.layout import ENCODERS_KEY, MODULES_JSON
-
-from . import face_pack as faces
-from . import sdxl
-from .cache import SetupError, build_once, recipe_hash
-from .comfyui import comfyui
-from .workflows import Workflow
 
 HYPER_LORA = "hyperlora_demo"
 CLIP_VISION = "hyperlora_demo_clip.safetensors"
@@ -84,7 +84,7 @@ def _build(folder: Path) -> None:
     _make_style_lora(folder / "loras" / STYLE_LORA, generator)
     shutil.copytree(faces.face_pack(), folder / "insightface" / "models" / "antelopev2")
     command = [sys.executable, "-m", "demo.sdxl", str(comfyui()), str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PACK)
     if result.returncode:
         raise SetupError(f"the demo checkpoint could not be made:\n{result.stderr}")
 

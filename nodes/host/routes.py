@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from server import PromptServer
 
-from ..hyperlora_core.errors import HyperLoRAError
+from ...hyperlora_core.errors import HyperLoRAError
 
 
 def answer_get(path: str, work: Callable[[], Any]) -> None:

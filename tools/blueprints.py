@@ -12,10 +12,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from .browser import FrontEnd, front_end
-from .server import PACK, ComfyServer
+from demo.server import PACK, ComfyServer
+from demo.workflows import template
+from tests.support.browser import FrontEnd, front_end
+
 from .templates import photos_that_stand_for, real_names
-from .workflows import template
 
 FOLDER = PACK / "subgraphs"
 

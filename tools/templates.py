@@ -13,12 +13,12 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageOps
 
+from demo import workflows
+from demo.server import ComfyServer
+from demo.shown import thumbnails
 from hyperlora_core.files.downloads import CATALOGUE
-
-from . import models, workflows
-from .browser import FrontEnd, front_end
-from .server import ComfyServer
-from .shown import thumbnails
+from tests.support import models
+from tests.support.browser import FrontEnd, front_end
 
 # The notes. Code spans are unreadable on a note in one of the front end's two modes, so names are in bold or italics.
 MODELS = """

@@ -3,9 +3,9 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..hyperlora_core.errors import HyperLoRAError, shortened
-from ..hyperlora_core.faces.references import ON_NO_FACE
-from ..hyperlora_core.files.encoders import OTHER_ENCODERS
+from ...hyperlora_core.errors import HyperLoRAError, shortened
+from ...hyperlora_core.faces.references import ON_NO_FACE
+from ...hyperlora_core.files.encoders import OTHER_ENCODERS
 from .settings import on_no_face
 
 CATEGORY = "HyperLoRA"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ..hyperlora_core.errors import HyperLoRAError, shortened
-from ..hyperlora_core.files.photos import is_clutter
+from ...hyperlora_core.errors import HyperLoRAError, shortened
+from ...hyperlora_core.files import is_clutter
 
 _LONGEST = 200  # bytes of a folder's or file's name; most file systems take 255, of which a number and .part need some
 _LONGEST_IN_WHOLE = 1000

@@ -3,7 +3,7 @@
 from aiohttp import web
 from server import PromptServer
 
-from ..hyperlora_core.cache import Cache
+from ...hyperlora_core.cache import Cache
 from .settings import cache_megabytes
 
 _cache = Cache()
