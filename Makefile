@@ -87,8 +87,8 @@ demo-report: $(ENV)/.ready
 
 # Two processes of one thread each: more threads than cores wait for one another most of the time.
 PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
-test: lint browser
-	@$(PYTEST) -m "not slow"
+test: $(if $(T),$(ENV)/.ready,lint browser)
+	@$(PYTEST) -m "not slow" $(T)
 
 test-all: lint browser
 	@$(PYTEST)

@@ -8,16 +8,24 @@ import { onWords, say } from "./say.js";
 import { sourceOf, valueOf } from "./sources.js";
 import { everyTick } from "./tick.js";
 
-const APPLIED_BY = [
-    "HyperLoRAPortrait",
-    "HyperLoRAApply",
-    "HyperLoRAApplyPerItem",
-    "HyperLoRAApplyRegions",
-    "HyperLoRAPersonForPrompt",
-    "HyperLoRAApplyLoRA",
-];
-const LOADERS = ["HyperLoRALoadModel", "HyperLoRALoader", "HyperLoRAUniLoader"];
 const TEXTS = ["text", "text_g"];
+const PROMPT = /^(conditioning|positive(_NEW)?|cond(_NEW)?)$/;
+
+const types = (sockets) => (sockets ?? []).flatMap((socket) => String(socket.type).split(","));
+
+/** Whether a node is one of ours; the public pack's nodes are, too. */
+const isOurs = (node) => node.comfyClass?.startsWith("HyperLoRA");
+
+/** Whether a LoRA takes effect by a node: it gives a model, hooks or a prompt on, or it draws by itself. */
+function applies(node) {
+    const takes = types(node.inputs), gives = types(node.outputs);
+    const draws = takes.includes("MODEL") && takes.includes("CONDITIONING");
+    const passes = ["MODEL", "HOOKS", "CONDITIONING"].some((type) => gives.includes(type));
+    return draws || (passes && (takes.includes("LORA") || takes.includes("MODEL")));
+}
+
+/** Whether a node loads a HyperLoRA. */
+const loads = (node) => types(node.outputs).includes("HYPER_LORA");
 
 const slotOf = (node, name) => node.inputs?.findIndex((input) => input.name === name) ?? -1;
 
@@ -40,11 +48,16 @@ function origins(node, type) {
     return (node.inputs ?? []).flatMap((input, slot) => (input.type === type ? [sourceOf(node, slot)] : []));
 }
 
+/** What is wired to the sockets of a node that take a positive prompt. */
+function promptsOf(node) {
+    return (node.inputs ?? []).flatMap((input, slot) => (PROMPT.test(input.name) ? [sourceOf(node, slot)] : []));
+}
+
 /** The widgets of the prompts that a model draws; null where a prompt comes from somewhere that is not seen. */
 function prompts(node) {
-    const own = slotOf(node, "conditioning");
-    const samplers = reached([node], (other) => targets(other, "MODEL")).filter((other) => slotOf(other, "positive") >= 0);
-    const first = own >= 0 ? [sourceOf(node, own)] : samplers.map((other) => sourceOf(other, slotOf(other, "positive")));
+    const own = promptsOf(node);
+    const reading = (other) => targets(other, "MODEL").concat(targets(other, "HOOKS"));
+    const first = own.length ? own : reached([node], reading).flatMap(promptsOf);
     const widgets = reached(first.filter(Boolean), (other) => origins(other, "CONDITIONING")).flatMap((other) =>
         /TextEncode/.test(other.comfyClass ?? "")
             ? (other.widgets ?? []).filter((widget) => TEXTS.includes(widget.name)).map((widget) => [other, widget])
@@ -87,7 +100,7 @@ function lackingModel(node) {
 }
 
 function lines(node) {
-    if (LOADERS.includes(node.comfyClass)) return lackingModel(node);
+    if (loads(node)) return lackingModel(node);
     const found = prompts(node), unfit = unfitModel(node), made = [];
     if (lacksTriggerWords(found)) {
         const text = say("warnings.trigger", "The prompt lacks the trigger words: {words}", { words: about.trigger_words });
@@ -127,7 +140,7 @@ function look(node) {
 app.registerExtension({
     name: "HyperLoRA.warnings",
     nodeCreated(node) {
-        if (![...APPLIED_BY, ...LOADERS].includes(node.comfyClass)) return;
+        if (!isOurs(node) || !(applies(node) || loads(node))) return;
         const ends = [everyTick(() => look(node)), onWords(() => look(node))];
         const { onRemoved } = node;
         node.onRemoved = function () {

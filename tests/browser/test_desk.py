@@ -195,6 +195,39 @@ def test_a_prompt_without_the_trigger_words_is_said_and_mended(either_page, tmp_
     assert page.errors == []
 
 
+WARNED = """node => {
+    const lacking = (each) => each.element?.textContent.includes("The prompt lacks the trigger words");
+    return window.app.rootGraph.nodes.some(n => n.type === node && n.widgets?.some(lacking)); }"""
+LACKING = """() => window.app.rootGraph.nodes.filter(n => n.type === "CLIPTextEncode").forEach(
+    n => { n.widgets[0].value = "a garden"; })"""
+HOOKED = """() => { const { LiteGraph } = window, graph = window.app.rootGraph;
+    const hook = LiteGraph.createNode("HyperLoRACreateHook"), put = LiteGraph.createNode("ConditioningSetProperties");
+    [hook, put].forEach(n => graph.add(n));
+    const encoder = graph.nodes.find(n => n.type === "CLIPTextEncode" && /trigger/.test(n.title));
+    hook.connect(0, put, put.findInputSlot("hooks")); encoder.connect(0, put, put.findInputSlot("cond_NEW")); }"""
+
+
+@pytest.mark.parametrize(
+    ("name", "node"),
+    [
+        ("faces_refine", "HyperLoRARefineFaces"),
+        ("sample_until_alike", "HyperLoRASampleUntilAlike"),
+        ("people_regions", "HyperLoRAApplyRegions"),
+        ("people_prompts", "HyperLoRAPersonForPrompt"),
+        ("portrait_simple", "HyperLoRACreateHook"),
+    ],
+)
+def test_every_node_by_which_a_lora_takes_effect_says_that_trigger_words_lack(page, name, node):
+    page.load(template(name))
+    if node == "HyperLoRACreateHook":
+        page.page.evaluate(HOOKED)
+    page.page.wait_for_timeout(1500)
+    assert not page.page.evaluate(WARNED, node), "the template's prompts have them"
+    page.page.evaluate(LACKING)
+    page.page.wait_for_function(WARNED, arg=node, timeout=10_000)
+    assert page.errors == []
+
+
 def test_a_checkpoint_that_is_not_there_leads_to_the_dialog_of_models(either_page, tmp_path):
     page = either_page
     absent = template("portrait_simple")
