@@ -13,6 +13,7 @@ from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
 from ..hyperlora_core.faces import FaceAnalyzer, draw_faces
 from ..hyperlora_core.faces.image_tensors import to_images, to_photos
 from ..hyperlora_core.faces.references import find_references
+from ..hyperlora_core.faces.scale import INSIGHTFACE
 from ..hyperlora_core.judging.likeness import Judged, Person, judge, select, written
 from .cards import best_score
 from .faces import PREVIEW_SIZE, photos_of
@@ -96,8 +97,8 @@ class HyperLoRALikeness(io.ComfyNode):
                     min=-1.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="The score that a picture needs to stay: two photos of one person have 0.5 and more, "
-                    "mostly. -1 keeps all, those without a face too.",
+                    tooltip="The score that a picture needs to stay: two photos of one person have "
+                    f"{INSIGHTFACE.same} and more, mostly. -1 keeps all, those without a face too.",
                 ),
                 io.Int.Input("most", default=0, min=0, max=4096, tooltip="How many stay, the best. 0 keeps all."),
                 *judge_inputs(),
@@ -193,7 +194,7 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
                 *sampling_inputs(1.0),
                 io.Float.Input(
                     "enough",
-                    default=0.5,
+                    default=INSIGHTFACE.usual,
                     min=-1.0,
                     max=1.0,
                     step=0.01,
@@ -241,7 +242,7 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
         sampler_name: str = "dpmpp_2m",
         scheduler: str = "karras",
         denoise: float = 1.0,
-        enough: float = 0.5,
+        enough: float = INSIGHTFACE.usual,
         seeds: int = 4,
         strengths: str = "",
         face_model: str = "auto",

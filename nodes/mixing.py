@@ -2,14 +2,13 @@
 
 from comfy_api.latest import io
 
+from ..hyperlora_core.faces.scale import INSIGHTFACE
 from ..hyperlora_core.identity.mixing import EVERYWHERE, METHODS, agreement, blend, join, weighted, without_outliers
 from ..hyperlora_core.lora.blocks import BlockStrengths
 from .cards import identity_card
 from .host.progress import Remarks
 from .host.sockets import CATEGORY, Blocks, IdentitySocket, LoraSocket, identities_input, numbers
 from .lora import ours
-
-LEAST_AGREEMENT = 0.4
 
 
 class HyperLoRAMixPhotos(io.ComfyNode):
@@ -41,12 +40,12 @@ class HyperLoRAMixPhotos(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "least_agreement",
-                    default=LEAST_AGREEMENT,
+                    default=INSIGHTFACE.same,
                     min=-1.0,
                     max=1.0,
                     step=0.01,
                     tooltip="Mean likeness to the other photos that a photo needs, by its face embedding. Photos of "
-                    "one person have 0.4 and more, of two people 0.3 and less, mostly.",
+                    f"one person have {INSIGHTFACE.same} and more, of two people {INSIGHTFACE.other} and less, mostly.",
                 ),
             ],
             outputs=[
@@ -57,7 +56,7 @@ class HyperLoRAMixPhotos(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, identities: dict, weights: str = "", outliers: str = "keep", least_agreement: float = LEAST_AGREEMENT
+        cls, identities: dict, weights: str = "", outliers: str = "keep", least_agreement: float = INSIGHTFACE.same
     ) -> io.NodeOutput:
         remarks = Remarks()
         joined = join([identity for identity in identities.values() if identity is not None])

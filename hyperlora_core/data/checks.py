@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..errors import HyperLoRAError, NoFaceError
 from ..faces import Face, FaceAnalyzer
-from ..faces.photo_report import pose, sharpness
+from ..faces.photo_report import BLURRED, UNSURE, pose, sharpness
 from . import pictures
 from .shards import Sample
 from .sources import Item
@@ -60,12 +60,12 @@ class Limits:
     min_face: int = _limit(128, "pixels of the face box's longer side, at least")
     min_face_share: float = _limit(0.02, "of the picture's area that the face box takes, at least")
     max_face_share: float = _limit(0.7, "of the picture's area that the face box takes, at most")
-    min_score: float = _limit(0.6, "of the face detector, 0 to 1")
+    min_score: float = _limit(UNSURE, "of the face detector, 0 to 1")
     max_yaw: float = _limit(60.0, "degrees that the head is turned aside, at most")
     max_pitch: float = _limit(45.0, "degrees that the head is turned up or down, at most")
     max_roll: float = _limit(45.0, "degrees that the head is inclined, at most")
     min_sharpness: float = _limit(
-        0.12, "of the face at 160 pixels: spread of the Laplacian at a contrast of one; sharp portraits have 0.4"
+        BLURRED, "of the face at 160 pixels: spread of the Laplacian at a contrast of one; sharp portraits have 0.4"
     )
 
     def __post_init__(self) -> None:

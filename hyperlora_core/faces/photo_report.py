@@ -9,14 +9,13 @@ from PIL import Image
 
 from . import Reference
 from .crops import face_box
-from .scale import mean_agreement
+from .scale import INSIGHTFACE, mean_agreement
 from .upright import TURNED as ROLLED
 
 LEAST_PIXELS, FEW_PIXELS = 80, 150
 BLURRED, SOFT = 0.12, 0.25
 TURNED, PROFILE = 25.0, 45.0  # degrees
 UNSURE = 0.6
-SOMEBODY_ELSE = 0.35
 
 _LOOKED_AT = 160  # pixels a side, at which sharpness is measured
 
@@ -56,10 +55,15 @@ class PhotoQuality:
     turned: float = 0.0
 
     @property
+    def is_somebody_else(self) -> bool:
+        """Whether it agrees so little with the others that it shows another person."""
+        return self.agreement is not None and self.agreement < INSIGHTFACE.same
+
+    @property
     def faults(self) -> list[str]:
         """What is wrong with it, the worst first; empty for a good photo."""
         found = []
-        if self.agreement is not None and self.agreement < SOMEBODY_ELSE:
+        if self.is_somebody_else:
             found.append("looks like somebody else than the others: check who it is")
         if self.pixels < LEAST_PIXELS:
             found.append(f"the face is too small: use one of {FEW_PIXELS} pixels and more")
@@ -84,7 +88,7 @@ class PhotoQuality:
     def is_bad(self) -> bool:
         """Whether it had better be replaced."""
         return (
-            (self.agreement is not None and self.agreement < SOMEBODY_ELSE)
+            self.is_somebody_else
             or self.pixels < LEAST_PIXELS
             or self.sharpness < BLURRED
             or self.score < UNSURE
@@ -133,7 +137,7 @@ def examine(references: Sequence[Reference]) -> list[PhotoQuality]:
 
 def summary(found: Sequence[PhotoQuality]) -> str:
     """A line on all of them together: what to replace, or that nothing has to be."""
-    if len(found) > 1 and all(one.agreement is not None and one.agreement < SOMEBODY_ELSE for one in found):
+    if len(found) > 1 and all(one.is_somebody_else for one in found):
         return "these photos show several people, or one hardly to be recognised: sort them out first"
     bad = [str(one.number) for one in found if one.is_bad]
     if bad:

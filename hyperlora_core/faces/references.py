@@ -13,11 +13,10 @@ from ..errors import HyperLoRAError, NoFaceError
 from .analyzer import FaceAnalyzer, Reference, choose_face, sort_faces
 from .face import Face
 from .picks import Pick, check_picks
+from .scale import INSIGHTFACE
 from .upright import TURNED, View, roll, turned_back, turned_upright
 
 log = logging.getLogger(__name__)
-
-_SOMEONE_ELSE = 0.2  # cosine of two ID embeddings; two photos of one person have .3 and more
 
 ON_NO_FACE = ("error", "skip", "bypass")
 
@@ -195,6 +194,6 @@ def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> 
     known = [(ref.number, ref.id_embed) for ref in references if ref.id_embed is not None]
     pairs = [(float(a @ b), one, other) for (one, a), (other, b) in itertools.combinations(known, 2)]
     likeness, one, other = min(pairs, default=(1.0, 0, 0))
-    if likeness < _SOMEONE_ELSE:
+    if likeness < INSIGHTFACE.other:
         which = f"photo {one} and photo {other}" if one != other else f"the faces picked on photo {one}"
         report(f"{which} may show two people: their likeness is {likeness:.2f}, of at most 1")

@@ -1,6 +1,31 @@
-"""How like one person faces are: cosines of their embeddings, and what these mean."""
+"""What likeness means: cosines of face embeddings, and from where on they are one person's."""
+
+from dataclasses import dataclass
 
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LikenessScale:
+    """Cosines of one face embedder.
+
+    Attributes:
+        other: two photos below this show two people.
+        same: two photos from here on show one person.
+        usual: half of all pairs of photos of one person are above this.
+    """
+
+    other: float
+    same: float
+    usual: float
+
+
+INSIGHTFACE = LikenessScale(other=0.2, same=0.28, usual=0.46)
+"""Of ArcFace networks of insightface's kind: antelopev2, buffalo, AuraFace. One with other cosines needs its own.
+
+The limits are those of insightface's own demo of comparing two photos (deepinsight/insightface, web-demos, with
+buffalo_l's w600k_r50); the usual likeness is the median over photos that WithAnyone (2025) gives.
+"""
 
 
 def mean_agreement(embeds: Tensor) -> list[float]:

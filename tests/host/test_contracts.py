@@ -83,7 +83,7 @@ NODES = {
     ),
     "HyperLoRALoadIdentity": ("identity_name COMBO", "identity HYPER_LORA_IDENTITY, thumbnail IMAGE"),
     "HyperLoRAMixPhotos": (
-        "identities COMFY_AUTOGROW_V3, weights STRING , outliers COMBO keep, least_agreement FLOAT 0.4",
+        "identities COMFY_AUTOGROW_V3, weights STRING , outliers COMBO keep, least_agreement FLOAT 0.28",
         "identity HYPER_LORA_IDENTITY, report STRING",
     ),
     "HyperLoRABlend": (
@@ -135,7 +135,7 @@ NODES = {
     "HyperLoRASampleUntilAlike": (
         "model MODEL, positive CONDITIONING, negative CONDITIONING, latent_image LATENT, vae VAE, seed INT 0, "
         "steps INT 20, cfg FLOAT 5.0, sampler_name COMBO dpmpp_2m, scheduler COMBO karras, denoise FLOAT 1.0, "
-        "enough FLOAT 0.5, seeds INT 4, strengths STRING , face_model COMBO auto, lora LORA,LORA_MODEL, "
+        "enough FLOAT 0.46, seeds INT 4, strengths STRING , face_model COMBO auto, lora LORA,LORA_MODEL, "
         "identity HYPER_LORA_IDENTITY, photos COMFY_AUTOGROW_V3",
         "latent LATENT, image IMAGE, score FLOAT, seed INT, strength FLOAT, all_images IMAGE, report STRING, "
         "scores FLOAT",
