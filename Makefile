@@ -1,7 +1,7 @@
 # make portrait   the whole way once: photo in; portraits beside it, the LoRA file out, on the real ComfyUI
 #                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
 # make comfyui    ComfyUI's editor with the demo's models and the example workflows filled in for them, to play with
-# make test       every check, and every test but the slowest
+# make test       every check, and every test but the slowest; T=tests/core/test_lora.py: these tests alone
 # make test-all   the slowest too: fifty minutes
 # make test-hosts the tests on older and newer ComfyUIs, each with its own packages, into docs/COMPATIBILITY.md: fifteen
 #                 minutes a release. HOSTS=0.16.3,0.30.0 or COMFYUI_PATH=
