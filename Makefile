@@ -113,7 +113,7 @@ test-python:
 	OMP_NUM_THREADS=1 "$$core/bin/python" -m pytest -q -n 2 -m "not slow" tests/core
 
 bench: $(ENV)/.ready
-	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) $(if $(PROMPTS),--prompts $(PROMPTS))
+	@$(PY) -m benchmarks.run $(if $(DEVICE),--device $(DEVICE)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows "$(ROWS)") $(if $(PROMPTS),--prompts $(PROMPTS))
 
 toy-world: $(ENV)/.ready
 	@$(PY) -m benchmarks.toy_world $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only "$(ONLY)")

@@ -81,7 +81,7 @@ def _write(folder: Path, config: HyperLoRAConfig) -> None:
     (folder / MODULES_JSON).write_text(json.dumps(names))
     parts: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in HyperLoRA(config, device="meta").shapes().items():
-        part, name = file_key(key).split(": ")
+        part, name = file_key(key)
         parts.setdefault(part, {})[name] = shape
     generator = torch.Generator().manual_seed(0)
     block = torch.randn(_BLOCK, generator=generator)
