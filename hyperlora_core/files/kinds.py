@@ -50,11 +50,11 @@ class Kind:
     @property
     def is_personal(self) -> bool:
         """Whether users name such files after people."""
-        return self.key in (IDENTITY.key, SLIDER.key, LORA, "lycoris", EMBEDDING)
+        return self.key in (IDENTITY.key, SLIDER.key, LORA, LYCORIS, EMBEDDING)
 
 
-CHECKPOINT, CLIP_VISION, EMBEDDING, LORA = "checkpoint", "clip_vision", "embedding", "lora"
-"""Keys of kinds that are dispatched on."""
+CHECKPOINT, CLIP_VISION, EMBEDDING, LORA, LYCORIS = "checkpoint", "clip_vision", "embedding", "lora", "lycoris"
+"""Keys of kinds that code asks for."""
 
 HYPERLORA = Kind("hyperlora", "a HyperLoRA checkpoint in one file", "load it with Load HyperLoRA")
 IDENTITY = Kind(
@@ -109,7 +109,7 @@ _KINDS: tuple[tuple[Callable[[Names], bool], Kind], ...] = (
     (_any(r"^base_model\.model\..*\.lora_[AB]"), Kind(LORA, "a LoRA in PEFT's format", _LORA)),
     (_any(r"\.lora_[AB]\b|\.lora\.(down|up)\.|_lora\.(down|up)\."), Kind(LORA, "a LoRA in diffusers' format", _LORA)),
     (_any(r"\.lora_(down|up)\.weight$"), Kind(LORA, "a LoRA in kohya's format", _LORA)),
-    (_any(r"\.(hada_w1_a|lokr_w1|oft_blocks)"), Kind("lycoris", "a LyCORIS LoRA", _LORA)),
+    (_any(r"\.(hada_w1_a|lokr_w1|oft_blocks)"), Kind(LYCORIS, "a LyCORIS LoRA", _LORA)),
     (
         _any(r"^control_model\.|controlnet_cond_embedding|^input_hint_block"),
         Kind("controlnet", "a ControlNet", _into("controlnet")),

@@ -23,7 +23,6 @@ class Family:
 
 _FAMILIES = (
     Family(2048, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base"),
-    Family(1024, "sd_v2", "stable-diffusion-v2-768-v"),
     Family(768, "sd_v1", "stable-diffusion-v1"),
 )
 _ATTENTIONS = {(2048, 140): "SDXL", (2048, 68): "SSD-1B", (2048, 30): "Segmind Vega", (768, 32): "SD 1.5"}
