@@ -41,22 +41,22 @@ class LoadedHyperLoRA:
     """
 
     def __init__(
-        self, network: HyperLoRA, clip_path: Path | None, face_path: Path, face_engine: str, other_encoders: str
+        self, network: HyperLoRA, tower: TowerFile | None, face_path: Path, face_engine: str, other_encoders: str
     ) -> None:
         network.compute_device = comfy.model_management.get_torch_device()
         self.network = network
         self.patcher = hand_over(network, network.children())[network.resampler]
         self.config = network.config
         self.encoders = network.encoders
-        self._clip_path, self._dtype = clip_path, network.compute_dtype
+        self._tower, self._dtype = tower, network.compute_dtype
         self._face_path, self._face_engine = face_path, face_engine
         self._other_encoders = other_encoders
         self._clip: ClipVision | None = None
 
     def clip(self) -> ClipVision | None:
         """The CLIP vision tower; None where the network reads none."""
-        if self._clip is None and self._clip_path is not None:
-            self._clip = ClipVision.load(self._clip_path, dtype=self._dtype, operations=Operations)
+        if self._clip is None and self._tower is not None:
+            self._clip = ClipVision.load(self._tower, dtype=self._dtype, operations=Operations)
             self._clip.compute_device = comfy.model_management.get_torch_device()
             hand_over(self._clip, [self._clip.model])
         return self._clip
@@ -80,7 +80,7 @@ def _compute_dtype(choice: str) -> torch.dtype:
     return DTYPES[choice]
 
 
-def _choose_clip(choice: str, width: int | None, trained_with: Encoder | None, other_encoders: str) -> Path | None:
+def _choose_clip(choice: str, width: int | None, trained_with: Encoder | None, other_encoders: str) -> TowerFile | None:
     if width is None:
         return None
     files = clip_files()
@@ -90,9 +90,9 @@ def _choose_clip(choice: str, width: int | None, trained_with: Encoder | None, o
         tower = find_tower(files[choice], width)
     else:
         tower = _fitting_clip(files, width, trained_with)
-    check_clip(trained_with, tower.encoder(), other_encoders)
-    log.info("HyperLoRA uses the CLIP vision model %s", tower.path)
-    return tower.path
+    check_clip(trained_with, tower.encoder, other_encoders)
+    log.info("HyperLoRA uses the CLIP vision model %s", tower.file)
+    return tower
 
 
 def _fitting_clip(files: Mapping[str, Path], width: int, trained_with: Encoder | None) -> TowerFile:
@@ -112,7 +112,7 @@ def _fitting_clip(files: Mapping[str, Path], width: int, trained_with: Encoder |
 
 
 def _is(tower: TowerFile, encoder: Encoder | None) -> bool:
-    return encoder is not None and tower.encoder().sha256 == encoder.sha256
+    return encoder is not None and tower.encoder.sha256 == encoder.sha256
 
 
 def _tower(path: Path) -> TowerFile | None:
@@ -193,8 +193,8 @@ def load_hyper_lora(
             f"the HyperLoRA {model!r} is not in {searched('hyper_lora')}. Found there: {', '.join(models) or 'nothing'}"
         )
     network = HyperLoRA.load(models[model], dtype=_compute_dtype(dtype), operations=Operations)
-    clip_path = _choose_clip(clip_vision, network.config.clip_width, network.encoders.clip_vision, other_encoders)
-    return LoadedHyperLoRA(network, clip_path, _choose_faces(face_model), face_engine, other_encoders)
+    tower = _choose_clip(clip_vision, network.config.clip_width, network.encoders.clip_vision, other_encoders)
+    return LoadedHyperLoRA(network, tower, _choose_faces(face_model), face_engine, other_encoders)
 
 
 class HyperLoRALoadModel(io.ComfyNode):

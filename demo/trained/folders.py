@@ -114,7 +114,7 @@ def keep_all(work: Path) -> None:
         shutil.copyfile(trained / MODULES_JSON, NARROW / MODULES_JSON)
         for path in trained.glob("*.safetensors"):
             kept = {name: as_kept(value) for name, value in load_file(path).items()}
-            save_file(kept, NARROW / path.name, files.read_header(path).metadata)
+            save_file(kept, NARROW / path.name, files.open_safetensors(path).metadata)
     sums = {path.relative_to(WEIGHTS).as_posix(): file_sha256(path) for path in sorted(WEIGHTS.rglob("*.safetensors"))}
     SUMS.write_text(json.dumps(sums, indent=1) + "\n")
     if (times := work / "seconds.json").exists():

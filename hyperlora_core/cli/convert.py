@@ -26,14 +26,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = read_checkpoint(options.source).config
+    checkpoint = read_checkpoint(options.source)
+    config = checkpoint.config
     if options.clip and config.clip_width is None:
         raise HyperLoRAError("--clip was given, but this HyperLoRA reads no CLIP")
     if options.faces and not config.reads_faces:
         raise HyperLoRAError("--faces was given, but this HyperLoRA reads no face embedding")
     encoders = Encoders(
-        clip_vision=find_tower(options.clip, config.clip_width).encoder() if options.clip else None,
+        clip_vision=find_tower(options.clip, config.clip_width).encoder if options.clip else None,
         face=FaceAnalyzer.load(options.faces).embedder if options.faces else None,
     )
-    log.info("%s", convert(options.source, options.target, encoders))
+    log.info("%s", convert(checkpoint, options.target, encoders))
     return 0

@@ -5,7 +5,6 @@ Shapes: S image size in pixels, T tokens (1 + patches), W width.
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 
 from .. import ops
 from ..errors import HyperLoRAError
-from ..files import stamp
+from ..files import PathOrFile, stamp
 from ..files.encoders import Encoder
 from .tower import ClipTower
-from .weights import TowerConfig, find_tower
+from .weights import TowerConfig, TowerFile, find_tower
 
 # Per channel, of RGB in 0..1: OpenAI's, which every CLIP was trained with.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -53,7 +52,7 @@ class ClipVision:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: PathOrFile | TowerFile,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         width: int | None = None,
@@ -63,7 +62,7 @@ class ClipVision:
 
         Args:
             path: a folder (``model.safetensors``, ``config.json``) or a file in transformers', ComfyUI's or open_clip's
-                layout.
+                layout, or a tower that ``find_tower`` found.
             device: where weights are put and computed with; on ``cpu`` they stay mapped from the file.
             dtype: the type computed in. Storage stays as it is in the file.
             width: how wide its tokens have to be; any by default.
@@ -77,12 +76,11 @@ class ClipVision:
             model = ClipTower(weights.config, operations)
         model.load_state_dict(weights.state_dict(model), assign=True)
         model.requires_grad_(False).eval().to(device)
-        encoder = weights.encoder()
-        clip = cls(model, weights.config, encoder)
+        clip = cls(model, weights.config, weights.encoder)
         clip.compute_device, clip.compute_dtype = torch.device(device), dtype
-        clip._content = (encoder.sha256, stamp([weights.path]))
+        clip._content = (weights.encoder.sha256, stamp([weights.file.path]))
         activation = "quick GELU" if clip.config.quick_gelu else "GELU"
-        log.info("Loaded CLIP %s, %s, from %s", clip.describe(), activation, weights.path)
+        log.info("Loaded CLIP %s, %s, from %s", clip.describe(), activation, weights.file)
         return clip
 
     @property

@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from .. import files
 from ..errors import HyperLoRAError
-from ..files import kinds
+from ..files import PathOrFile, SafetensorsFile, kinds
 from ..files.encoders import Encoder
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -110,13 +111,11 @@ class TowerFile:
     """A tower in a safetensors file, looked at and not yet read.
 
     Attributes:
-        path: the file.
-        shapes: of all of the file's tensors, by their names in it.
+        file: the open file.
         config: the tower's hyperparameters.
     """
 
-    path: Path
-    shapes: Shapes
+    file: SafetensorsFile
     config: TowerConfig
     _names: _Names
 
@@ -132,13 +131,13 @@ class TowerFile:
         expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         self._check(expected)
         state = {}
-        with files.open_safetensors(self.path) as handle:
-            for name in expected:
-                key, third = self._names(name)
-                tensor = handle.get_tensor(key)
-                state[name] = tensor if third is None else tensor.chunk(3)[third]
+        for name in expected:
+            key, third = self._names(name)
+            tensor = self.file.tensor(key)
+            state[name] = tensor if third is None else tensor.chunk(3)[third]
         return state
 
+    @cached_property
     def encoder(self) -> Encoder:
         """Which tower it is, by a sha256 over its embeddings and norms in half precision: the same in every layout.
 
@@ -147,73 +146,80 @@ class TowerFile:
         """
         blocks = [f"blocks.{i}.ln_1.{kind}" for i in range(self.config.layers - 1) for kind in ("weight", "bias")]
         digest = hashlib.sha256()
-        with files.open_safetensors(self.path) as handle:
-            for name in (
-                "class_embedding.weight",
-                "positional_embedding.weight",
-                "conv1.weight",
-                "ln_pre.weight",
-                "ln_pre.bias",
-                *blocks,
-            ):
-                tensor = handle.get_tensor(self._names(name)[0])
-                digest.update(tensor.to(torch.float16).contiguous().numpy().tobytes())
+        for name in (
+            "class_embedding.weight",
+            "positional_embedding.weight",
+            "conv1.weight",
+            "ln_pre.weight",
+            "ln_pre.bias",
+            *blocks,
+        ):
+            tensor = self.file.tensor(self._names(name)[0])
+            digest.update(tensor.to(torch.float16).contiguous().numpy().tobytes())
         return Encoder(f"{self.config.name} at {self.config.image_size}", digest.hexdigest())
 
     def _check(self, expected: Shapes) -> None:
+        shapes = self.file.shapes
         wrong: list[str] = []
         used: set[str] = set()
         for name, shape in expected.items():
             key, third = self._names(name)
             needed = shape if third is None else (3 * shape[0], *shape[1:])
-            if key not in self.shapes:
+            if key not in shapes:
                 wrong.append(f"{key} is missing")
-            elif self.shapes[key] != needed and key not in used:
-                wrong.append(f"{key} has shape {self.shapes[key]} instead of {needed}")
+            elif shapes[key] != needed and key not in used:
+                wrong.append(f"{key} has shape {shapes[key]} instead of {needed}")
             used.add(key)
         if any(key.startswith(f"{self._names.blocks}0.") for key in used):
-            block = [key for key in self.shapes if key.startswith(f"{self._names.blocks}0.")]
+            block = [key for key in shapes if key.startswith(f"{self._names.blocks}0.")]
             wrong += [f"{key} belongs to a kind of tower that is not known" for key in block if key not in used]
         if wrong:
             more = f", and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-            raise HyperLoRAError(f"{self.path} cannot be used as a CLIP image encoder: {'; '.join(wrong[:4])}{more}")
+            raise HyperLoRAError(f"{self.file} cannot be used as a CLIP image encoder: {'; '.join(wrong[:4])}{more}")
 
 
-def find_tower(path: str | Path, width: int | None = None) -> TowerFile:
+def find_tower(path: PathOrFile | TowerFile, width: int | None = None) -> TowerFile:
     """Look at the tower that a folder or a file holds, without reading its weights.
 
     Args:
-        path: transformers' folder, or a ``.safetensors`` file in any of the layouts.
+        path: transformers' folder, or a ``.safetensors`` file in any of the layouts; a tower that was found already is
+            looked at for its width alone.
         width: how wide its tokens have to be; any by default.
 
     Raises:
         HyperLoRAError: there is no such file, it is broken, or it holds no CLIP image encoder, or one of another width.
     """
-    path = Path(path)
-    file = _weights_file(path) if path.is_dir() else path
-    header = files.read_header(file)
-    shapes = header.shapes
-    try:
-        names = _find_names(shapes, header.metadata)
-        beside = _read_config(file.parent / _CONFIG) if path.is_dir() or file.name == _WEIGHTS else {}
-        tower = TowerFile(file, shapes, _read_shapes(shapes, names, beside), names)
-    except HyperLoRAError as error:
-        raise HyperLoRAError(f"{file} cannot be used as a CLIP image encoder: {error}") from error
+    tower = path if isinstance(path, TowerFile) else _open_tower(path)
     if width not in (None, tower.config.width):
         raise HyperLoRAError(
-            f"{file} is CLIP {tower.config.name}, whose tokens are {tower.config.width} wide; this HyperLoRA reads "
-            f"tokens {width} wide{', as CLIP ViT-L/14 makes them' if width == 1024 else ''}"
+            f"{tower.file} is CLIP {tower.config.name}, whose tokens are {tower.config.width} wide; this HyperLoRA "
+            f"reads tokens {width} wide{', as CLIP ViT-L/14 makes them' if width == 1024 else ''}"
         )
     return tower
 
 
-def _find_names(shapes: Shapes, metadata: Mapping[str, str]) -> _Names:
+def _open_tower(path: PathOrFile) -> TowerFile:
+    if isinstance(path, SafetensorsFile):
+        file, in_folder = path, False
+    else:
+        in_folder = Path(path).is_dir()
+        file = files.open_safetensors(_weights_file(Path(path)) if in_folder else path)
+    try:
+        names = _find_names(file)
+        beside = _read_config(file.path.parent / _CONFIG) if in_folder or file.path.name == _WEIGHTS else {}
+        return TowerFile(file, _read_shapes(file.shapes, names, beside), names)
+    except HyperLoRAError as error:
+        raise HyperLoRAError(f"{file} cannot be used as a CLIP image encoder: {error}") from error
+
+
+def _find_names(file: SafetensorsFile) -> _Names:
+    shapes = file.shapes
     for name in sorted((name for name in shapes if name.endswith("class_embedding")), key=len):
         marker = "embeddings.class_embedding"
         if name.endswith(marker):
             return _Names(name.removesuffix(marker), transformers_layout=True)
         return _Names(name.removesuffix("class_embedding"), transformers_layout=False)
-    kind = kinds.recognise_names(shapes, metadata)
+    kind, _ = kinds.open_recognised(file)
     raise HyperLoRAError(
         f"it is {kind.name}: {kind.advice}"
         if kind

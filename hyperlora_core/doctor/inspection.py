@@ -3,11 +3,11 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from .. import files
-from ..clip.weights import find_tower
+from ..clip.weights import TowerFile, find_tower
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..files import kinds
@@ -15,15 +15,12 @@ from ..files.encoders import ANTELOPEV2, Encoder
 from ..identity.file import load_identity
 from ..identity.mixing import agreement
 from ..identity.slider import Slider
-from ..identity.value import Identity
 from ..lora.value import LoRA
 from ..network.base_models import base_model_of
 from ..network.checkpoint import Checkpoint, read_checkpoint
 from ..network.hyperlora import HyperLoRA
 from ..network.layout import MODULES_JSON, PARTS, SHA256_KEY
 from ..network.samples import finite
-
-# Number of attentions -> the UNet that has so many.
 
 _DOWN = re.compile(r"\.lora_down\.weight$|\.lora_A\b.*weight$|\.lora\.down\.weight$|_lora\.down\.weight$")
 _DIFFUSERS_NAME = re.compile(r"lora_unet_(down_blocks|up_blocks|mid_block)_")
@@ -55,24 +52,19 @@ def _lines(path: Path, full: bool) -> list[str]:
         return _faces(path)
     if path.is_dir():
         if (path / "model.safetensors").exists():
-            return _clip(path)
+            return _clip(find_tower(path))
         return _checkpoint(read_checkpoint(path), full)
-    kind = kinds.recognise(path)
+    kind, file = kinds.open_recognised(path)
     if kind is None:
-        found = _some(files.read_header(path).tensors)
-        raise HyperLoRAError(f"{path} is a whole safetensors file of no known kind: {found}")
-    if kind.opens_as(kinds.HYPERLORA.key):
-        return _checkpoint(read_checkpoint(path), full)
-    if kind.opens_as(kinds.IDENTITY.key):
-        return [f"{path} is {kind.name}", *_identity(load_identity(path)), f"what to do with it: {kind.advice}"]
-    if kind.opens_as(kinds.SLIDER.key):
-        return [f"{path} is {kind.name}", *_slider(Slider.load(path)), f"what to do with it: {kind.advice}"]
-    lines = [f"{path} is {kind.name}"]
-    if kind.opens_as(kinds.CLIP_VISION):
-        return _clip(path)
-    if kind.opens_as(kinds.LORA):
-        lines += _lora(path)
-    return [*lines, f"what to do with it: {kind.advice}"]
+        names = ", ".join(sorted(file.tensors)[:3]) if file else ""
+        raise HyperLoRAError(f"{path} is a whole safetensors file of no known kind: it holds {names or 'no tensor'}")
+    if file is not None and kind.key == kinds.HYPERLORA.key:
+        return _checkpoint(read_checkpoint(file), full)
+    if file is not None and kind.key == kinds.CLIP_VISION:
+        return _clip(find_tower(file))
+    describe = _DESCRIBED.get(kind.key) if file is not None else None
+    details = describe(file) if describe and file else []
+    return [f"{path} is {kind.name}", *details, f"what to do with it: {kind.advice}"]
 
 
 def _holds_faces(folder: Path) -> bool:
@@ -81,10 +73,6 @@ def _holds_faces(folder: Path) -> bool:
         return False
     found = (file for place in places for pattern in ("*.onnx", "*.zip") for file in place.glob(pattern))
     return not all(files.is_clutter(file.name) for file in found)
-
-
-def _some(names: Iterable[str]) -> str:
-    return f"it holds {', '.join(sorted(names)[:3]) or 'no tensor'}"
 
 
 def _checkpoint(checkpoint: Checkpoint, full: bool) -> list[str]:
@@ -141,21 +129,20 @@ def _read_whole(checkpoint: Checkpoint) -> str:
             raise HyperLoRAError(f"{checkpoint.path}: {part}: {key} holds NaN or infinite numbers")
     if checkpoint.is_folder:
         return f"finite; sha256 {checkpoint.sha256()}"
-    if checkpoint.sha256() != files.read_header(checkpoint.path).metadata.get(SHA256_KEY):
+    if checkpoint.sha256() != checkpoint.files[0].metadata.get(SHA256_KEY):
         raise HyperLoRAError(f"{checkpoint.path} is not as it was written, its sha256 differs: {files.DOWNLOAD_AGAIN}")
     return "finite, and as it was written"
 
 
-def _lora(path: Path) -> list[str]:
-    header = files.read_header(path)
+def _lora(file: files.SafetensorsFile) -> list[str]:
     mend = ""
     try:
-        targets = f"{sum(1 for _ in LoRA.load(path).factors())} attention projections"
+        targets = f"{sum(1 for _ in LoRA.load(file).factors())} attention projections"
         mend = ": in Python, hyperlora_core.LoRA.load(old).save(new) writes kohya's"
     except HyperLoRAError:
-        targets = f"other modules, or not these alone: {len(header.tensors)} tensors"
-    lines = [f"targets       {targets}", f"rank, alpha   {_ranks(header)}, {_alphas(path, header)}"]
-    if any(_DIFFUSERS_NAME.match(name) for name in header.tensors):
+        targets = f"other modules, or not these alone: {len(file.tensors)} tensors"
+    lines = [f"targets       {targets}", f"rank, alpha   {_ranks(file)}, {_alphas(file)}"]
+    if any(_DIFFUSERS_NAME.match(name) for name in file.tensors):
         said = "of modules as diffusers has them; for SDXL kohya's sd-scripts find none of these"
         lines.append(f"names         {said}{mend}")
     for label, key in (
@@ -163,21 +150,21 @@ def _lora(path: Path) -> list[str]:
         ("trigger words", "modelspec.trigger_phrase"),
         ("made by", "hyperlora.checkpoint"),
     ):
-        if key in header.metadata:
-            lines.append(f"{label:<13} {header.metadata[key]}")
+        if key in file.metadata:
+            lines.append(f"{label:<13} {file.metadata[key]}")
     return lines
 
 
-def _ranks(header: files.Header) -> str:
-    return _span({tensor.shape[0] for name, tensor in header.tensors.items() if _DOWN.search(name) and tensor.shape})
+def _ranks(file: files.SafetensorsFile) -> str:
+    return _span({tensor.shape[0] for name, tensor in file.tensors.items() if _DOWN.search(name) and tensor.shape})
 
 
-def _alphas(path: Path, header: files.Header) -> str:
-    names = [
-        name for name, tensor in header.tensors.items() if name.endswith(".alpha") and math.prod(tensor.shape) == 1
-    ]
-    with files.open_safetensors(path) as handle:
-        alphas = {float(handle.get_tensor(name)) for name in names}
+def _alphas(file: files.SafetensorsFile) -> str:
+    alphas = {
+        float(file.tensor(name))
+        for name, tensor in file.tensors.items()
+        if name.endswith(".alpha") and math.prod(tensor.shape) == 1
+    }
     return _span(alphas) if alphas else "none, which counts as the rank"
 
 
@@ -189,7 +176,8 @@ def _span(numbers: Collection[float]) -> str:
     return f"{least:g}" if least == most else f"{least:g} to {most:g}"
 
 
-def _identity(identity: Identity) -> list[str]:
+def _identity(file: files.SafetensorsFile) -> list[str]:
+    identity = load_identity(file)
     lines = [
         f"made by       the HyperLoRA {identity.checkpoint}",
         f"ID part       {_sets(identity.refs)}, of {len(identity.photos)} photos",
@@ -203,7 +191,8 @@ def _identity(identity: Identity) -> list[str]:
     return [*lines, *(f"{name:<13} {value}" for name, value in identity.settings.items())]
 
 
-def _slider(slider: Slider) -> list[str]:
+def _slider(file: files.SafetensorsFile) -> list[str]:
+    slider = Slider.load(file)
     made_by = slider.pairs[0][0].checkpoint
     return [f"made by       the HyperLoRA {made_by}", f"pairs         {len(slider.pairs)}"]
 
@@ -212,11 +201,10 @@ def _sets(count: int) -> str:
     return f"{count} set{'s' if count != 1 else ''} of rows"
 
 
-def _clip(path: Path) -> list[str]:
-    tower = find_tower(path)
-    encoder = tower.encoder()
+def _clip(tower: TowerFile) -> list[str]:
+    encoder = tower.encoder
     return [
-        f"{tower.path} is a CLIP vision model",
+        f"{tower.file} is a CLIP vision model",
         f"tower         {encoder.name}, {tower.config.layers} layers, {tower.config.width} wide",
         f"fingerprint   {encoder.sha256}",
         "released HyperLoRAs take ViT-L/14 at 224",
@@ -231,3 +219,11 @@ def _faces(path: Path) -> list[str]:
         f"sha256        {encoder.sha256}",
         f"released HyperLoRAs take {ANTELOPEV2.name} ({ANTELOPEV2.sha256[:10]})",
     ]
+
+
+_DESCRIBED: dict[str, Callable[[files.SafetensorsFile], list[str]]] = {
+    kinds.IDENTITY.key: _identity,
+    kinds.SLIDER.key: _slider,
+    kinds.LORA: _lora,
+}
+"""What is said of an open file, by its kind's key."""

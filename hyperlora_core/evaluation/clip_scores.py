@@ -70,7 +70,7 @@ class ClipScorer:
                     f"the CLIP folder {folder} has no {name}: hyperlora download clip-scores fetches one, and any "
                     "model that the Hugging Face Hub has for open_clip will do"
                 )
-        files.read_header(folder / WEIGHTS)  # says what is wrong with a file that is none
+        files.open_safetensors(folder / WEIGHTS)  # says what is wrong with a file that is none
         check_device(device, "--device")
         open_clip = _open_clip()
         try:

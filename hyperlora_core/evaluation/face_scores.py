@@ -160,7 +160,7 @@ def read_network(path: Path) -> IRNetwork:
 
 def _state_of(path: Path) -> Mapping[str, Tensor]:
     if path.suffix.lower() == ".safetensors":
-        return files.load(path)
+        return files.open_safetensors(path).load()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:

@@ -23,20 +23,27 @@ def need_readable(path: Path) -> None:
         raise HyperLoRAError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def what_it_is(path: Path) -> str:
-    """What messages say of a file that is no safetensors file."""
-    known = foreign(path)
-    if known:
-        return f"{path} {known}"
-    with path.open("rb") as file:
-        start = file.read(16)
-    return f"{path} is not a safetensors file (it begins with {start!r}): {DOWNLOAD_AGAIN}"
+class NotSafetensorsError(HyperLoRAError):
+    """A file begins as no safetensors file does; the message says what it is.
+
+    Attributes:
+        start: its first bytes.
+    """
+
+    def __init__(self, path: Path, start: bytes) -> None:
+        what = foreign_start(start) or f"is not a safetensors file (it begins with {start[:16]!r}): {DOWNLOAD_AGAIN}"
+        super().__init__(f"{path} {what}")
+        self.start = start
 
 
 def foreign(path: Path) -> str | None:
     """What a file is that is no model of any kind, as "is a web page, not a model: ..."; None if it may be one."""
     with path.open("rb") as file:
-        start = file.read(512)
+        return foreign_start(file.read(512))
+
+
+def foreign_start(start: bytes) -> str | None:
+    """As ``foreign``, by a file's first 512 bytes."""
     text = start.lstrip().lower()
     if not start:
         return f"is empty: {DOWNLOAD_AGAIN}"

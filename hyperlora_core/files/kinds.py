@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import HyperLoRAError
-from .foreign import PICKLE_STARTS, need_readable, what_it_is
-from .stored import read_header
+from .foreign import PICKLE_STARTS, NotSafetensorsError
+from .stored import PathOrFile, SafetensorsFile, open_safetensors
 
 FORMAT_KEY = "hyperlora.format"
 """The metadata entry by which our single file is known."""
@@ -147,27 +146,31 @@ def recognise_names(names: Names, metadata: Mapping[str, str] | None = None) -> 
     return next((ours for key, ours in marks if key in metadata), kind)
 
 
-def recognise(path: str | Path) -> Kind | None:
-    """Tell what a file is; None for a whole model file of a kind that is not known.
+def open_recognised(path: PathOrFile) -> tuple[Kind | None, SafetensorsFile | None]:
+    """Open a file and tell what it is.
+
+    Args:
+        path: the file, which may be open already.
+
+    Returns:
+        Its kind, None for a whole safetensors file of a kind that is not known; and the open file, None for a pickle.
 
     Raises:
         HyperLoRAError: it is no whole model file: a Git LFS pointer, a web page, cut short, ...
     """
-    path = Path(path)
-    need_readable(path)
-    if path.is_file() and _is_pickle(path):
-        kind = recognise_names(_pickled_names(path))
-        if kind is not None:
-            return replace(kind, name=f"{kind.name}, in a pickle", pickled=True)
-        raise HyperLoRAError(what_it_is(path))
-    header = read_header(path)
-    return recognise_names(header.shapes, header.metadata)
+    try:
+        file = open_safetensors(path)
+    except NotSafetensorsError as error:
+        kind = recognise_names(_pickled_names(Path(str(path)))) if error.start.startswith(PICKLE_STARTS) else None
+        if kind is None:
+            raise
+        return replace(kind, name=f"{kind.name}, in a pickle", pickled=True), None
+    return recognise_names(file.shapes, file.metadata), file
 
 
-def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(9)
-    return start[8:] != b"{" and start.startswith(PICKLE_STARTS)
+def recognise(path: str | Path) -> Kind | None:
+    """Tell what a file is, as ``open_recognised``."""
+    return open_recognised(path)[0]
 
 
 def _pickled_names(path: Path) -> Names:

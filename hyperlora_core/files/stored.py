@@ -7,8 +7,8 @@ Format: 8 bytes, little endian, the length of the header; the header, JSON: name
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import HyperLoRAError
 from . import atomic
-from .foreign import DOWNLOAD_AGAIN, what_it_is
+from .foreign import DOWNLOAD_AGAIN, NotSafetensorsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,47 +67,80 @@ def _stored(path: Path, entry: Mapping[str, Any], data: int) -> StoredTensor:
     return StoredTensor(path, entry["dtype"], shape, data + begin, end - begin)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a safetensors file says of itself.
+@dataclass(frozen=True, eq=False)
+class SafetensorsFile:
+    """A safetensors file whose header was read and checked; its tensors are mapped from it when they are asked for.
 
     Attributes:
+        path: the file.
         tensors: name -> where it lies, in the header's order.
-        metadata: its strings; empty where it has none.
+        metadata: the header's strings; empty where it has none.
     """
 
+    path: Path
     tensors: Mapping[str, StoredTensor]
     metadata: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of each tensor."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
+    def tensor(self, name: str) -> "Tensor":
+        """One tensor, mapped from the file, on the CPU, in the file's type.
 
-def read_header(path: str | Path) -> Header:
+        Raises:
+            HyperLoRAError: the file has no such tensor, or cannot be read.
+        """
+        try:
+            return self._handle.get_tensor(name)
+        except SafetensorError as error:
+            raise HyperLoRAError(f"{self.path} cannot be read as safetensors ({error}): {DOWNLOAD_AGAIN}") from error
+
+    def load(self) -> "dict[str, Tensor]":
+        """All tensors by their names, as ``tensor`` gives them."""
+        return {name: self.tensor(name) for name in self.tensors}
+
+    @cached_property
+    def _handle(self) -> safe_open:
+        return safe_open(self.path, framework="pt", device="cpu")
+
+
+PathOrFile = str | Path | SafetensorsFile
+"""A file's path, or the file where it is open already."""
+
+
+def open_safetensors(path: PathOrFile) -> SafetensorsFile:
     """Read a safetensors file's header, and check that the file is as long as the header says.
 
+    Args:
+        path: the file; one that is open already is returned as it is.
+
     Raises:
-        HyperLoRAError: there is no such file, or it is something other than a whole safetensors file; the message
-            names what it is (a Git LFS pointer, a web page, a pickle, cut short, ...).
+        NotSafetensorsError: it is something other than a safetensors file.
+        HyperLoRAError: there is no such file, or it is not whole; the message names what it is (a Git LFS pointer, a
+            web page, a pickle, cut short, ...).
     """
+    if isinstance(path, SafetensorsFile):
+        return path
     path = Path(path)
-    if path.is_dir():
-        raise HyperLoRAError(f"{path} is a folder: a .safetensors file is needed")
-    if not path.exists():
-        raise HyperLoRAError(f"there is no file {path}")
     try:
+        if path.is_dir():
+            raise HyperLoRAError(f"{path} is a folder: a .safetensors file is needed")
+        if not path.exists():
+            raise HyperLoRAError(f"there is no file {path}")
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(512)
             length = int.from_bytes(start[:8], "little")
             if start[8:9] != b"{" or length > _HEADER_LIMIT:
-                raise HyperLoRAError(what_it_is(path))
+                raise NotSafetensorsError(path, start)
             if size < 8 + length:
                 raise HyperLoRAError(f"{path} is cut short within its header: {DOWNLOAD_AGAIN}")
-            file.seek(8)
-            text = file.read(length)
+            text = (start + file.read(max(0, 8 + length - len(start))))[8 : 8 + length]
     except OSError as error:
         raise HyperLoRAError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -130,7 +163,7 @@ def read_header(path: str | Path) -> Header:
         if tensor.start != end:
             raise HyperLoRAError(f"{path} has a broken safetensors header, its tensors overlap: {DOWNLOAD_AGAIN}")
         end += tensor.length
-    return Header(tensors, metadata)
+    return SafetensorsFile(path, tensors, metadata)
 
 
 def write(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
@@ -210,28 +243,3 @@ def _read_one(file: BinaryIO, tensor: StoredTensor, block: int) -> Iterator[byte
             raise HyperLoRAError(f"{tensor.path} is cut short: {DOWNLOAD_AGAIN}")
         left -= len(data)
         yield data
-
-
-@contextmanager
-def open_safetensors(path: str | Path) -> Iterator[safe_open]:
-    """Open a safetensors file to read single tensors, which are mapped from it, on the CPU, and outlive the handle.
-
-    Raises:
-        HyperLoRAError: as ``read_header``, or a tensor that is read is not there or not readable.
-    """
-    read_header(path)
-    try:
-        with safe_open(path, framework="pt", device="cpu") as handle:
-            yield handle
-    except SafetensorError as error:
-        raise HyperLoRAError(f"{path} cannot be read as safetensors ({error}): {DOWNLOAD_AGAIN}") from error
-
-
-def load(path: str | Path) -> "dict[str, Tensor]":
-    """All tensors of a safetensors file, mapped from it, in its types.
-
-    Raises:
-        HyperLoRAError: as ``open_safetensors``.
-    """
-    with open_safetensors(path) as handle:
-        return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping

@@ -45,7 +45,7 @@ def save_identity(identity: Identity, path: str | Path) -> Path:
     return files.save(path, tensors, {kinds.IDENTITY_KEY: FORMAT, **described})
 
 
-def load_identity(path: str | Path) -> Identity:
+def load_identity(path: files.PathOrFile) -> Identity:
     """Read an identity from a file.
 
     Raises:
@@ -58,23 +58,23 @@ def load_identity(path: str | Path) -> Identity:
         raise HyperLoRAError(f"{path}: {error}") from error
 
 
-def read(path: str | Path, key: str, wanted: kinds.Kind) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+def read(path: files.PathOrFile, key: str, wanted: kinds.Kind) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     """The tensors and metadata of one of our files, which is known by an entry of its metadata.
 
     Raises:
         HyperLoRAError: it cannot be read, or is another kind of file, or of a later format.
     """
-    kind = kinds.recognise(path)
-    if kind is None or not kind.opens_as(wanted.key):
+    kind, file = kinds.open_recognised(path)
+    if file is None or kind is None or kind.key != wanted.key:
         found = f"{kind.name}: {kind.advice}" if kind else "a safetensors file of no known kind"
         raise HyperLoRAError(f"{path} is not {wanted.name} but {found}")
-    metadata = files.read_header(path).metadata
+    metadata = file.metadata
     if metadata[key] != FORMAT:
         raise HyperLoRAError(
             f"{path} is {wanted.name} of format {metadata[key]!r}, and this version reads {FORMAT!r}: update "
             "ComfyUI-HyperLoRA"
         )
-    return {name: tensor.clone() for name, tensor in files.load(path).items()}, metadata  # a mapped file cannot change
+    return {name: tensor.clone() for name, tensor in file.load().items()}, metadata  # a mapped file cannot change
 
 
 def pack(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -69,7 +69,7 @@ class Slider:
         return files.save(path, tensors, metadata)
 
     @classmethod
-    def load(cls, path: str | Path) -> "Slider":
+    def load(cls, path: files.PathOrFile) -> "Slider":
         """Read it from a file.
 
         Raises:

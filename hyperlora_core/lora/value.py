@@ -167,14 +167,14 @@ class LoRA(dict[str, Tensor]):
         return files.save(path, self, self.file_metadata())
 
     @classmethod
-    def load(cls, path: str | Path) -> "LoRA":
+    def load(cls, path: files.PathOrFile) -> "LoRA":
         """Read a LoRA of attention projections of an SDXL-style UNet, by kohya's names or by diffusers'.
 
         Raises:
             HyperLoRAError: the file cannot be read, or is another kind of file.
         """
-        tensors = files.load(path)
-        metadata = files.read_header(path).metadata
+        file = files.open_safetensors(path)
+        tensors = file.load()
         try:
             found = list(cls(tensors).factors())
         except HyperLoRAError as error:
@@ -191,7 +191,7 @@ class LoRA(dict[str, Tensor]):
         factors = dict(found)
         if len(factors) < len(found):
             raise HyperLoRAError(f"{path} changes the same projections twice, by kohya's names and by diffusers'")
-        return cls.of_factors(factors, metadata)
+        return cls.of_factors(factors, file.metadata)
 
 
 def combine(parts: Sequence[tuple[LoRA, float]]) -> LoRA:

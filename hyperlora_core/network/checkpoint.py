@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import files
 from ..errors import HyperLoRAError
-from ..files import StoredTensor, kinds
+from ..files import PathOrFile, SafetensorsFile, StoredTensor, kinds
 from ..files.encoders import Encoders
 from .config import HEAD_DIM, HyperLoRAConfig, Shapes, Source
 from .layout import (
@@ -46,6 +46,7 @@ class Checkpoint:
     Attributes:
         path: its folder or file.
         config: its hyperparameters.
+        files: its open safetensors files, one a part or one for all.
         modules: the text of its hyper_lora_modules.json.
         parts: part -> tensor's name in the part -> where it lies.
         metadata: part -> its own metadata, without our entries.
@@ -54,6 +55,7 @@ class Checkpoint:
 
     path: Path
     config: HyperLoRAConfig
+    files: tuple[SafetensorsFile, ...]
     modules: str
     parts: Mapping[str, Mapping[str, StoredTensor]]
     metadata: Mapping[str, Mapping[str, str]]
@@ -90,10 +92,9 @@ class Checkpoint:
             HyperLoRAError: as ``check``.
         """
         self.check(expected)
-        stored = {tensor.path for _, _, tensor in self.tensors()}
-        loaded = {path: files.load(path) for path in stored}
+        by_path = {file.path: file for file in self.files}
         return {
-            module_key(part, key): loaded[tensor.path][key if self.is_folder else f"{part}.{key}"]
+            module_key(part, key): by_path[tensor.path].tensor(key if self.is_folder else f"{part}.{key}")
             for part, key, tensor in self.tensors()
         }
 
@@ -158,16 +159,21 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: PathOrFile | Checkpoint) -> Checkpoint:
     """Look at a checkpoint without reading its weights.
 
     Args:
-        path: a folder in the released layout, which may be nested in one of its own name, or our file.
+        path: a folder in the released layout, which may be nested in one of its own name, or our file; a checkpoint
+            that was looked at already is returned as it is.
 
     Raises:
         HyperLoRAError: it is something else, which is named; or a file is missing or broken; or the parts do not fit
             one another.
     """
+    if isinstance(path, Checkpoint):
+        return path
+    if isinstance(path, SafetensorsFile):
+        return _checked(path.path, *_read_file(path))
     path = Path(path)
     files.need_readable(path)
     nested = path / path.name
@@ -176,7 +182,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         path = nested
     if not path.exists():
         raise HyperLoRAError(f"there is no HyperLoRA checkpoint {path}")
-    modules, parts, metadata, ours = _read_folder(path) if path.is_dir() else _read_file(path)
+    return _checked(path, *(_read_folder(path) if path.is_dir() else _read_file(path)))
+
+
+def _checked(
+    path: Path,
+    opened: tuple[SafetensorsFile, ...],
+    modules: str,
+    parts: Mapping[str, Mapping[str, StoredTensor]],
+    metadata: Mapping[str, Mapping[str, str]],
+    ours: Mapping[str, str],
+) -> Checkpoint:
+    """A checkpoint of what was read, whose parts fit one another and its notes."""
     try:
         noted = _json(ours, CONFIG_KEY)
         shapes = {part: {key: tensor.shape for key, tensor in tensors.items()} for part, tensors in parts.items()}
@@ -187,7 +204,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         encoders = Encoders.from_json(_json(ours, ENCODERS_KEY))
     except HyperLoRAError as error:
         raise HyperLoRAError(f"the HyperLoRA checkpoint {path} cannot be used: {error}") from error
-    checkpoint = Checkpoint(path, config, modules, parts, metadata, encoders)
+    checkpoint = Checkpoint(path, config, opened, modules, parts, metadata, encoders)
     if not checkpoint.is_folder and checksum(checkpoint, ours) != ours.get(CHECKSUM_KEY):
         raise HyperLoRAError(
             f"the HyperLoRA checkpoint {path} is not as it was written, its checksum differs: {files.DOWNLOAD_AGAIN}"
@@ -207,8 +224,14 @@ def single_file_tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
     return dict(sorted(tensors, key=lambda item: -files.ITEM_SIZES.get(item[1].dtype, 0)))
 
 
-_Read = tuple[str, Mapping[str, Mapping[str, StoredTensor]], dict[str, dict[str, str]], dict[str, str]]
-"""The modules' JSON, the parts' tensors, the parts' metadata, our metadata."""
+_Read = tuple[
+    tuple[SafetensorsFile, ...],
+    str,
+    Mapping[str, Mapping[str, StoredTensor]],
+    dict[str, dict[str, str]],
+    dict[str, str],
+]
+"""The open files, the modules' JSON, the parts' tensors, the parts' metadata, our metadata."""
 
 
 def _read_folder(folder: Path) -> _Read:
@@ -220,24 +243,24 @@ def _read_folder(folder: Path) -> _Read:
         raise HyperLoRAError(
             f"{folder} is no HyperLoRA checkpoint: it lacks {', '.join(missing)}. {_found_instead(folder)}"
         )
-    headers = {part: files.read_header(folder / f"{part}.safetensors") for part in found}
-    for part, header in headers.items():
-        _check_kind(folder / f"{part}.safetensors", part, header)
-    noted = headers["hyper_lora_modules"].metadata
+    opened = {part: files.open_safetensors(folder / f"{part}.safetensors") for part in found}
+    for part, file in opened.items():
+        _check_kind(part, file)
+    noted = opened["hyper_lora_modules"].metadata
     ours = {key: value for key, value in noted.items() if key.startswith("hyperlora.")}
-    kept = {part: {k: v for k, v in header.metadata.items() if k not in ours} for part, header in headers.items()}
+    own = {part: {k: v for k, v in file.metadata.items() if k not in ours} for part, file in opened.items()}
     try:
         modules = (folder / MODULES_JSON).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise HyperLoRAError(f"{folder / MODULES_JSON} cannot be read as text: {files.DOWNLOAD_AGAIN}") from error
-    return modules, {part: header.tensors for part, header in headers.items()}, kept, ours
+    return tuple(opened.values()), modules, {part: file.tensors for part, file in opened.items()}, own, ours
 
 
-def _check_kind(path: Path, part: str, header: files.Header) -> None:
-    kind = kinds.recognise_names(header.shapes, header.metadata)
+def _check_kind(part: str, file: SafetensorsFile) -> None:
+    kind, _ = kinds.open_recognised(file)
     expected = kinds.PARTS[part]
     if kind is not None and kind.key != expected.key:
-        raise HyperLoRAError(f"{path} is {kind.name} and should be {expected.name}: {files.DOWNLOAD_AGAIN}")
+        raise HyperLoRAError(f"{file} is {kind.name} and should be {expected.name}: {files.DOWNLOAD_AGAIN}")
 
 
 def _found_instead(folder: Path) -> str:
@@ -259,23 +282,22 @@ def _found_instead(folder: Path) -> str:
     return said[0] if said else f"{files.DOWNLOAD_AGAIN.capitalize()}, the whole folder"
 
 
-def _read_file(path: Path) -> _Read:
-    kind = kinds.recognise(path)
-    if kind is None or not kind.opens_as(kinds.HYPERLORA.key):
+def _read_file(path: PathOrFile) -> _Read:
+    kind, file = kinds.open_recognised(path)
+    if file is None or kind is None or kind.key != kinds.HYPERLORA.key:
         what = f"{kind.name}: {kind.advice}" if kind else "none that is known"
         raise HyperLoRAError(
             f"{path} is no HyperLoRA checkpoint. It is {what}. A folder holding {MODULES_JSON}, or a file that "
             "`hyperlora convert` made, was expected"
         )
-    header = files.read_header(path)
-    metadata = header.metadata
+    metadata = file.metadata
     if metadata[kinds.FORMAT_KEY] != FORMAT:
         raise HyperLoRAError(
             f"{path} is a HyperLoRA checkpoint of format {metadata[kinds.FORMAT_KEY]!r}, and this version reads "
             f"{FORMAT!r}: update ComfyUI-HyperLoRA"
         )
     parts: dict[str, dict[str, StoredTensor]] = {}
-    for name, tensor in header.tensors.items():
+    for name, tensor in file.tensors.items():
         part, _, key = name.partition(".")
         if part not in PARTS:
             raise HyperLoRAError(f"{path} holds {name!r}, which is not part of a HyperLoRA: convert it again")
@@ -291,7 +313,7 @@ def _read_file(path: Path) -> _Read:
         raise HyperLoRAError(f"the HyperLoRA checkpoint {path} cannot be used: {error}") from error
     ours = {key: value for key, value in metadata.items() if key.startswith("hyperlora.")}
     ordered = {part: parts[part] for part in PARTS if part in parts}
-    return metadata.get(MODULES_KEY, ""), ordered, {part: own.get(part, {}) for part in ordered}, ours
+    return (file,), metadata.get(MODULES_KEY, ""), ordered, {part: own.get(part, {}) for part in ordered}, ours
 
 
 def _json(metadata: Mapping[str, str], key: str) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from .layout import CHECKSUM_KEY, CONFIG_KEY, ENCODERS_KEY, FORMAT, MODULES_JSON
 log = logging.getLogger(__name__)
 
 
-def convert(source: str | Path, target: str | Path, encoders: Encoders = UNKNOWN) -> Path:
+def convert(source: str | Path | Checkpoint, target: str | Path, encoders: Encoders = UNKNOWN) -> Path:
     """Convert a checkpoint: to our one file where ``target`` ends in .safetensors, else to the released folder.
 
     What is written is read again and compared before it gets its name.
 
     Args:
-        source: a checkpoint in either layout.
+        source: a checkpoint in either layout, or one that was looked at already.
         target: what to write; it must not exist.
         encoders: what the checkpoint was trained with, where it does not say so itself.
 
@@ -38,6 +38,7 @@ def convert(source: str | Path, target: str | Path, encoders: Encoders = UNKNOWN
     if target.exists():
         raise HyperLoRAError(f"{target} exists: choose another name, or delete it first")
     checkpoint = read_checkpoint(source)
+    source = checkpoint.path
     checkpoint.check(HyperLoRA(checkpoint.config, device="meta").shapes())
     own = checkpoint.encoders
     for what, noted, given in (

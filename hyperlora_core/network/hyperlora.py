@@ -101,7 +101,7 @@ class HyperLoRA(nn.Module):
         model.load_state_dict(checkpoint.state_dict(model.shapes()), assign=True)
         model.source = checkpoint.source
         model.encoders = checkpoint.encoders
-        model._content = (checkpoint.fingerprint, stamp(sorted({t.path for _, _, t in checkpoint.tensors()})))
+        model._content = (checkpoint.fingerprint, stamp(sorted(file.path for file in checkpoint.files)))
         model.compute_device, model.compute_dtype = torch.device(device), dtype
         return model.requires_grad_(False).eval().to(device)
 

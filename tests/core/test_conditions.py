@@ -126,7 +126,7 @@ def test_photos_of_two_people_are_remarked_upon(face_pack, photos):
 
 def test_a_tower_is_the_same_encoder_in_every_type_and_layout(models, tmp_path):
     path = models / "clip_vision" / demo.CLIP_VISION
-    expected = find_tower(path).encoder()
+    expected = find_tower(path).encoder
     state = load_file(path)
     variants = {
         "half": {name: tensor.half() for name, tensor in state.items()},
@@ -135,10 +135,10 @@ def test_a_tower_is_the_same_encoder_in_every_type_and_layout(models, tmp_path):
     }
     for name, variant in variants.items():
         save_file(variant, tmp_path / f"{name}.safetensors")
-        assert find_tower(tmp_path / f"{name}.safetensors").encoder() == expected, name
+        assert find_tower(tmp_path / f"{name}.safetensors").encoder == expected, name
     other = {name: tensor * 1.01 if "class_embedding" in name else tensor for name, tensor in state.items()}
     save_file(other, tmp_path / "other.safetensors")
-    assert find_tower(tmp_path / "other.safetensors").encoder().sha256 != expected.sha256
+    assert find_tower(tmp_path / "other.safetensors").encoder.sha256 != expected.sha256
 
 
 def test_face_embedders_are_told_by_their_content(face_pack, tmp_path, caplog):

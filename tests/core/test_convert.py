@@ -108,7 +108,7 @@ def test_heads_of_another_width_are_noted_and_stay(golden_checkpoint, golden, ch
 
 
 def test_the_config_is_noted_and_compared(golden_checkpoint, one_file, checkpoint_copy):
-    noted = json.loads(files.read_header(one_file).metadata["hyperlora.config"])
+    noted = json.loads(files.open_safetensors(one_file).metadata["hyperlora.config"])
     assert noted == HyperLoRA.load(golden_checkpoint).config.to_json()
     assert (noted["dim"], noted["heads"], noted["id_tokens"], noted["id_rank"], noted["base_rank"]) == (192, 2, 4, 8, 4)
     bases = load_file(checkpoint_copy / "hyper_lora_modules.safetensors")

@@ -54,32 +54,30 @@ def test_what_nobody_means_is_told_by_its_name(name, clutter):
 
 def test_reads_what_safetensors_wrote(path: Path) -> None:
     save_file(TENSORS, path, metadata={"made": "here"})
-    found = {name: (tensor.dtype, tensor.shape) for name, tensor in files.read_header(path).tensors.items()}
+    found = {name: (tensor.dtype, tensor.shape) for name, tensor in files.open_safetensors(path).tensors.items()}
     assert found == {"a.weight": ("F16", (2, 3)), "b": ("F32", ()), "c": ("F32", (0, 4))}
-    assert files.read_header(str(path)).metadata == {"made": "here"}
-    loaded = files.load(path)
+    assert files.open_safetensors(str(path)).metadata == {"made": "here"}
+    loaded = files.open_safetensors(path).load()
     assert loaded.keys() == TENSORS.keys()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in TENSORS.items())
-    with files.open_safetensors(path) as handle:
-        tensor = handle.get_tensor("a.weight")
-    assert torch.equal(tensor, TENSORS["a.weight"])
+    assert torch.equal(files.open_safetensors(path).tensor("a.weight"), TENSORS["a.weight"])
 
 
 def test_no_metadata_is_empty(path: Path) -> None:
     save_file(TENSORS, path)
-    assert files.read_header(path).metadata == {}
+    assert files.open_safetensors(path).metadata == {}
 
 
 def test_a_file_without_tensors_is_one(path: Path) -> None:
     path.write_bytes(save({}))
-    assert files.load(path) == {}
+    assert files.open_safetensors(path).load() == {}
 
 
 def test_a_header_of_640_bytes_is_no_pickle(path: Path) -> None:
     header = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode().ljust(640)
     path.write_bytes(with_header(header, b"\x05"))
     assert path.read_bytes().startswith(b"\x80\x02")
-    assert files.load(path)["a"].tolist() == [5]
+    assert files.open_safetensors(path).load()["a"].tolist() == [5]
 
 
 @pytest.mark.parametrize(
@@ -120,18 +118,18 @@ def test_a_header_of_640_bytes_is_no_pickle(path: Path) -> None:
 def test_names_what_a_wrong_file_is(path: Path, content: bytes, message: str) -> None:
     path.write_bytes(content)
     with pytest.raises(HyperLoRAError, match=message) as caught:
-        files.load(path)
+        files.open_safetensors(path).load()
     assert str(path) in str(caught.value)
 
 
 def test_names_a_missing_file_and_a_folder(path: Path) -> None:
     with pytest.raises(HyperLoRAError, match=r"there is no file .*model\.safetensors"):
-        files.read_header(path)
+        files.open_safetensors(path)
     with pytest.raises(HyperLoRAError, match="is a folder"):
-        files.read_header(path.parent)
+        files.open_safetensors(path.parent)
 
 
 def test_a_tensor_that_is_not_there(path: Path) -> None:
     save_file(TENSORS, path)
-    with pytest.raises(HyperLoRAError, match=r"d\.weight"), files.open_safetensors(path) as handle:
-        handle.get_tensor("d.weight")
+    with pytest.raises(HyperLoRAError, match=r"d\.weight"):
+        files.open_safetensors(path).tensor("d.weight")

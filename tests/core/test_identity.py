@@ -21,7 +21,7 @@ from hyperlora_core import (
 )
 from hyperlora_core.cli import main
 from hyperlora_core.doctor.inspection import inspect
-from hyperlora_core.files import kinds, read_header
+from hyperlora_core.files import kinds, open_safetensors
 from hyperlora_core.identity.mixing import agreement, blend, join, weighted, without_outliers
 from hyperlora_core.network.config import Source
 from tests.core.conftest import ONE_PERSON
@@ -146,7 +146,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_broken_identity_is_told(people, tmp_path, fault):
     path = save_identity(people["obama"], tmp_path / "broken.safetensors")
-    tensors, metadata = load_file(path), dict(read_header(path).metadata)
+    tensors, metadata = load_file(path), dict(open_safetensors(path).metadata)
     _broken(tensors, metadata, fault)
     save_file(tensors, path, metadata)
     with pytest.raises(HyperLoRAError, match=f"broken.safetensors.*{FAULTS[fault]}"):
@@ -411,7 +411,7 @@ def test_sliders_that_cannot_be_are_refused(people, network, tmp_path):
     with pytest.raises(HyperLoRAError, match="two sides of this slider are the same"):
         generate_slider(network, Slider(((people["obama"], people["obama"]),)))
     path = Slider(((people["obama"], people["biden"]),)).save(tmp_path / "slider.safetensors")
-    tensors, metadata = load_file(path), dict(read_header(path).metadata)
+    tensors, metadata = load_file(path), dict(open_safetensors(path).metadata)
     for count in ("2", "0", "many", "99999"):
         save_file(tensors, path, metadata | {"hyperlora.pairs": count})
         with pytest.raises(HyperLoRAError, match=r"slider\.safetensors"):

@@ -95,7 +95,7 @@ def _linear(generator: torch.Generator, out: int, width: int, gain: float = 1.0)
 
 def demo_encoders(folder: Path) -> Encoders:
     """The encoders of a demo ``models`` folder, as a checkpoint notes those it was trained with."""
-    clip = find_tower(folder / "clip_vision" / CLIP_VISION).encoder()
+    clip = find_tower(folder / "clip_vision" / CLIP_VISION).encoder
     return Encoders(clip, face_encoder(faces.face_pack() / "glintr100.onnx"))
 
 

@@ -176,7 +176,7 @@ class BaseModel:
             if Path(path).suffix == ".safetensors":
                 with torch.device("meta"):
                     unet = UNet2DConditionModel.from_config(self.unet.config)
-                unet.load_state_dict(files.load(Path(path)), assign=True)
+                unet.load_state_dict(files.open_safetensors(path).load(), assign=True)
             else:
                 unet = UNet2DConditionModel.from_pretrained(path, use_safetensors=True)
         except (OSError, ValueError, RuntimeError) as error:
