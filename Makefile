@@ -6,7 +6,7 @@
 # make test-hosts the tests on older and newer ComfyUIs, each with its own packages, into docs/COMPATIBILITY.md: fifteen
 #                 minutes a release. HOSTS=0.16.3,0.30.0 or COMFYUI_PATH=
 # make test-python  the core's tests on another Python, with the core's own packages: PYTHON=python3.13
-# make bench      speed and memory at full size against a plain reference and the machine's floor, into the README's table:
+# make bench      speed and memory at full size against a plain reference and the machine's floor, into docs/BENCHMARKS.md:
 #                 an hour, 22 GB of memory. DEVICE=cuda, PAIRS=3, ROWS=warm, PROMPTS=200
 # make toy-world  the proof that training learns, on a small world with known truth: hours of two cores, which can be
 #                 stopped at any moment and goes on from there. MINUTES=60, ONLY=full, into benchmarks/results/toy_world

@@ -21,7 +21,7 @@ from . import full_size, host_rows, network_rows, photo_rows, step_rows, trainin
 from .measure import Machine, machine
 from .once import compute_dtype
 from .rows import HEADING, Row
-from .table import RESULTS, put_into_readme
+from .table import RESULTS, put_into_document
 
 PAIRS = 10
 PARTS: dict[str, Callable[[Path, torch.device, int, int, Machine], Iterable[Row]]] = {
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     result = {"version": __version__, "machine": asdict(host), "rows": [asdict(row) for row in rows], "growth": lines}
     (RESULTS / f"{device.type}.json").write_text(json.dumps(result, indent=1) + "\n")
     if device.type == "cpu":
-        put_into_readme()
+        put_into_document()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The performance table as the README has it, out of the JSON that ``make bench`` wrote."""
+"""The table of ``docs/BENCHMARKS.md``, out of the JSON that ``make bench`` wrote."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from .measure import Spread
 from .rows import Row
 
-README = Path(__file__).parent.parent / "README.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "BENCHMARKS.md"
 RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- make bench -->", "<!-- end -->"
 
@@ -24,7 +24,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     lines += [_line(_row(entry)) for entry in result["rows"]]
-    growth = [f"    {line}" for line in result["growth"]]
+    growth = ["```text", *result["growth"], "```"]
     return "\n".join(
         [*lines, "", "Tokens to LoRA as it grows (20 of the 140 attentions), and straight lines:", "", *growth]
     )
@@ -49,10 +49,10 @@ def _number(value: float) -> str:
     )
 
 
-def put_into_readme(device: str = "cpu") -> None:
-    """Put the table of a device's JSON between the README's marks."""
+def put_into_document(device: str = "cpu") -> None:
+    """Put the table of a device's JSON between the marks in ``DOCUMENT``."""
     result = json.loads((RESULTS / f"{device}.json").read_text())
-    text = README.read_text()
+    text = DOCUMENT.read_text()
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
-    README.write_text(f"{before}{BEGIN}\n{markdown(result)}\n{END}{after}")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{markdown(result)}\n{END}{after}")

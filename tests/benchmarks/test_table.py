@@ -1,13 +1,13 @@
-"""The README's performance table is what ``make bench`` measured."""
+"""The table of docs/BENCHMARKS.md is what ``make bench`` measured."""
 
 import json
 
-from benchmarks.table import BEGIN, END, README, RESULTS, markdown
+from benchmarks.table import BEGIN, DOCUMENT, END, RESULTS, markdown
 
 
-def test_the_readmes_table_is_the_last_measurement():
+def test_the_table_is_the_last_measurement():
     result = json.loads((RESULTS / "cpu.json").read_text())
-    table = README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    table = DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0].strip()
     assert table == markdown(result).strip()
     assert len(result["rows"]) >= 18 and len(result["growth"]) == 3
     for row in result["rows"]:
