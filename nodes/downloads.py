@@ -15,9 +15,9 @@ from ..hyperlora_core.files.downloads import (
     Bundle,
     RemoteFile,
     StoppedError,
-    bundle,
     check_licence,
     download,
+    find_bundle,
 )
 from .host import settings
 from .host.folders import clip_files, face_folder, hyper_lora_models, open_clip_folders, searched
@@ -89,7 +89,9 @@ def answer_downloads() -> None:
         return {"models": [_described(entry) for entry in CATALOGUE], "download": downloads.state}
 
     def begin(wanted: dict[str, Any]) -> dict[str, Any]:
-        downloads.begin(bundle(wanted["name"]), wanted.get("accept_licence") is True or settings.licences_accepted())
+        downloads.begin(
+            find_bundle(wanted["name"]), wanted.get("accept_licence") is True or settings.licences_accepted()
+        )
         return downloads.state
 
     def stop(_: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from ..errors import HyperLoRAError
-from ..files.downloads import CATALOGUE, Bundle, bundle, download
+from ..files.downloads import CATALOGUE, Bundle, download, find_bundle
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     if not options.models.is_dir():
         raise HyperLoRAError(f"--models {options.models} is no folder: give the models folder of a ComfyUI")
-    wanted = [bundle(name) for name in options.names] or [entry for entry in CATALOGUE if entry.needed]
+    wanted = [find_bundle(name) for name in options.names] or [entry for entry in CATALOGUE if entry.needed]
     if options.list:
         for entry in CATALOGUE if not options.names else wanted:
             missing = [file.place for file in entry.missing(options.models)]

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ..cache import digest
-from ..files.photos import opened, orientation, upright
+from ..files.photos import open_picture, orientation, upright
 
 MAX_SIDE = 4096
 """Longer pictures of a training set are reduced to this many pixels a side: nothing larger is trained on."""
@@ -39,7 +39,7 @@ def size_of(given: bytes, name: str) -> tuple[int, int]:
     Raises:
         HyperLoRAError: it is no picture.
     """
-    with opened(given, name) as image:
+    with open_picture(given, name) as image:
         turned = orientation(image) in (5, 6, 7, 8)
         return (image.height, image.width) if turned else image.size
 
@@ -54,7 +54,7 @@ def read(given: bytes, name: str) -> Picture:
     Raises:
         HyperLoRAError: it is no picture, or broken.
     """
-    with opened(given, name) as image:
+    with open_picture(given, name) as image:
         suffix = _suffix_as_it_is(image)
         photo = upright(image, MAX_SIDE)
     if suffix:

@@ -31,7 +31,7 @@ from PIL import Image
 from ..errors import HyperLoRAError
 from ..files import atomic, is_clutter
 from ..files.encoders import Encoder
-from ..files.photos import opened
+from ..files.photos import open_picture
 
 INFO = "dataset.json"
 FORMAT = "1"
@@ -81,7 +81,7 @@ class Sample:
         Raises:
             HyperLoRAError: it is broken.
         """
-        with opened(self.picture, f"of sample {self.key}") as image:
+        with open_picture(self.picture, f"of sample {self.key}") as image:
             return image.convert("RGB")
 
     def members(self) -> dict[str, bytes]:

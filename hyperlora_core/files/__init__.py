@@ -1,9 +1,11 @@
 """Files on disk: safetensors read and written, files that are whole or absent, and what a file is.
 
-``stored`` reads and writes safetensors, ``atomic`` writes any file so that it is whole or absent, ``foreign`` says what
-a file is that should have been a model, ``kinds`` which model it is by the names in it. ``fingerprints`` tells files
-apart, ``encoders`` the encoders that a HyperLoRA was trained with. ``photos`` opens photos, ``downloads`` fetches
-models, ``clutter`` is what is passed over in folders. Nothing here imports torch before a tensor is read.
+- ``stored`` opens and writes safetensors files, ``atomic`` writes any file so that it is whole or absent.
+- ``kinds`` recognises a model file by its tensors' names; ``foreign`` names what is no model file at all.
+- ``fingerprints`` tells whether a file changed; ``encoders`` which CLIP and face embedder a HyperLoRA was trained with.
+- ``photos`` opens photos, ``downloads`` fetches models, ``clutter`` knows the hidden files that folders are full of.
+
+Nothing here imports torch before a tensor is read.
 """
 
 from .clutter import is_clutter

@@ -9,14 +9,14 @@ from pathlib import Path
 from ..errors import HyperLoRAError
 
 PARTS = "*.part"
-"""What files are called that are not yet whole."""
+"""How files are named while they are being written."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A path to write a file to, which takes its place when all went well.
+    """A temporary path to write a file to; it is renamed to ``path`` when the block ends without an error.
 
-    Two processes may write the same file at a time: each has a part of its own.
+    Two processes may write the same file at the same time: each has a temporary file of its own.
 
     Raises:
         HyperLoRAError: it cannot be written.
@@ -35,7 +35,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of text, whole.
+    """Write a text file in UTF-8, whole or not at all.
 
     Raises:
         HyperLoRAError: it cannot be written.

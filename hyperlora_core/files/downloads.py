@@ -1,7 +1,7 @@
-"""The models that HyperLoRA needs, and how they are fetched from the Hugging Face hub, never unasked.
+"""The models that HyperLoRA needs, and downloading them from the Hugging Face hub, only when the user asks for it.
 
-A download goes on where it was broken off, also after the process was killed, and a file takes its name only when its
-sha256 is right. ``HF_ENDPOINT`` and ``HF_TOKEN`` are the hub's own.
+An interrupted download is resumed, also after the process was killed, and a file gets its name only when its sha256 is
+right. ``HF_ENDPOINT`` and ``HF_TOKEN`` work as in huggingface_hub.
 """
 
 import hashlib
@@ -15,21 +15,21 @@ from typing import Any
 from ..errors import HyperLoRAError, MissingPackageError
 
 _CHUNK = 1 << 22
-_SPARE = 64 << 20  # bytes of the disk that are left free
+_SPARE = 64 << 20  # bytes of the disk that stay free
 
 
 class StoppedError(HyperLoRAError):
-    """A download was stopped by whoever began it; it goes on from there the next time."""
+    """The user stopped a download; the next one resumes it."""
 
 
 @dataclass(frozen=True)
 class Licence:
-    """What may be done with weights.
+    """A licence of weights.
 
     Attributes:
-        name: short.
-        url: of its text.
-        summary: one plain sentence.
+        name: its short name.
+        url: where its text is.
+        summary: what it allows, in one plain sentence.
     """
 
     name: str
@@ -42,10 +42,10 @@ class RemoteFile:
     """A file on the hub.
 
     Attributes:
-        repo: owner and name.
-        path: in the repository.
-        place: below ComfyUI's ``models`` folder.
-        sha256: where it is known beforehand; else the hub's own is compared with.
+        repo: the repository, as owner/name.
+        path: the file's path in the repository.
+        place: where it belongs, below ComfyUI's ``models`` folder.
+        sha256: of the file, where it is known beforehand; else the hub's is taken.
     """
 
     repo: str
@@ -59,11 +59,11 @@ class Bundle:
     """Files that belong together.
 
     Attributes:
-        name: as the command and the routes take it.
-        title: as people call it.
-        licence: of its weights.
-        files: of it, the smallest first.
-        megabytes: of all files, roughly.
+        name: as the command line and the routes take it.
+        title: as the editor and messages show it.
+        licence: of the weights.
+        files: what it consists of, the smallest file first.
+        megabytes: rough size of all files together.
         needed: whether every released HyperLoRA needs it.
     """
 
@@ -76,11 +76,11 @@ class Bundle:
 
     @property
     def folder(self) -> str:
-        """The folder that its files lie in."""
+        """Name of the folder that its files belong in."""
         return Path(self.files[0].place).parent.name
 
     def missing(self, models: Path) -> list[RemoteFile]:
-        """The files that are not in their places below a ``models`` folder."""
+        """The files that a ``models`` folder lacks."""
         return [file for file in self.files if not (models / file.place).is_file()]
 
 
@@ -158,59 +158,60 @@ CATALOGUE = (
         False,
     ),
 )
-"""All that can be downloaded. A checkpoint of SDXL is the user's own choice."""
+"""Everything that can be downloaded. The SDXL checkpoint is the user's own choice."""
 
 
-def bundle(name: str) -> Bundle:
-    """An entry of ``CATALOGUE``.
+def find_bundle(name: str) -> Bundle:
+    """The entry of ``CATALOGUE`` with this name.
 
     Raises:
-        HyperLoRAError: there is none of this name.
+        HyperLoRAError: there is none.
     """
-    found = next((entry for entry in CATALOGUE if entry.name == name), None)
-    if found is None:
+    bundle = next((entry for entry in CATALOGUE if entry.name == name), None)
+    if bundle is None:
         raise HyperLoRAError(f"there is no download {name!r}; there are {', '.join(entry.name for entry in CATALOGUE)}")
-    return found
+    return bundle
 
 
-def check_licence(wanted: Bundle, accepted: bool) -> None:
-    """Refuse what nobody accepted the licence of.
+def check_licence(bundle: Bundle, accepted: bool) -> None:
+    """Refuse a download whose licence was not accepted.
 
     Raises:
-        HyperLoRAError: with the licence.
+        HyperLoRAError: names the licence and what it allows.
     """
     if not accepted:
-        licence = wanted.licence
+        licence = bundle.licence
         raise HyperLoRAError(
-            f"{wanted.title} is under the licence {licence.name} ({licence.url}). {licence.summary} Accept it to "
+            f"{bundle.title} is under the licence {licence.name} ({licence.url}). {licence.summary} Accept it to "
             "download"
         )
 
 
 def download(
-    wanted: Bundle,
+    bundle: Bundle,
     models: Path,
     accepted: bool,
     progress: Callable[[RemoteFile, int, int], None] = lambda file, done, total: None,
 ) -> list[Path]:
-    """Fetch the files of a bundle that are not there yet.
+    """Download the files of a bundle that a ``models`` folder lacks.
 
     Args:
-        wanted: what.
+        bundle: what to download.
         models: ComfyUI's ``models`` folder.
         accepted: whether the user accepted the licence.
-        progress: told of bytes done and of all, often; what it raises stops the download, which can go on later.
+        progress: called often with the file, the bytes so far and its size in bytes; if it raises, the download stops,
+            and the next one resumes it.
 
     Returns:
-        Where the files are that were fetched.
+        Paths of the files that were downloaded.
 
     Raises:
         HyperLoRAError: the licence was not accepted, the hub cannot be reached or has no such file, the disk is full,
-            or what came is not what it should be.
+            or the file that arrived has the wrong content.
         MissingPackageError: huggingface_hub is missing.
     """
-    check_licence(wanted, accepted)
-    return [_fetch(file, models / file.place, progress) for file in wanted.missing(models)]
+    check_licence(bundle, accepted)
+    return [_fetch(file, models / file.place, progress) for file in bundle.missing(models)]
 
 
 def _fetch(file: RemoteFile, target: Path, progress: Callable[[RemoteFile, int, int], None]) -> Path:
@@ -224,9 +225,9 @@ def _fetch(file: RemoteFile, target: Path, progress: Callable[[RemoteFile, int, 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _check_room(file, size, part)
-        with part.open("ab") as opened:
-            progress(file, opened.tell(), size)
-            _get(url, _Watched(opened, lambda done: progress(file, done, size)), part.stat().st_size, size)
+        with part.open("ab") as output:
+            progress(file, output.tell(), size)
+            _get(url, _Watched(output, lambda done: progress(file, done, size)), part.stat().st_size, size)
         _check_content(file, part, file.sha256 or etag, size)
         os.replace(part, target)
     except OSError as error:
@@ -250,18 +251,18 @@ def _on_the_hub(file: RemoteFile) -> tuple[str, int, str]:
 
 
 class _Watched:
-    """A file being written, whose growth is told; the part of a file that the hub's package writes to."""
+    """The file that huggingface_hub writes to; it reports its size before each write."""
 
-    def __init__(self, file: Any, told: Callable[[int], None]) -> None:
-        self._file, self._told = file, told
+    def __init__(self, file: Any, report: Callable[[int], None]) -> None:
+        self._file, self._report = file, report
         self.failure: BaseException | None = None
 
     def write(self, chunk: bytes) -> int:
         try:
-            self._told(self._file.tell() + len(chunk))
+            self._report(self._file.tell() + len(chunk))
             return self._file.write(chunk)
         except BaseException as error:
-            self.failure = error  # not the hub's, nor to be tried again
+            self.failure = error  # ours, not the hub's: not to be tried again
             raise
 
     def __getattr__(self, name: str) -> Any:
@@ -308,15 +309,16 @@ def _check_room(file: RemoteFile, size: int, part: Path) -> None:
         )
 
 
-def _check_content(file: RemoteFile, part: Path, wanted: str, size: int) -> None:
-    """Compare with a sha256, or with git's sha1 of a small file; what is wrong is deleted."""
-    found = hashlib.sha256() if len(wanted) == 64 else hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-    with part.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            found.update(chunk)
-    if found.hexdigest() != wanted:
+def _check_content(file: RemoteFile, part: Path, expected: str, size: int) -> None:
+    """Compare a file with its sha256, or with git's sha1 of a small file, and delete it if it differs."""
+    blob = f"blob {size}\0".encode()
+    digest = hashlib.sha256() if len(expected) == 64 else hashlib.sha1(blob, usedforsecurity=False)
+    with part.open("rb") as downloaded:
+        while chunk := downloaded.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != expected:
         part.unlink()
         raise HyperLoRAError(
-            f"{file.place} did not arrive whole: its {found.name} is {found.hexdigest()}, and {wanted} was expected. "
-            "It was deleted; begin again"
+            f"{file.place} did not arrive whole: its {digest.name} is {digest.hexdigest()}, and {expected} was "
+            "expected. It was deleted; begin again"
         )

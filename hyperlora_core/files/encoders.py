@@ -1,6 +1,6 @@
-"""The encoders that a HyperLoRA was trained with: its CLIP tower and its face embedder, by name and content.
+"""Which CLIP tower and which face embedder a HyperLoRA was trained with, by name and content.
 
-Another encoder of the same size runs and gives another person, so the one that is loaded is compared.
+Another encoder of the same size would run without an error and give another person, so what is loaded is compared.
 """
 
 import logging
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Encoder:
-    """One encoder; two of the same content are equal.
+    """An encoder; two are equal when their content is.
 
     Attributes:
         name: as messages call it.
-        sha256: of a face embedder's file; of a CLIP tower's content, see ``TowerFile.fingerprint``.
+        sha256: of a face embedder's file; of a CLIP tower's content, see ``clip.weights.TowerFile.encoder``.
     """
 
     name: str = field(compare=False)
@@ -32,7 +32,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Encoders:
-    """What a checkpoint was trained with; None where it does not say.
+    """The encoders that a checkpoint was trained with; None where it does not say.
 
     Attributes:
         clip_vision: the CLIP tower.
@@ -44,30 +44,30 @@ class Encoders:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Encoders":
-        """Read what ``to_json`` gave.
+        """The inverse of ``to_json``.
 
         Raises:
-            HyperLoRAError: it is something else.
+            HyperLoRAError: the value has other keys or types.
         """
         try:
-            found = cls(**{key: Encoder(**entry) for key, entry in value.items()})
+            encoders = cls(**{key: Encoder(**entry) for key, entry in value.items()})
         except TypeError as error:
             raise HyperLoRAError(f"its entry of encoders cannot be read ({error}): convert it again") from error
-        for encoder in (found.clip_vision, found.face):
+        for encoder in (encoders.clip_vision, encoders.face):
             if encoder and not (isinstance(encoder.name, str) and isinstance(encoder.sha256, str)):
                 raise HyperLoRAError(f"its entry of encoders cannot be read ({encoder}): convert it again")
-        return found
+        return encoders
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; what is not known is absent."""
+        """As a JSON object, without the encoders that are unknown."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 UNKNOWN = Encoders()
-"""Of a checkpoint that says nothing."""
+"""The encoders of a checkpoint that names none."""
 
 ANTELOPEV2 = Encoder("antelopev2's glintr100", "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf")
-"""What the released weights were trained with; assumed of checkpoints that do not say it."""
+"""The face embedder of the released weights; assumed for checkpoints that name none."""
 
 # insightface's and fal's published files.
 _KNOWN = (
@@ -81,52 +81,52 @@ _ARCFACE_NAMES = ("antelope", "glintr100", "arcface.onnx")
 
 
 def face_encoder(path: Path) -> Encoder:
-    """Which face embedder a file is. Hashes the file, once a process."""
+    """Which face embedder a file holds, by its sha256, which is computed once a process."""
     digest = file_sha256(path)
     known = next((encoder for encoder in _KNOWN if encoder.sha256 == digest), None)
     return known or Encoder(f"{path.parent.name}/{path.name}", digest)
 
 
 def is_known_embedder(encoder: Encoder) -> bool:
-    """Whether it is one that identity methods are trained with, by its content or its name."""
+    """Whether identity methods are trained with it, by its content or its name."""
     names = (*_FOREIGN_NAMES, *_ARCFACE_NAMES)
     return encoder in _KNOWN or any(name in encoder.name.lower() for name in names)
 
 
-def check_face(trained_with: Encoder | None, found: Encoder, other: str = "refuse") -> None:
+def check_face(trained_with: Encoder | None, loaded: Encoder, other: str = "refuse") -> None:
     """Compare a face embedder with the one that a checkpoint was trained with.
 
-    A checkpoint that does not say it is taken for one of antelopev2, as the released ones are: embedders known to be
-    others are refused, by their content or their name, and one that is not known is used with a warning.
+    A checkpoint that names none is taken to be made for antelopev2, as the released ones are. Other known embedders are
+    then refused, by their content or their name; an unknown one is used with a warning.
 
     Args:
-        trained_with: as the checkpoint says.
-        found: what is there, see ``face_encoder``.
-        other: "refuse" or "allow" another embedder; "never" where nobody could allow it.
+        trained_with: the embedder that the checkpoint names.
+        loaded: the embedder that is to be used, see ``face_encoder``.
+        other: "refuse" or "allow" another embedder; "never" refuses it where there is no setting to allow it with.
 
     Raises:
-        HyperLoRAError: it is another, and that is refused.
+        HyperLoRAError: it is another embedder, and that is refused.
     """
     expected = trained_with or ANTELOPEV2
-    if found.sha256 == expected.sha256:
+    if loaded.sha256 == expected.sha256:
         return
-    foreign = found in _KNOWN or any(name in found.name.lower() for name in _FOREIGN_NAMES)
+    foreign = loaded in _KNOWN or any(name in loaded.name.lower() for name in _FOREIGN_NAMES)
     if trained_with is None and not foreign:
-        log.warning("The face embedder %s is not known; this HyperLoRA takes %s", found.name, expected.name)
+        log.warning("The face embedder %s is not known; this HyperLoRA takes %s", loaded.name, expected.name)
         return
-    _differs("face embedder", expected, found, other)
+    _differs("face embedder", expected, loaded, other)
 
 
-def check_clip(trained_with: Encoder | None, found: Encoder, other: str = "refuse") -> None:
+def check_clip(trained_with: Encoder | None, loaded: Encoder, other: str = "refuse") -> None:
     """Compare a CLIP tower with the one that a checkpoint was trained with; see ``check_face``."""
-    if trained_with is not None and found.sha256 != trained_with.sha256:
-        _differs("CLIP vision model", trained_with, found, other)
+    if trained_with is not None and loaded.sha256 != trained_with.sha256:
+        _differs("CLIP vision model", trained_with, loaded, other)
 
 
-def _differs(what: str, expected: Encoder, found: Encoder, other: str) -> None:
+def _differs(what: str, expected: Encoder, loaded: Encoder, other: str) -> None:
     message = (
-        f"this HyperLoRA was trained with the {what} {_named(expected)}, and {_named(found)} is given: the same photo "
-        f"means another person to it"
+        f"this HyperLoRA was trained with the {what} {_with_hash(expected)}, and {_with_hash(loaded)} is given: the "
+        "same photo means another person to it"
     )
     if other != "allow":
         way = ", or set other_encoders to 'allow'" if other == "refuse" else ""
@@ -134,5 +134,5 @@ def _differs(what: str, expected: Encoder, found: Encoder, other: str) -> None:
     log.warning("%s; it is used all the same, for other_encoders is 'allow'", message)
 
 
-def _named(encoder: Encoder) -> str:
+def _with_hash(encoder: Encoder) -> str:
     return f"{encoder.name} ({encoder.sha256[:10]})"

@@ -1,4 +1,4 @@
-"""What tells that a file is another: its size and time, or its content."""
+"""Telling whether a file changed: by its size and time, or by its content."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 def stamp(files: Iterable[Path]) -> Stamp:
-    """Names, sizes and times of files: what tells that one was replaced. Those that are absent are left out."""
+    """Names, sizes and modification times of the files that exist; it differs when one of them was replaced."""
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def file_sha256(path: Path) -> str:
-    """Of a file's bytes; hashed once a process for as long as the file stays as it is."""
+    """A file's sha256 in hex; computed once a process for as long as size and modification time stay the same."""
     stat = path.stat()
     return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
 

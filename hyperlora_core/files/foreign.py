@@ -1,4 +1,4 @@
-"""Saying what a file is that should have been a model: a web page, a pickle, a download that did not finish."""
+"""Naming files that are no models: a web page, a pickle, a download that did not finish."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 
 
 def need_readable(path: Path) -> None:
-    """Raise the error that names a path which may not be read; one that is absent is somebody else's to name.
+    """Check that a file or folder may be read, if it exists.
 
     Raises:
-        HyperLoRAError: it is there, and cannot be read.
+        HyperLoRAError: it exists and cannot be read.
     """
     try:
         if path.is_dir():
@@ -24,7 +24,7 @@ def need_readable(path: Path) -> None:
 
 
 class NotSafetensorsError(HyperLoRAError):
-    """A file begins as no safetensors file does; the message says what it is.
+    """A file is no safetensors file; the message says what it is instead.
 
     Attributes:
         start: its first bytes.
@@ -37,13 +37,13 @@ class NotSafetensorsError(HyperLoRAError):
 
 
 def foreign(path: Path) -> str | None:
-    """What a file is that is no model of any kind, as "is a web page, not a model: ..."; None if it may be one."""
+    """Why a file cannot be a model, as "is a web page, not a model: ..."; None if it may be one."""
     with path.open("rb") as file:
         return foreign_start(file.read(512))
 
 
 def foreign_start(start: bytes) -> str | None:
-    """As ``foreign``, by a file's first 512 bytes."""
+    """``foreign``, for a file's first 512 bytes."""
     text = start.lstrip().lower()
     if not start:
         return f"is empty: {DOWNLOAD_AGAIN}"

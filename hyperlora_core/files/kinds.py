@@ -1,6 +1,6 @@
-"""Recognising files: what a model file is, by the names in it, and what to do with it where another was needed.
+"""Recognising model files by their tensors' names, with advice for when another file was needed.
 
-Nothing is unpickled: of a pickle the strings are read, which is enough to tell what it holds.
+Nothing is unpickled: a pickle's strings are read, which is enough to tell what it holds.
 """
 
 import pickletools
@@ -15,15 +15,15 @@ from .foreign import PICKLE_STARTS, NotSafetensorsError
 from .stored import PathOrFile, SafetensorsFile, open_safetensors
 
 FORMAT_KEY = "hyperlora.format"
-"""The metadata entry by which our single file is known."""
+"""The metadata entry that marks a HyperLoRA checkpoint in one file."""
 IDENTITY_KEY = "hyperlora.identity"
-"""The metadata entry by which an identity's file is known."""
+"""The metadata entry that marks an identity's file."""
 SLIDER_KEY = "hyperlora.slider"
-"""The metadata entry by which a slider's file is known."""
+"""The metadata entry that marks a slider's file."""
 
-_NUMBERS = 8  # that may follow a tensor's name in a pickle: its storage's size and offset, its shape and strides
-_STORAGE = re.compile(r"\d+|(cpu|cuda|mps)(:\d+)?")  # what a pickle calls the place of a tensor's numbers
-_PICKLE_BYTES = 64 << 20  # of a zip's data.pkl or of a bare pickle: names, not tensors
+_NUMBERS = 8  # integers kept after a tensor's name in a pickle: its storage's size and offset, its shape and strides
+_STORAGE = re.compile(r"\d+|(cpu|cuda|mps)(:\d+)?")  # a pickle's strings that name a tensor's storage
+_PICKLE_BYTES = 64 << 20  # read of a zip's data.pkl or of a bare pickle: names, not tensors
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Kind:
     """What a file is.
 
     Attributes:
-        key: what code asks for, as ``LORA``; several kinds may share one.
-        name: as messages call it, with its article: "an IP-Adapter".
-        advice: what to do with it.
-        pickled: whether it lies in a pickle, which is never opened.
+        key: what code compares, as ``LORA``; several kinds may share it.
+        name: for messages, with its article: "an IP-Adapter".
+        advice: what the user can do with such a file.
+        pickled: whether the file is a pickle, which is never opened.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Kind:
     pickled: bool = False
 
     def opens_as(self, key: str) -> bool:
-        """Whether it is a file of this key that can be opened."""
+        """Whether it has this key and can be opened."""
         return self.key == key and not self.pickled
 
     @property
@@ -53,7 +53,7 @@ class Kind:
 
 
 CHECKPOINT, CLIP_VISION, EMBEDDING, LORA, LYCORIS = "checkpoint", "clip_vision", "embedding", "lora", "lycoris"
-"""Keys of kinds that code asks for."""
+"""Keys that code compares."""
 
 HYPERLORA = Kind("hyperlora", "a HyperLoRA checkpoint in one file", "load it with Load HyperLoRA")
 IDENTITY = Kind(
@@ -72,10 +72,10 @@ PARTS = {
     "id_projector": Kind("id_projector", "the ID projector of a HyperLoRA", _PART),
 }
 PARTS["base_resampler"] = PARTS["resampler"]
-"""What each file of the released layout is; both resamplers are alike."""
+"""Part of the released layout -> the kind of its file; both resamplers are of one kind."""
 
 Names = Mapping[str, tuple[int, ...]]
-"""Tensor name -> shape; of a pickle, string -> the numbers that follow it, the shape among them."""
+"""Tensor name -> shape; for a pickle, string -> the integers that follow it, the shape among them."""
 
 
 def _any(pattern: str) -> Callable[[Names], bool]:
@@ -88,7 +88,7 @@ def _all(*patterns: str) -> Callable[[Names], bool]:
 
 
 def _instantid(names: Names) -> bool:
-    """A face embedding of 512 numbers goes in, where IP-Adapter Plus has CLIP's 1280."""
+    """Its input is a face embedding of 512 numbers, where IP-Adapter Plus takes CLIP's 1280."""
     return any(512 in names.get(f"{prefix}proj_in.weight", ()) for prefix in ("image_proj.", ""))
 
 
@@ -96,7 +96,7 @@ def _into(folder: str) -> str:
     return f"it goes into models/{folder}"
 
 
-# The first that fits; the special before the general.
+# The first kind that fits is taken: special ones stand before general ones.
 _KINDS: tuple[tuple[Callable[[Names], bool], Kind], ...] = (
     (_any(r"^\d+\.to_(q|k|v|out)\.(id|base)_(down|up)_basis$"), PARTS["hyper_lora_modules"]),
     (_all(r"^latents$", r"^layers\.0\.attn1\.to_q"), PARTS["resampler"]),
@@ -136,24 +136,26 @@ _KINDS: tuple[tuple[Callable[[Names], bool], Kind], ...] = (
 
 
 def recognise_names(names: Names, metadata: Mapping[str, str] | None = None) -> Kind | None:
-    """Tell what tensors of these names and shapes are; None where nothing is known of them."""
+    """The kind of a file with tensors of these names and shapes; None if it is unknown."""
     metadata = metadata or {}
     kind = next((kind for fits, kind in _KINDS if fits(names)), None)
-    if kind is not None and kind.key == LORA:  # whatever its metadata says: LoRAs of sliders once had the sliders' mark
+    if (
+        kind is not None and kind.key == LORA
+    ):  # before the metadata's marks: there are LoRAs made of sliders that carry the slider's
         made_by = metadata.get("hyperlora.checkpoint")
         return kind if made_by is None else replace(kind, name=f"a LoRA that the HyperLoRA '{made_by}' made")
     marks = ((FORMAT_KEY, HYPERLORA), (IDENTITY_KEY, IDENTITY), (SLIDER_KEY, SLIDER))
-    return next((ours for key, ours in marks if key in metadata), kind)
+    return next((marked for key, marked in marks if key in metadata), kind)
 
 
 def open_recognised(path: PathOrFile) -> tuple[Kind | None, SafetensorsFile | None]:
-    """Open a file and tell what it is.
+    """Open a model file and recognise it.
 
     Args:
         path: the file, which may be open already.
 
     Returns:
-        Its kind, None for a whole safetensors file of a kind that is not known; and the open file, None for a pickle.
+        Its kind, None for a whole safetensors file of an unknown kind; and the open file, None for a pickle.
 
     Raises:
         HyperLoRAError: it is no whole model file: a Git LFS pointer, a web page, cut short, ...
@@ -169,12 +171,12 @@ def open_recognised(path: PathOrFile) -> tuple[Kind | None, SafetensorsFile | No
 
 
 def recognise(path: str | Path) -> Kind | None:
-    """Tell what a file is, as ``open_recognised``."""
+    """A file's kind, as ``open_recognised`` returns it."""
     return open_recognised(path)[0]
 
 
 def _pickled_names(path: Path) -> Names:
-    """What a pickle, or a zip's data.pkl, says of its tensors; opcodes are read and never run."""
+    """Tensors' names in a pickle, or in a zip's data.pkl; its opcodes are read and never run."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -194,7 +196,7 @@ def _pickled_names(path: Path) -> Names:
                 names.setdefault(last, ())
             elif isinstance(argument, int) and operation.name.startswith("BININT"):
                 names[last] = (*names.get(last, ()), argument)[:_NUMBERS]
-    # whatever zipfile and pickletools say of a broken archive or pickle: it is of no known kind then
+    # what zipfile and pickletools raise for a broken archive or pickle: it is then of no known kind
     except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
         return {}
     return names

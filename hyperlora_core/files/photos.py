@@ -1,4 +1,4 @@
-"""Photos, from files: RGB, 8 bits, upright."""
+"""Opening photos: as 8-bit RGB, turned upright by their EXIF orientation."""
 
 import io
 import logging
@@ -14,12 +14,12 @@ from ..errors import HyperLoRAError
 from .clutter import is_clutter
 
 MAX_SIDE = 16384
-"""Longer photos are reduced to this many pixels a side."""
+"""Longest side in pixels; larger photos are reduced to it."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""How the files are called that a folder of photos is searched for."""
+"""Suffixes of the files that are taken for photos in a folder."""
 
-# What is opened, whatever a file is called: PIL would also have others' programs run over files of EPS.
+# The formats that are opened, whatever a file's suffix: for EPS, PIL would run another program over the file.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "JPEG2000", "BMP", "DIB", "GIF", "TIFF", "PPM")
 
 _Turn = Image.Transpose
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 def photo_files(folder: Path) -> list[Path]:
-    """The photos of a folder, by their names: files of the ``SUFFIXES`` that are nobody's leftovers."""
+    """The photos in a folder, sorted by name: files with one of the ``SUFFIXES`` that are not clutter."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -51,11 +51,11 @@ def photo_files(folder: Path) -> list[Path]:
 
 
 def unreadable(photos: Iterable[Path]) -> dict[Path, str]:
-    """Photos that cannot be opened -> why not; each is read to its end, a JPEG in a small size for speed."""
+    """Photos that cannot be opened -> why not. Each is read to its end; JPEGs at a small size, for speed."""
     wrong = {}
     for path in dict.fromkeys(photos):
         try:
-            with opened(path, str(path)) as image:
+            with open_picture(path, str(path)) as image:
                 image.draft("RGB", (1, 1))
                 image.load()
         except HyperLoRAError as error:
@@ -81,16 +81,16 @@ def open_photo(path: str | Path) -> Image.Image:
     path = Path(path)
     if not path.is_file():
         raise HyperLoRAError(f"there is no photo {path}")
-    with opened(path, str(path)) as image:
+    with open_picture(path, str(path)) as image:
         return upright(image)
 
 
 @contextmanager
-def opened(picture: Path | bytes, name: str) -> Iterator[Image.Image]:
-    """A picture whose header has been read; what goes wrong while it is entered becomes an error that names it.
+def open_picture(picture: Path | bytes, name: str) -> Iterator[Image.Image]:
+    """Open a picture and read its header; errors in the block, as from reading its pixels, name it as well.
 
     Args:
-        picture: its file, or the bytes of one.
+        picture: a file, or a file's bytes.
         name: what errors call it.
 
     Raises:
@@ -118,7 +118,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def orientation(image: Image.Image) -> int:
-    """How a picture that was opened is turned, 1 to 8 as in EXIF; 1 where it does not say so, or in broken tags."""
+    """EXIF orientation of an open picture, 1 to 8; 1 where it has none, or where its tags are broken."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # whatever a parser of tags raises over broken ones; the pixels are there
@@ -126,7 +126,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image, most: int = MAX_SIDE) -> Image.Image:
-    """The pixels of a picture that was opened, as ``open_photo`` gives them: RGB, of ``most`` pixels a side."""
+    """The pixels of an open picture as ``open_photo`` returns them: RGB, upright, at most ``most`` pixels a side."""
     image.draft("RGB", (most, most))
     image.load()
     # not ImageOps.exif_transpose, which writes all tags anew, and fails where another one is broken

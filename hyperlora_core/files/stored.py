@@ -1,4 +1,4 @@
-"""Reading and writing safetensors files.
+"""Opening and writing safetensors files.
 
 Format: 8 bytes, little endian, the length of the header; the header, JSON: name -> dtype, shape, byte range, and
 "__metadata__" -> strings; then the tensors' bytes, without gaps. https://huggingface.co/docs/safetensors
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 METADATA = "__metadata__"
 MODEL_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-"""What files of weights are called."""
+"""Suffixes of files of weights."""
 
 ITEM_SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
 ITEM_SIZES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
-"""Bytes of one number, by the format's names of the types; there are rarer ones, which safetensors itself checks."""
+"""The format's dtype -> bytes of one element. There are rarer dtypes, whose sizes safetensors itself checks."""
 
 _HEADER_LIMIT = 100_000_000  # bytes; the limit of safetensors itself
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies.
+    """Where a tensor's bytes are.
 
     Attributes:
         path: the file.
-        dtype: as the format calls it: "F16", "BF16", "F32", ...
+        dtype: by the format's name: "F16", "BF16", "F32", ...
         shape: of the tensor.
-        start: its first byte in the file.
-        length: its bytes.
+        start: offset in the file, in bytes.
+        length: in bytes.
     """
 
     path: Path
@@ -52,10 +52,15 @@ class StoredTensor:
 
 
 def _stored(path: Path, entry: Mapping[str, Any], data: int) -> StoredTensor:
-    """One entry of a header.
+    """Parse a tensor's entry in a header.
+
+    Args:
+        path: the file.
+        entry: the header's JSON of the tensor.
+        data: offset of the first tensor's bytes in the file.
 
     Raises:
-        ValueError, KeyError, TypeError: it makes no sense.
+        ValueError, KeyError, TypeError: the entry is broken.
     """
     begin, end = entry["data_offsets"]
     shape = tuple(entry["shape"])
@@ -69,11 +74,11 @@ def _stored(path: Path, entry: Mapping[str, Any], data: int) -> StoredTensor:
 
 @dataclass(frozen=True, eq=False)
 class SafetensorsFile:
-    """A safetensors file whose header was read and checked; its tensors are mapped from it when they are asked for.
+    """An open safetensors file: its header was read and checked, its tensors are memory-mapped when asked for.
 
     Attributes:
         path: the file.
-        tensors: name -> where it lies, in the header's order.
+        tensors: name -> where the tensor's bytes are, in the header's order.
         metadata: the header's strings; empty where it has none.
     """
 
@@ -90,7 +95,7 @@ class SafetensorsFile:
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     def tensor(self, name: str) -> "Tensor":
-        """One tensor, mapped from the file, on the CPU, in the file's type.
+        """A tensor, memory-mapped from the file, on the CPU, in the file's dtype.
 
         Raises:
             HyperLoRAError: the file has no such tensor, or cannot be read.
@@ -167,14 +172,12 @@ def open_safetensors(path: PathOrFile) -> SafetensorsFile:
 
 
 def write(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file out of tensors that lie in others, byte for byte.
-
-    The file appears whole or not at all.
+    """Write a safetensors file out of other files' tensors, byte for byte. It appears whole or not at all.
 
     Args:
-        path: where to; an existing file is replaced.
-        tensors: in the file's order; tensors of wider types have to come first.
-        metadata: of its header.
+        path: the file to write; an existing one is replaced.
+        tensors: by name, in the order to write them; those of wider dtypes have to come first.
+        metadata: for the header.
     """
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     end = 0
@@ -193,12 +196,12 @@ def save(path: str | Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[st
     """Write tensors to a safetensors file, which appears whole or not at all.
 
     Args:
-        path: where to; folders are made, and an existing file is replaced.
-        tensors: of any device.
-        metadata: of its header.
+        path: the file to write; folders are created, and an existing file is replaced.
+        tensors: by name, on any device.
+        metadata: for the header.
 
     Returns:
-        The path written.
+        ``path``.
 
     Raises:
         HyperLoRAError: it cannot be written.
@@ -206,11 +209,11 @@ def save(path: str | Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[st
     import safetensors.torch  # and with it torch, which takes seconds: headers are read without it
 
     path = Path(path)
-    # clones, as one tensor may stand under two names, which safetensors refuses
+    # clones, as safetensors refuses a tensor that has two names
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic.writing(path) as part:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # not save_file, whose files other users cannot read
+        # not save_file, whose files other users of the machine cannot read
         part.write_bytes(safetensors.torch.save(on_cpu, metadata=dict(metadata)))
     return path
 
@@ -228,18 +231,18 @@ def read_bytes(tensors: Iterable[StoredTensor], block: int = 16 << 20) -> Iterat
                 if file is not None:
                     file.close()
                 open_path, file = tensor.path, tensor.path.open("rb")
-            yield from _read_one(file, tensor, block)
+            yield from _read_tensor(file, tensor, block)
     finally:
         if file is not None:
             file.close()
 
 
-def _read_one(file: BinaryIO, tensor: StoredTensor, block: int) -> Iterator[bytes]:
+def _read_tensor(file: BinaryIO, tensor: StoredTensor, block: int) -> Iterator[bytes]:
     file.seek(tensor.start)
-    left = tensor.length
-    while left:
-        data = file.read(min(block, left))
+    remaining = tensor.length
+    while remaining:
+        data = file.read(min(block, remaining))
         if not data:
             raise HyperLoRAError(f"{tensor.path} is cut short: {DOWNLOAD_AGAIN}")
-        left -= len(data)
+        remaining -= len(data)
         yield data

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hyperlora_core.files.downloads import CATALOGUE, bundle
+from hyperlora_core.files.downloads import CATALOGUE, find_bundle
 from hyperlora_core.files.encoders import UNKNOWN
 from hyperlora_core.network.checkpoint import read_checkpoint
 from tests.support import hub as hubs
@@ -124,7 +124,7 @@ def test_what_arrives_changed_is_deleted_and_said(hub, folder):
 
 
 def test_another_file_than_is_known_is_not_downloaded(folder, files):
-    known = bundle("clip").files[0]
+    known = find_bundle("clip").files[0]
     with hubs.hub({f"{known.repo}/{known.path}": b"somebody else's"}) as hub:
         code, said = run(hub, folder, "clip", "--accept-licences")
     assert code == 1 and "is another file than was expected" in said and known.sha256 in said
