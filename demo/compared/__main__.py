@@ -131,6 +131,9 @@ def main() -> None:
         REPORT.mkdir(parents=True, exist_ok=True)
         for name in _FILES:
             shutil.copy(who.parent / "evaluation" / name, REPORT)
+        report = REPORT / "report.md"
+        title, _, text = report.read_text(encoding="utf-8").partition("\n")
+        report.write_text(f"{title}\n\nWritten by `make demo-report`.\n{text}", encoding="utf-8")
 
 
 if __name__ == "__main__":
