@@ -96,9 +96,10 @@ def test_paths_in_sentences_are_there(document):
     """Of this repository; folders of ComfyUI and of a user's machine are others."""
     ours = {path.name for path in PACK.iterdir() if not path.name.startswith(".")} - {"models", "portraits", "dist"}
     for span in reading.spans(document):
-        path = span.partition("::")[0]
+        path, _, test = span.partition("::")
         if re.fullmatch(r"[\w./-]+", path) and "/" in path and path.partition("/")[0] in ours and "..." not in path:
             assert (PACK / path).exists(), f"{document}: `{span}`"
+            assert not test or f"def {test}(" in (PACK / path).read_text(encoding="utf-8"), f"{document}: `{span}`"
 
 
 def test_what_is_wrong_is_found(tmp_path):

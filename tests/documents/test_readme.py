@@ -6,7 +6,7 @@ import pytest
 
 from demo.server import PACK, PACK_NAME
 from hyperlora_core import TRIGGER_WORDS
-from hyperlora_core.files.downloads import bundle
+from hyperlora_core.files.downloads import find_bundle
 from tests.documents import reading
 
 README = reading.read("README.md")
@@ -43,7 +43,7 @@ def test_the_clone_line_names_where_the_project_is_published():
 @pytest.mark.parametrize(("row", "name"), [("HyperLoRA", "fidelity"), ("CLIP", "clip"), ("AntelopeV2", "faces")])
 def test_sizes_of_models_are_those_of_the_downloads(row, name):
     (size,) = re.findall(rf"^\| {row}[^|]*\| ([\d.]+) GB", README, re.MULTILINE)
-    assert float(size) == pytest.approx(bundle(name).megabytes / 1000, abs=0.05)
+    assert float(size) == pytest.approx(find_bundle(name).megabytes / 1000, abs=0.05)
 
 
 def test_the_trigger_words_are_right():
