@@ -32,6 +32,7 @@ def test_nothing_of_the_tests_is_published(published):
         *("LICENSE", "README.md", "__init__.py", "pyproject.toml", "requirements.txt"),
         *("docs", "example_workflows", "hyperlora_core", "locales", "nodes", "subgraphs", "web"),
     }
+    assert all(name.endswith(".md") for name in published if name.startswith("docs/"))
     assert sum((PACK / name).stat().st_size for name in published) < 4 << 20
 
 
