@@ -79,13 +79,13 @@ def links(document: str, root: Path = PACK) -> list[str]:
 
 def anchors(document: str, root: Path = PACK) -> set[str]:
     """What a link may name in a document behind a ``#``: its headings, as GitHub shortens them."""
-    taken: dict[str, int] = {}
+    counts: dict[str, int] = {}
     result = set()
     for heading in re.findall(r"^#{1,6} (.+)$", prose(document, root), re.MULTILINE):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").strip().lower()
         slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-        count = taken.get(slug, 0)
-        taken[slug] = count + 1
+        count = counts.get(slug, 0)
+        counts[slug] = count + 1
         result.add(f"{slug}-{count}" if count else slug)
     return result
 

@@ -74,7 +74,7 @@ def flags() -> set[str]:
 def test_flags_in_sentences_are_flags_of_commands(document, flags):
     for span in reading.spans(document):
         for flag in re.findall(r"(?<!\S)--[a-z][\w.-]*", span):
-            assert flag.rstrip(".") in flags | _OTHERS or any(known.startswith(f"{flag}.") for known in flags), (
+            assert flag.rstrip(".") in flags | _OTHERS or any(name.startswith(f"{flag}.") for name in flags), (
                 f"{document}: `{span}`"
             )
 

@@ -31,10 +31,10 @@ def test_blocks_run_one_after_the_other(document, models, face_pack, photos, tmp
         Image.open(photos[photo]).save(tmp_path / f"{name}.jpg")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    first, *others = [block for block in reading.blocks(document, "python") if ON_A_SERVER not in block.text]
-    run(first, names)
+    encoding, *following = [block for block in reading.blocks(document, "python") if ON_A_SERVER not in block.text]
+    run(encoding, names)
     assert LoRA.load(tmp_path / "person.safetensors").norm > 0
-    for block in others:
+    for block in following:
         if "ben.safetensors" in block.text:  # the second person of the blend is the reader's own
             keep_second_person(names)
         run(block, names)

@@ -54,5 +54,5 @@ def test_the_templates_it_names_are_there():
     documents = README + reading.read("docs/NODES.md")
     templates = {path.stem for path in (PACK / "example_workflows").glob("*.json")}
     assert templates <= set(re.findall(r"\w+", documents))
-    named = re.search(r"## Templates\n\n(.+?)Copies for", documents, re.DOTALL)
-    assert named and set(re.findall(r"`(\w+)`", named[1])) == templates
+    section = re.search(r"## Templates\n\n(.+?)Copies for", documents, re.DOTALL)
+    assert section and set(re.findall(r"`(\w+)`", section[1])) == templates

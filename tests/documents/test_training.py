@@ -69,15 +69,15 @@ def test_from_pictures_to_a_persons_lora(tmp_path, photos, face_pack, comfyui_pa
     shutil.copytree(tmp_path / "people" / "anna", tmp_path / "anna")
     variables = {"BASE": str(base), "HF_HUB_OFFLINE": "1"}
     texts = [block.text for block in reading.blocks(DOCUMENT, "sh")]
-    (last,) = [place for place, text in enumerate(texts) if "hyperlora finetune" in text]
+    (finetune,) = [place for place, text in enumerate(texts) if "hyperlora finetune" in text]
 
-    said = typed("".join(texts[:last]), tmp_path, _FITTED, 1500, **variables)
-    assert "parameters" in said, "of the plans"
+    output = typed("".join(texts[:finetune]), tmp_path, _FITTED, 1500, **variables)
+    assert "parameters" in output, "of the plans"
     assert len(Shards(str(tmp_path / "both"))) > 3
     people = {sample.person for sample in samples(tmp_path / "set2")}
     assert people == {"anna"}, "jane-doe is on the drop list"
-    runs = [tmp_path / "runs" / name / CHECKPOINT for name in ("base", "id_clip", "id_embed", "id_alone")]
-    assert all((run / "resampler.safetensors").is_file() for run in runs)
+    checkpoints = [tmp_path / "runs" / name / CHECKPOINT for name in ("base", "id_clip", "id_embed", "id_alone")]
+    assert all((path / "resampler.safetensors").is_file() for path in checkpoints)
     mine = tmp_path / "models" / "hyper_lora" / "mine"
     network = HyperLoRA.load(mine)
 
@@ -86,7 +86,7 @@ def test_from_pictures_to_a_persons_lora(tmp_path, photos, face_pack, comfyui_pa
         references = find_references(FaceAnalyzer.load(faces), [open_photo(tmp_path / "anna" / "obama.jpg")])
         identity, _ = encode_id(network, ClipVision.load(clip), references)
     save_identity(identity, tmp_path / "anna.safetensors")
-    typed("".join(texts[last:]), tmp_path, _FITTED, 500, **variables)
+    typed("".join(texts[finetune:]), tmp_path, _FITTED, 500, **variables)
     assert LoRA.load(tmp_path / "anna_50.safetensors").norm > 0
 
 
