@@ -1,5 +1,6 @@
 """The commands of docs/TRAINING.md, typed in its order: from pictures to a person's LoRA, on small models."""
 
+import re
 import shutil
 
 import pytest
@@ -16,6 +17,7 @@ from hyperlora_core import (
     open_photo,
     save_identity,
 )
+from hyperlora_core.cli import main
 from hyperlora_core.data.shards import Shards
 from hyperlora_core.training.command import CHECKPOINT
 from tests.documents import reading
@@ -93,3 +95,15 @@ def test_from_pictures_to_a_persons_lora(tmp_path, photos, face_pack, comfyui_pa
 def samples(folder):
     shards = Shards(str(folder))
     return [shards[place] for place in range(len(shards))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["base", "id_clip", "id_embed"])
+def test_its_memory_is_what_the_plan_prints(stage, capsys):
+    table = reading.read(DOCUMENT).partition("GB a GPU")[2]
+    (sizes,) = re.findall(rf"^\| `{stage}` \| ([\d.]+) \| ([\d.]+) \|$", table, re.MULTILINE)
+    for recipe, gpus, size in ((stage, "16", sizes[0]), (f"{stage}-24gb", "1", sizes[1])):
+        assert main(["train", recipe, "--plan", "--gpus", gpus]) == 0
+        memory = capsys.readouterr().out.partition("memory of")[2]
+        (total,) = re.findall(r"^  in all +([\d.]+)$", memory, re.MULTILINE)
+        assert float(total) == pytest.approx(float(size), abs=0.06)
