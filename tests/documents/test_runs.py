@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from demo.server import PACK
+import pytest
+
+from demo.server import PACK, PACK_NAME
 from hyperlora_core import LoRA
 from tests.documents import reading
 from tests.documents.workplace import workplace
@@ -73,3 +75,15 @@ def test_doctor_prints_its_page(tmp_path):
     assert script.count("doctor") == 2
     page = typed(script.replace("python -m", '"$PYTHON" -m'), tmp_path)
     assert page.count("what a report of a bug needs") == 2 and str(tmp_path) not in page
+
+
+def test_the_clone_is_where_comfyui_looks(tmp_path):
+    """From this checkout in place of the address, and with a pip that only looks for its file."""
+    if subprocess.run(["git", "rev-parse", "HEAD"], cwd=PACK, capture_output=True, check=False).returncode:
+        pytest.skip("this checkout has no git")
+    script = block_with("README.md", "git clone")
+    (address,) = [word for word in script.split() if word.startswith("https://")]
+    (tmp_path / "ComfyUI" / "custom_nodes").mkdir(parents=True)
+    typed(script.replace(address, f"file://{PACK}"), tmp_path, 'pip() { test "$1 $2" = "install -r"; test -f "$3"; }\n')
+    pack = tmp_path / "ComfyUI" / "custom_nodes" / PACK_NAME
+    assert (pack / "__init__.py").is_file() and (pack / "web").is_dir()
