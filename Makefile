@@ -43,7 +43,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait comfyui demo-models demo-results demo-report test test-all test-hosts test-python bench toy-world lint browser templates help-pictures locales package lock
+.PHONY: help env portrait comfyui demo-models demo-results demo-report test test-all test-hosts test-python bench toy-world lint types browser templates help-pictures locales package lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -80,7 +80,16 @@ demo-results: $(ENV)/.ready
 lint: $(ENV)/.ready
 	@$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+	$(MAKE) types
+
+# The pack is a package whose folder may have any name: for mypy it is called hyperlora_pack.
+types: $(ENV)/.ready
+	@typed=$$(mktemp -d)
+	trap 'rm -rf "$$typed"' EXIT
+	ln -s "$(CURDIR)" "$$typed/hyperlora_pack"
+	cd "$$typed"
+	MYPYPATH=. $(PY) -m mypy --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CURDIR)/.mypy_cache" \
+	    -p hyperlora_pack.hyperlora_core -p hyperlora_pack.nodes
 
 demo-report: $(ENV)/.ready
 	@$(PY) -m demo.compared

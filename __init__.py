@@ -3,6 +3,10 @@
 import logging
 import re
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .nodes import HyperLoRAExtension
 
 COMFYUI = "0.14.0"  # the oldest that has what the pack uses: see docs/COMPATIBILITY.md; pyproject.toml says it too
 
@@ -34,7 +38,7 @@ else:
     )
 
 
-async def comfy_entrypoint():
+async def comfy_entrypoint() -> "HyperLoRAExtension":
     from .nodes import HyperLoRAExtension
 
     return HyperLoRAExtension()

@@ -47,7 +47,7 @@ class HyperLoRAExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every node of the pack."""
-        nodes = [
+        nodes: list[type[io.ComfyNode]] = [
             portrait.HyperLoRAPortrait,
             models.HyperLoRALoadModel,
             faces.HyperLoRADetectFaces,

@@ -117,25 +117,40 @@ CARRIED = {
 }
 
 
-def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """A node that runs only with what its sockets are for; it is changed itself."""
-    execute = node.execute.__func__  # type: ignore[attr-defined]
+def checked(node: Any) -> type[io.ComfyNode]:
+    """A node whose inputs are checked before it runs, and completed by its schema; the class itself is changed.
+
+    ComfyUI leaves out optional inputs that a prompt does not have: their defaults come from the schema, so that a
+    node's ``execute`` need not repeat them.
+    """
+    execute = node.execute.__func__
 
     @wraps(execute)
     def run(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
         _check(node, inputs)
-        return execute(cls, *args, **inputs)
+        return execute(cls, *args, **(_defaults(node) | inputs))
 
-    node.execute = classmethod(run)  # type: ignore[assignment]
+    node.execute = classmethod(run)
     return node
 
 
 @cache
-def _inputs(node: type[io.ComfyNode]) -> dict[str, io.Input]:
+def _inputs(node: Any) -> dict[str, io.Input]:
     return {each.id: each for each in node.define_schema().inputs}
 
 
-def _check(node: type[io.ComfyNode], given: Mapping[str, Any]) -> None:
+@cache
+def _defaults(node: Any) -> dict[str, Any]:
+    """Defaults of the optional widgets that ``execute`` has no default for."""
+    parameters = inspect.signature(node.execute).parameters
+    return {
+        name: socket.default
+        for name, socket in _inputs(node).items()
+        if socket.optional and name in parameters and parameters[name].default is inspect.Parameter.empty
+    }
+
+
+def _check(node: Any, given: Mapping[str, Any]) -> None:
     """Refuse what a socket is not for.
 
     Raises:
@@ -154,7 +169,7 @@ def _check(node: type[io.ComfyNode], given: Mapping[str, Any]) -> None:
         raise HyperLoRAError("; ".join(wrong))
 
 
-def _sockets(node: type[io.ComfyNode], given: Mapping[str, Any]) -> Iterator[tuple[str, io.Input, Any]]:
+def _sockets(node: Any, given: Mapping[str, Any]) -> Iterator[tuple[str, io.Input, Any]]:
     """Name, input and value of each socket; those that grow as they are connected one by one."""
     for name, socket in _inputs(node).items():
         template = getattr(socket, "template", None)
@@ -166,7 +181,7 @@ def _sockets(node: type[io.ComfyNode], given: Mapping[str, Any]) -> Iterator[tup
             yield name, socket, given[name]
 
 
-def _is_offered(node: type[io.ComfyNode], socket: io.Input, value: str) -> bool:
+def _is_offered(node: Any, socket: io.Input, value: str) -> bool:
     """Whether a combo has a choice, now: files come and go. What a node sees to by itself is let through."""
     validate = vars(node).get("validate_inputs")
     if validate is not None and socket.id in inspect.signature(validate.__func__).parameters:

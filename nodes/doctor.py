@@ -51,9 +51,9 @@ def report() -> dict[str, Any]:
     page["ComfyUI"] = summary.in_lines(_comfyui())
     page["Settings"] = summary.in_lines(
         {
-            "what finds faces": settings.face_engine(),
-            "a photo without a face": settings.on_no_face(),
-            "kept for the next prompts": f"{settings.cache_megabytes()} MB",
+            "what finds faces": settings.FACE_ENGINE.value(),
+            "a photo without a face": settings.NO_FACE.value(),
+            "kept for the next prompts": f"{settings.CACHE_MEGABYTES.value()} MB",
         }
     )
     page["Other packs"] = _packs()

@@ -90,7 +90,7 @@ def answer_downloads() -> None:
 
     def begin(wanted: dict[str, Any]) -> dict[str, Any]:
         downloads.begin(
-            find_bundle(wanted["name"]), wanted.get("accept_licence") is True or settings.licences_accepted()
+            find_bundle(wanted["name"]), wanted.get("accept_licence") is True or settings.LICENCES_ACCEPTED.value()
         )
         return downloads.state
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 from PIL import Image
+from torch import Tensor
 
 from ..hyperlora_core.cache import digest
 from ..hyperlora_core.faces import ORDERS, Reference, draw_faces
@@ -107,14 +108,14 @@ class HyperLoRADetectFaces(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        hyper_lora,
+        hyper_lora: LoadedHyperLoRA,
         images: dict,
-        order: str = ORDERS[0],
-        index: int = 0,
-        on_no_face: str = "error",
-        reference=None,
-        picked: str = "[]",
-        turn_upright: bool = True,
+        order: str,
+        index: int,
+        on_no_face: str,
+        picked: str,
+        turn_upright: bool,
+        reference: Tensor | None = None,
     ) -> io.NodeOutput:
         photos = photos_of(images)
         match = to_photos(reference)[0] if reference is not None else None

@@ -7,12 +7,15 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph import ExecutionBlocker
 from PIL import Image
 
+from ..hyperlora_core.faces import Reference
 from ..hyperlora_core.faces.image_tensors import to_images
 from ..hyperlora_core.identity.encoding import encode_base, encode_id
+from ..hyperlora_core.identity.value import Identity
 from .cards import identity_card
 from .host.cache import cache
 from .host.progress import stage
 from .host.sockets import CATEGORY, Faces, IdentitySocket, hyper_lora_input
+from .models import LoadedHyperLoRA
 
 CROP_SIZE = 512
 
@@ -57,7 +60,9 @@ class HyperLoRAEncodeIdentity(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, hyper_lora, faces, remove_background: bool = True, grayscale: bool = False) -> io.NodeOutput:
+    def execute(
+        cls, hyper_lora: LoadedHyperLoRA, faces: list[Reference], remove_background: bool, grayscale: bool
+    ) -> io.NodeOutput:
         stage("encode")
         network, clip = hyper_lora.network, hyper_lora.clip()
         identity, pictures = encode_id(network, clip, faces, remove_background, grayscale, cache())
@@ -110,15 +115,15 @@ class HyperLoRAEncodeBase(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        hyper_lora,
-        faces,
-        crop: bool = True,
-        scale_left: float = 1.0,
-        scale_right: float = 1.0,
-        scale_top: float = 1.0,
-        scale_bottom: float = 1.0,
-        safe_crop: bool = True,
-        identity=None,
+        hyper_lora: LoadedHyperLoRA,
+        faces: list[Reference],
+        crop: bool,
+        scale_left: float,
+        scale_right: float,
+        scale_top: float,
+        scale_bottom: float,
+        safe_crop: bool,
+        identity: Identity | None = None,
     ) -> io.NodeOutput:
         scales = (scale_left, scale_right, scale_top, scale_bottom)
         network, clip = hyper_lora.network, hyper_lora.clip()

@@ -12,6 +12,7 @@ from ..hyperlora_core.faces.image_tensors import to_images
 from ..hyperlora_core.files import stamp
 from ..hyperlora_core.identity.file import load_identity, save_identity
 from ..hyperlora_core.identity.slider import Slider
+from ..hyperlora_core.identity.value import Identity
 from .cards import identity_card
 from .host.folders import IDENTITIES, SLIDERS, keeping_folder, kept_file, kept_files
 from .host.progress import Remarks
@@ -69,7 +70,7 @@ class HyperLoRASaveIdentity(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, identity, name: str = "person", overwrite: bool = False) -> io.NodeOutput:
+    def execute(cls, identity: Identity, name: str, overwrite: bool) -> io.NodeOutput:
         if identity.id_rows is None and identity.base_rows is None:  # bypassed: the queue goes on
             remarks = Remarks()
             remarks("nothing was saved: this identity is empty, for no photo with a face was left")
@@ -131,7 +132,7 @@ class HyperLoRASaveSlider(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, slider, name: str = "slider", overwrite: bool = False) -> io.NodeOutput:
+    def execute(cls, slider: Slider, name: str, overwrite: bool) -> io.NodeOutput:
         return _save(SLIDERS, name, overwrite, slider.save)
 
 

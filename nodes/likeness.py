@@ -1,10 +1,14 @@
 """The nodes that judge pictures by how like a person they are, and that sample until one is like enough."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 import nodes as comfy_nodes
 
@@ -14,6 +18,7 @@ from ..hyperlora_core.faces import FaceAnalyzer, draw_faces
 from ..hyperlora_core.faces.image_tensors import to_images, to_photos
 from ..hyperlora_core.faces.references import find_references
 from ..hyperlora_core.faces.scale import INSIGHTFACE
+from ..hyperlora_core.identity.value import Identity
 from ..hyperlora_core.judging.likeness import Judged, Person, judge, select, written
 from .cards import best_score
 from .faces import PREVIEW_SIZE, photos_of
@@ -51,7 +56,7 @@ def judge_inputs() -> list[io.Input]:
     ]
 
 
-def person_of(analyzer: FaceAnalyzer, identity, photos: dict | None) -> Person:
+def person_of(analyzer: FaceAnalyzer, identity: Identity | None, photos: dict | None) -> Person:
     """Whom to compare with, as the inputs give it.
 
     Raises:
@@ -118,12 +123,12 @@ class HyperLoRALikeness(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        images,
-        order: str = ORDERS[0],
-        least: float = -1.0,
-        most: int = 0,
-        face_model: str = "auto",
-        identity=None,
+        images: Tensor,
+        order: str,
+        least: float,
+        most: int,
+        face_model: str,
+        identity: Identity | None = None,
         photos: dict | None = None,
     ) -> io.NodeOutput:
         analyzer = face_analyzer(face_model)
@@ -231,23 +236,23 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model,
-        positive,
-        negative,
-        latent_image,
-        vae,
-        seed: int = 0,
-        steps: int = 20,
-        cfg: float = 5.0,
-        sampler_name: str = "dpmpp_2m",
-        scheduler: str = "karras",
-        denoise: float = 1.0,
-        enough: float = INSIGHTFACE.usual,
-        seeds: int = 4,
-        strengths: str = "",
-        face_model: str = "auto",
-        lora=None,
-        identity=None,
+        model: ModelPatcher,
+        positive: list,
+        negative: list,
+        latent_image: dict[str, Any],
+        vae: VAE,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        denoise: float,
+        enough: float,
+        seeds: int,
+        strengths: str,
+        face_model: str,
+        lora: Mapping[str, Tensor] | None = None,
+        identity: Identity | None = None,
         photos: dict | None = None,
     ) -> io.NodeOutput:
         if lora is None and strengths.strip():

@@ -9,11 +9,13 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
+from torch import Tensor
 
 from ..hyperlora_core.doors.comfyui.patching import apply_lora
 from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.identity.generation import generate
+from ..hyperlora_core.identity.value import Identity
 from ..hyperlora_core.lora.schedule import Schedule
 from ..hyperlora_core.lora.value import LoRA, combine
 from .host.cache import cache
@@ -28,7 +30,7 @@ from .host.sockets import (
     schedule_input,
     weight_input,
 )
-from .models import DTYPES
+from .models import DTYPES, LoadedHyperLoRA
 
 APPLICATIONS = ("patch", "run-time")
 
@@ -59,7 +61,9 @@ class HyperLoRAGenerate(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, hyper_lora, identity, id_weight: float = 0.8, base_weight: float = 0.4) -> io.NodeOutput:
+    def execute(
+        cls, hyper_lora: LoadedHyperLoRA, identity: Identity, id_weight: float, base_weight: float
+    ) -> io.NodeOutput:
         stage("lora")
         return io.NodeOutput(generate(hyper_lora.network, identity, id_weight, base_weight, cache()))
 
@@ -92,7 +96,12 @@ class HyperLoRAApply(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, lora, strength: float = 1.0, application: str = APPLICATIONS[0], schedule=None
+        cls,
+        model: ModelPatcher,
+        lora: Mapping[str, Tensor],
+        strength: float,
+        application: str,
+        schedule: Schedule | None = None,
     ) -> io.NodeOutput:
         return io.NodeOutput(applied(model, lora, strength, application, schedule))
 
@@ -178,7 +187,9 @@ class HyperLoRASave(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, lora, filename_prefix: str = "person", dtype: str = "fp16", schedule=None) -> io.NodeOutput:
+    def execute(
+        cls, lora: Mapping[str, Tensor], filename_prefix: str, dtype: str, schedule: Schedule | None = None
+    ) -> io.NodeOutput:
         if schedule is not None:
             lora = combine([(ours(lora), schedule.mean)])
         root = os.path.join(folder_paths.get_output_directory(), "loras")

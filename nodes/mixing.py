@@ -1,9 +1,13 @@
 """The nodes that mix identities, and that weigh the parts of the UNet."""
 
+from collections.abc import Mapping
+
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..hyperlora_core.faces.scale import INSIGHTFACE
 from ..hyperlora_core.identity.mixing import EVERYWHERE, METHODS, agreement, blend, join, weighted, without_outliers
+from ..hyperlora_core.identity.value import Identity
 from ..hyperlora_core.lora.blocks import BlockStrengths
 from .cards import identity_card
 from .host.progress import Remarks
@@ -55,9 +59,7 @@ class HyperLoRAMixPhotos(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, identities: dict, weights: str = "", outliers: str = "keep", least_agreement: float = INSIGHTFACE.same
-    ) -> io.NodeOutput:
+    def execute(cls, identities: dict, weights: str, outliers: str, least_agreement: float) -> io.NodeOutput:
         remarks = Remarks()
         joined = join([identity for identity in identities.values() if identity is not None])
         if weights.strip():
@@ -113,7 +115,14 @@ class HyperLoRABlend(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, identity_a, identity_b, amount: float = 0.5, method: str = METHODS[0], blocks=None):
+    def execute(
+        cls,
+        identity_a: Identity,
+        identity_b: Identity,
+        amount: float,
+        method: str,
+        blocks: BlockStrengths | None = None,
+    ) -> io.NodeOutput:
         between = blend(identity_a, identity_b, amount, method, blocks or EVERYWHERE)
         return io.NodeOutput(between, ui=identity_card(between, cls))
 
@@ -152,15 +161,7 @@ class HyperLoRABlocks(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        down: float = 1.0,
-        mid: float = 1.0,
-        up: float = 1.0,
-        attn1: float = 1.0,
-        attn2: float = 1.0,
-        more: str = "",
-    ) -> io.NodeOutput:
+    def execute(cls, down: float, mid: float, up: float, attn1: float, attn2: float, more: str) -> io.NodeOutput:
         parts = {"down": down, "mid": mid, "up": up, "attn1": attn1, "attn2": attn2}
         return io.NodeOutput(
             BlockStrengths.parse(more, {part: strength for part, strength in parts.items() if strength != 1})
@@ -187,5 +188,5 @@ class HyperLoRAScaleBlocks(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, lora, blocks) -> io.NodeOutput:
+    def execute(cls, lora: Mapping[str, Tensor], blocks: BlockStrengths) -> io.NodeOutput:
         return io.NodeOutput(ours(lora).scaled(blocks))

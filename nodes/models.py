@@ -155,7 +155,7 @@ def _hand_over_faces(analyzer: FaceAnalyzer) -> None:
 
 
 def _engine(choice: str) -> str:
-    return settings.face_engine() if choice == AUTO else choice
+    return settings.FACE_ENGINE.value() if choice == AUTO else choice
 
 
 def face_model_input(tooltip: str) -> io.Input:
@@ -260,13 +260,7 @@ class HyperLoRALoadModel(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        model: str,
-        clip_vision: str = AUTO,
-        face_model: str = AUTO,
-        face_engine: str = AUTO,
-        dtype: str = AUTO,
-        other_encoders: str = OTHER_ENCODERS[0],
+        cls, model: str, clip_vision: str, face_model: str, face_engine: str, dtype: str, other_encoders: str
     ) -> io.NodeOutput:
         loaded = load_hyper_lora(model, clip_vision, face_model, face_engine, dtype, other_encoders)
         return io.NodeOutput(loaded, TRIGGER_WORDS)

@@ -54,9 +54,9 @@ def _look_at(wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The photos that LoadImage makes of a file, with their faces."""
     name = wanted["image"]
     _check_file(name)
-    choices = [str(wanted.get(key) or AUTO) for key in ("face_model", "face_engine")]
+    face_model, engine = (str(wanted.get(key) or AUTO) for key in ("face_model", "face_engine"))
     with _one_at_a_time:
-        analyzer = face_analyzer(*choices, on_cpu=True)  # a prompt may be running
+        analyzer = face_analyzer(face_model, engine, on_cpu=True)  # a prompt may be running
         found = []
         for photo in to_photos(LoadImage().load_image(name)[0]):
             sha256 = digest(photo)

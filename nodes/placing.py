@@ -1,12 +1,16 @@
 """The nodes that draw several people in one pass: one a picture of a batch, or each in a part of the picture."""
 
 import uuid
+from collections.abc import Mapping
 
 import comfy.hooks
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers, check_mask, for_prompt, in_regions, per_item
 from ..hyperlora_core.lora.regions import draw_regions
+from ..hyperlora_core.lora.schedule import Schedule
 from .cards import saved_preview
 from .host.sockets import CATEGORY, LoraSocket, loras_input, schedule_input, weight_input
 from .lora import ours
@@ -47,7 +51,7 @@ class HyperLoRAApplyPerItem(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, loras: dict, strength: float = 1.0, fewer_people: str = "repeat", schedule=None
+        cls, model: ModelPatcher, loras: dict, strength: float, fewer_people: str, schedule: Schedule | None = None
     ) -> io.NodeOutput:
         return io.NodeOutput(add_layers(model, per_item(_loras(loras), strength, fewer_people == "repeat", schedule)))
 
@@ -86,7 +90,9 @@ class HyperLoRAApplyRegions(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, loras: dict, masks: dict, strength: float = 1.0, schedule=None) -> io.NodeOutput:
+    def execute(
+        cls, model: ModelPatcher, loras: dict, masks: dict, strength: float, schedule: Schedule | None = None
+    ) -> io.NodeOutput:
         given = [mask for mask in masks.values() if mask is not None]
         layers = in_regions(_loras(loras), given, strength, schedule)
         shown = {"hyperlora_regions": [saved_preview(draw_regions(given), cls)]}
@@ -125,7 +131,15 @@ class HyperLoRAPersonForPrompt(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, conditioning, lora, strength: float = 1.0, mask=None, schedule=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        model: ModelPatcher,
+        conditioning: list,
+        lora: Mapping[str, Tensor],
+        strength: float,
+        mask: Tensor | None = None,
+        schedule: Schedule | None = None,
+    ) -> io.NodeOutput:
         if mask is not None:
             check_mask(mask, "the mask")
             conditioning = comfy.hooks.set_mask_for_conditioning(conditioning, mask, "default", 1.0)

@@ -1,5 +1,6 @@
 """The whole way in one node: photos and a model in, the person's model out."""
 
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..hyperlora_core.errors import HyperLoRAError
@@ -20,7 +21,8 @@ from .host.sockets import (
     weight_input,
 )
 from .identity import crops_of, crops_output
-from .lora import APPLICATIONS, application_input, applied
+from .lora import application_input, applied
+from .models import LoadedHyperLoRA
 
 
 class HyperLoRAPortrait(io.ComfyNode):
@@ -60,14 +62,14 @@ class HyperLoRAPortrait(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model,
-        hyper_lora,
+        model: ModelPatcher,
+        hyper_lora: LoadedHyperLoRA,
         images: dict,
-        id_weight: float = 0.8,
-        base_weight: float = 0.0,
-        on_no_face: str = "error",
-        application: str = APPLICATIONS[0],
-        turn_upright: bool = True,
+        id_weight: float,
+        base_weight: float,
+        on_no_face: str,
+        application: str,
+        turn_upright: bool,
     ) -> io.NodeOutput:
         if base_weight != 0 and not hyper_lora.config.has_base:
             raise HyperLoRAError(

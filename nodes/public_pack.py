@@ -4,11 +4,12 @@ Ids, sockets, widgets and their order are that pack's; what we add comes last. T
 own nodes, and deprecated, so that the editor's search offers ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import folder_paths
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -17,9 +18,9 @@ from ..hyperlora_core.errors import HyperLoRAError, shortened
 from ..hyperlora_core.faces import Reference
 from ..hyperlora_core.faces.image_tensors import to_photos
 from ..hyperlora_core.faces.references import on_photos
-from ..hyperlora_core.files.encoders import OTHER_ENCODERS
 from ..hyperlora_core.identity.encoding import encode_base, encode_id
 from ..hyperlora_core.identity.generation import generate
+from ..hyperlora_core.identity.value import Identity
 from ..hyperlora_core.network.config import HyperLoRAConfig as CheckpointConfig
 from .faces import find_faces
 from .host.cache import cache
@@ -170,7 +171,7 @@ def _lora_output() -> io.Output:
 
 def _schema(
     node_id: str, name: str, instead: str, inputs: Sequence[io.Input], outputs: Sequence[io.Output], **more: Any
-):
+) -> io.Schema:
     return io.Schema(
         node_id=node_id,
         display_name=f"{name} (public pack)",
@@ -236,7 +237,7 @@ class HyperLoRALoader(io.ComfyNode):
         return stamp_of_models(model, face_analyzer)
 
     @classmethod
-    def execute(cls, config: Config, model: str, dtype: str, other_encoders: str = OTHER_ENCODERS[0]) -> io.NodeOutput:
+    def execute(cls, config: Config, model: str, dtype: str, other_encoders: str) -> io.NodeOutput:
         loaded, remarks = _load(model, dtype, other_encoders, config.choices)
         wrong = [
             f"{name} {right} instead of {config.numbers[name]}"
@@ -283,7 +284,7 @@ class HyperLoRAUniLoader(io.ComfyNode):
         face_analyzer: str,
         model: str,
         dtype: str,
-        other_encoders: str = OTHER_ENCODERS[0],
+        other_encoders: str,
     ) -> io.NodeOutput:
         choices = Choices(image_encoder, encoder_types, face_analyzer)
         loaded, remarks = _load(model, dtype, other_encoders, choices)
@@ -324,7 +325,9 @@ class HyperLoRAFaceAttr(io.ComfyNode):
         return _schema("HyperLoRAFaceAttr", "HyperLoRA Face Attr", "HyperLoRA Detect Faces", inputs, outputs)
 
     @classmethod
-    def execute(cls, hyper_lora, images, on_no_face: str = "error", order: str = FACE_ORDERS[0]) -> io.NodeOutput:
+    def execute(
+        cls, hyper_lora: LoadedHyperLoRA, images: Tensor, order: str, on_no_face: str = "error"
+    ) -> io.NodeOutput:
         references, remarks = _faces(hyper_lora, images, on_no_face, order)
         return io.NodeOutput(references, ui=remarks.ui())
 
@@ -347,7 +350,12 @@ class HyperLoRAIDCond(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, hyper_lora, images, face_attr, grayscale: bool = False, remove_background: bool = True
+        cls,
+        hyper_lora: LoadedHyperLoRA,
+        images: Tensor,
+        face_attr: list[Reference],
+        grayscale: bool,
+        remove_background: bool,
     ) -> io.NodeOutput:
         references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images), cache=cache())
         network, clip = hyper_lora.network, hyper_lora.clip()
@@ -378,12 +386,12 @@ class HyperLoRABaseCond(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        hyper_lora,
-        images,
-        face_attr,
-        crop: bool = True,
-        crop_scale_LRTB: str = "1,1,1,1",
-        safe_crop: bool = True,
+        hyper_lora: LoadedHyperLoRA,
+        images: Tensor,
+        face_attr: list[Reference],
+        crop: bool,
+        crop_scale_LRTB: str,
+        safe_crop: bool,
     ) -> io.NodeOutput:
         references = on_photos(hyper_lora.analyzer(), face_attr, to_photos(images), embed=False, cache=cache())
         scales = _scales(crop_scale_LRTB)
@@ -393,9 +401,10 @@ class HyperLoRABaseCond(io.ComfyNode):
         return io.NodeOutput(identity, crops_of(cls, pictures, size)[0])
 
 
-def _scales(text: str) -> tuple[float, ...]:
+def _scales(text: str) -> tuple[float, float, float, float]:
     try:
-        return tuple(float(part) for part in text.split(","))
+        left, right, top, bottom = (float(part) for part in text.split(","))
+        return left, right, top, bottom
     except ValueError as error:
         raise HyperLoRAError(
             f"crop_scale_LRTB is {shortened(text)}; four numbers such as '1,1,1.5,2' were expected"
@@ -412,7 +421,7 @@ class HyperLoRAGenerateIDLoRA(io.ComfyNode):
         return _schema("HyperLoRAGenerateIDLoRA", name, "HyperLoRA Generate LoRA", inputs, [_lora_output()])
 
     @classmethod
-    def execute(cls, hyper_lora, id_cond) -> io.NodeOutput:
+    def execute(cls, hyper_lora: LoadedHyperLoRA, id_cond: Identity) -> io.NodeOutput:
         return io.NodeOutput(generate(hyper_lora.network, id_cond, id_weight=1.0, cache=cache()))
 
 
@@ -426,7 +435,7 @@ class HyperLoRAGenerateBaseLoRA(io.ComfyNode):
         return _schema("HyperLoRAGenerateBaseLoRA", name, "HyperLoRA Generate LoRA", inputs, [_lora_output()])
 
     @classmethod
-    def execute(cls, hyper_lora, base_cond) -> io.NodeOutput:
+    def execute(cls, hyper_lora: LoadedHyperLoRA, base_cond: Identity) -> io.NodeOutput:
         return io.NodeOutput(generate(hyper_lora.network, base_cond, base_weight=1.0, cache=cache()))
 
 
@@ -448,12 +457,12 @@ class HyperLoRAUniGenerateIDLoRA(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        hyper_lora,
-        images,
-        grayscale: bool = False,
-        remove_background: bool = True,
+        hyper_lora: LoadedHyperLoRA,
+        images: Tensor,
+        grayscale: bool,
+        remove_background: bool,
+        order: str,
         on_no_face: str = "error",
-        order: str = FACE_ORDERS[0],
     ) -> io.NodeOutput:
         references, remarks = _faces(hyper_lora, images, on_no_face, order)
         network = hyper_lora.network
@@ -482,7 +491,7 @@ class HyperLoRAApplyLoRA(io.ComfyNode):
         return _schema("HyperLoRAApplyLoRA", "HyperLoRA Apply LoRA", "HyperLoRA Apply LoRA", inputs, outputs)
 
     @classmethod
-    def execute(cls, model, lora, weight: float = 0.8) -> io.NodeOutput:
+    def execute(cls, model: ModelPatcher, lora: Mapping[str, Tensor], weight: float) -> io.NodeOutput:
         return io.NodeOutput(apply_lora(model, lora, weight))
 
 
@@ -503,7 +512,7 @@ class HyperLoRASaveLoRA(io.ComfyNode):
         return _schema("HyperLoRASaveLoRA", name, "HyperLoRA Save LoRA", inputs, [], is_output_node=True)
 
     @classmethod
-    def execute(cls, filename_prefix: str, lora) -> io.NodeOutput:
+    def execute(cls, filename_prefix: str, lora: Mapping[str, Tensor]) -> io.NodeOutput:
         _, shown = save_lora(lora, filename_prefix, folder_paths.get_output_directory(), DTYPES["fp16"])
         return io.NodeOutput(ui=shown)
 

@@ -2,7 +2,10 @@
 
 import comfy.model_management
 import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 import nodes as comfy_nodes
 
@@ -93,26 +96,26 @@ class HyperLoRARefineFaces(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        images,
-        model,
-        vae,
-        positive,
-        negative,
+        images: Tensor,
+        model: ModelPatcher,
+        vae: VAE,
+        positive: list,
+        negative: list,
         loras: dict,
-        strength: float = 1.0,
-        assignment: str = ASSIGNMENTS[0],
-        least_likeness: float = 0.1,
-        seed: int = 0,
-        steps: int = 20,
-        cfg: float = 5.0,
-        sampler_name: str = "dpmpp_2m",
-        scheduler: str = "karras",
-        denoise: float = 0.4,
-        size: int = 1024,
-        surroundings: float = 1.6,
-        feather: float = 0.08,
-        on_no_face: str = "skip",
-        face_model: str = "auto",
+        strength: float,
+        assignment: str,
+        least_likeness: float,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        denoise: float,
+        size: int,
+        surroundings: float,
+        feather: float,
+        on_no_face: str,
+        face_model: str,
         identities: dict | None = None,
     ) -> io.NodeOutput:
         people = [ours(lora) for lora in loras.values() if lora is not None]
@@ -124,7 +127,8 @@ class HyperLoRARefineFaces(io.ComfyNode):
             )
         by_likeness = assignment == ASSIGNMENTS[1]
         models = [add_layers(model, [Layer(lora, strength)]) for lora in people]
-        analyzer, remarks, lines = face_analyzer(face_model), Remarks(), []
+        analyzer, remarks = face_analyzer(face_model), Remarks()
+        lines: list[str] = []
 
         def draw(image: torch.Tensor, face: Face, person: int) -> tuple[torch.Tensor, torch.Tensor]:
             """The picture with one face drawn again, and where."""

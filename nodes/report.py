@@ -3,7 +3,7 @@
 from comfy_api.latest import io, ui
 
 from ..hyperlora_core.errors import HyperLoRAError
-from ..hyperlora_core.faces import draw_faces
+from ..hyperlora_core.faces import Reference, draw_faces
 from ..hyperlora_core.faces.image_tensors import to_images
 from ..hyperlora_core.faces.keypoints import keypoints_picture
 from ..hyperlora_core.faces.photo_report import examine, summary
@@ -45,7 +45,7 @@ class HyperLoRAPhotoReport(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, faces) -> io.NodeOutput:
+    def execute(cls, faces: list[Reference]) -> io.NodeOutput:
         found = examine(_need(faces))
         report = "\n".join([*map(str, found), summary(found)])
         drawn = []
@@ -86,9 +86,7 @@ class HyperLoRAFaceKeypoints(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, faces, width: int = 1024, height: int = 1024, fit: str = "whole photo", every_face: bool = False
-    ) -> io.NodeOutput:
+    def execute(cls, faces: list[Reference], width: int, height: int, fit: str, every_face: bool) -> io.NodeOutput:
         pictures = []
         for ref in _need(faces):
             scales = (width / ref.photo.width, height / ref.photo.height)

@@ -1,6 +1,10 @@
 """The nodes for strengths that change while a picture is sampled."""
 
+from collections.abc import Mapping
+
+from comfy.hooks import HookGroup
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..hyperlora_core.doors.comfyui.hooks import hooks, keyframes
 from ..hyperlora_core.lora.schedule import CURVES, Schedule
@@ -51,9 +55,7 @@ class HyperLoRASchedule(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, curve: str = "constant", start_percent: float = 0.0, end_percent: float = 1.0, points: str = ""
-    ) -> io.NodeOutput:
+    def execute(cls, curve: str, start_percent: float, end_percent: float, points: str) -> io.NodeOutput:
         if curve == POINTS:
             schedule = Schedule.parse(points, start_percent, end_percent)
         else:
@@ -84,6 +86,12 @@ class HyperLoRACreateHook(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, lora, strength: float = 1.0, schedule=None, prev_hooks=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        lora: Mapping[str, Tensor],
+        strength: float,
+        schedule: Schedule | None = None,
+        prev_hooks: HookGroup | None = None,
+    ) -> io.NodeOutput:
         group = hooks(ours(lora), strength, schedule)
         return io.NodeOutput(group if prev_hooks is None else prev_hooks.clone_and_combine(group))

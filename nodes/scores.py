@@ -4,6 +4,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from comfy_api.latest import io
+from PIL import Image
+from torch import Tensor
 
 from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.evaluation.clip_scores import WEIGHTS, ClipScorer
@@ -116,14 +118,14 @@ class HyperLoRAScore(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        images,
-        prompt: str = "",
-        clip: str = AUTO,
-        face_model: str = AUTO,
-        id_model: str = AUTO,
+        images: Tensor,
+        prompt: str,
+        clip: str,
+        face_model: str,
+        id_model: str,
         photos: dict | None = None,
         held_out: dict | None = None,
-        without=None,
+        without: Tensor | None = None,
     ) -> io.NodeOutput:
         pictures = to_photos(images)
         plain = to_photos(without) if without is not None else []
@@ -164,7 +166,7 @@ class HyperLoRAScore(io.ComfyNode):
         return io.NodeOutput(report, *lists, ui=remarks.ui({"text": [report]}))
 
 
-def _with_face(describer: Describer, photo, name: str) -> Features:
+def _with_face(describer: Describer, photo: Image.Image, name: str) -> Features:
     found = describer.picture(photo)
     if found.face is None:
         raise HyperLoRAError(f"no face was found on {name} of the person: connect one that shows the face")

@@ -8,6 +8,7 @@ from ..hyperlora_core.identity.slider import Slider
 from .host.cache import cache
 from .host.progress import stage
 from .host.sockets import CATEGORY, LoraSocket, SliderSocket, hyper_lora_input, identities_input
+from .models import LoadedHyperLoRA
 
 
 class HyperLoRAMakeSlider(io.ComfyNode):
@@ -57,6 +58,6 @@ class HyperLoRAGenerateSlider(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, hyper_lora, slider) -> io.NodeOutput:
+    def execute(cls, hyper_lora: LoadedHyperLoRA, slider: Slider) -> io.NodeOutput:
         stage("lora")
         return io.NodeOutput(generate_slider(hyper_lora.network, slider, cache()))

@@ -8,15 +8,16 @@ import json
 import logging
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from demo.server import PACK, PACK_NAME, ComfyServer
+from demo.server import PACK
+
+from . import schemas
 
 FOLDER = PACK / "locales"
 LANGUAGES = ("en", "zh", "ja", "ko", "de", "fr", "es")
+SETTINGS = json.loads((PACK / "web" / "settings.json").read_text(encoding="utf-8"))
 FILES = ("nodeDefs", "main", "settings", "commands")
 
 SAID = re.compile(r'\bsay\(\s*"([\w.]+)",\s*"((?:[^"\\]|\\.)*)"')
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 def english(object_info: Mapping[str, Any]) -> dict[str, Any]:
     """What ComfyUI reads for English, by file, out of the nodes and of the front end's modules."""
-    nodes = {name: info for name, info in sorted(object_info.items()) if _is_ours(info)}
+    nodes = dict(sorted(object_info.items()))
     options = {f"option.{option}": option for info in nodes.values() for option in _options(info)}
     return {
         "nodeDefs": {_key(name): _node(info) for name, info in nodes.items()},
@@ -120,33 +121,18 @@ def messages() -> Iterator[tuple[str, str]]:
 
 
 def _settings() -> dict[str, Any]:
-    """What ``web/settings.js`` says."""
-    text = (PACK / "web" / "settings.js").read_text(encoding="utf-8")
-    found: dict[str, Any] = {}
-    for entry in text.split("id: ")[1:]:
-        (key,) = re.findall(r'^"([\w.]+)"', entry)
-        name, tooltip = (_string(entry, field) for field in ("name", "tooltip"))
-        found[_key(key)] = {"name": name, "tooltip": tooltip}
-        options = re.search(r"options: \[(.*?)\]", entry, re.DOTALL)
-        if options:
-            found[_key(key)]["options"] = {_key(option): option for option in re.findall(r'"(.*?)"', options[1])}
-    return found
-
-
-def _string(entry: str, field: str) -> str:
-    """A property whose value is a string, or several joined by ``+``."""
-    (joined,) = re.findall(rf'\b{field}:\s*((?:"(?:[^"\\]|\\.)*"[\s+]*)+)', entry)
-    return "".join(json.loads(part) for part in re.findall(r'"(?:[^"\\]|\\.)*"', joined))
+    """Names, tooltips and options of the settings in ComfyUI's dialog."""
+    entries: dict[str, Any] = {}
+    for setting in SETTINGS:
+        entries[_key(setting["id"])] = {"name": setting["name"], "tooltip": setting["tooltip"]}
+        if "options" in setting:
+            entries[_key(setting["id"])]["options"] = {_key(option): option for option in setting["options"]}
+    return entries
 
 
 def _categories() -> dict[str, str]:
-    text = (PACK / "web" / "settings.js").read_text(encoding="utf-8")
-    names = [name for listed in re.findall(r"category: \[(.*?)\]", text) for name in re.findall(r'"(.*?)"', listed)[:2]]
+    names = [name for setting in SETTINGS for name in setting["category"][:2]]
     return {name: name for name in dict.fromkeys(names)}
-
-
-def _is_ours(info: Mapping[str, Any]) -> bool:
-    return info["python_module"].endswith(PACK_NAME)
 
 
 def _key(name: str) -> str:
@@ -157,8 +143,7 @@ def _key(name: str) -> str:
 def main() -> int:
     """Make the files anew; 1 where a list lacks something."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    with tempfile.TemporaryDirectory() as temporary, ComfyServer(Path(temporary)) as server:
-        missing = make(server.object_info())
+    missing = make(schemas.object_info())
     for language, lacks in missing.items():
         for text in lacks:
             log.info("%s lacks %s", language, json.dumps(text, ensure_ascii=False))

@@ -45,7 +45,11 @@ class TorchRun:
 
     def __init__(self, module: OnnxModule, device: torch.device) -> None:
         self.module, self._device, self.where = module, device, str(device)
-        self.before_use: Callable[[nn.Module], object] = lambda module: module.to(device)
+
+        def to_device(module: nn.Module) -> None:
+            module.to(device)
+
+        self.before_use: Callable[[nn.Module], None] = to_device
 
     def __call__(self, pixels: Tensor) -> list[Tensor]:
         self.before_use(self.module)

@@ -4,14 +4,14 @@ from aiohttp import web
 from server import PromptServer
 
 from ...hyperlora_core.cache import Cache
-from .settings import cache_megabytes
+from .settings import CACHE_MEGABYTES
 
 _cache = Cache()
 
 
 def cache() -> Cache:
     """Faces, tokens, rows and LoRAs by their content, as many bytes of them as the setting allows."""
-    _cache.limit = cache_megabytes() << 20
+    _cache.limit = CACHE_MEGABYTES.value() << 20
     return _cache
 
 

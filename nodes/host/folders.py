@@ -116,7 +116,7 @@ def open_clip_folders() -> dict[str, Path]:
 
 def face_embedders() -> dict[str, Path]:
     """Name -> file of each model under ``models/face_embedders``, that judges faces and nothing else."""
-    found = {}
+    found: dict[str, Path] = {}
     for root, files in _searched_files("face_embedders"):
         for file in files:
             if file.lower().endswith((*MODEL_SUFFIXES, ".onnx")):

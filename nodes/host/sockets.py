@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from ...hyperlora_core.errors import HyperLoRAError, shortened
 from ...hyperlora_core.faces.references import ON_NO_FACE
 from ...hyperlora_core.files.encoders import OTHER_ENCODERS
-from .settings import on_no_face
+from .settings import NO_FACE
 
 CATEGORY = "HyperLoRA"
 
@@ -70,7 +70,7 @@ def on_no_face_input(optional: bool = False) -> io.Input:
     return io.Combo.Input(
         "on_no_face",
         options=list(ON_NO_FACE),
-        default=on_no_face(),
+        default=NO_FACE.value(),
         optional=optional,
         tooltip="A photo in which no face is found: stop with an error that names it; or skip it and go on with the "
         "others; or bypass, which does the same, and lets the model through as it is where no photo is left.",

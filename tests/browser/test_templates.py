@@ -7,7 +7,7 @@ from PIL import Image
 from demo import workflows
 from demo.server import PACK_NAME
 from demo.workflows import template
-from tests.host.test_contracts import NODES
+from tests.nodes.contract import NODES
 from tools import templates
 
 NAMES = sorted(path.stem for path in (workflows.FOLDER / "api").glob("*.json"))

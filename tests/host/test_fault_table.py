@@ -18,7 +18,7 @@ from safetensors import safe_open
 from demo import workflows
 from demo.server import PACK_NAME, PromptRejectedError, ServerError
 from tests.host.conftest import failure, forget
-from tests.host.test_contracts import NODES
+from tests.nodes.contract import NODES
 
 COMPLAINTS = 23
 ROWS: dict[int, str] = {}

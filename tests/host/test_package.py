@@ -12,7 +12,7 @@ import tomllib
 
 from demo import workflows
 from demo.server import PACK, PACK_NAME, ComfyServer
-from tests.host.test_contracts import NODES
+from tests.nodes.contract import NODES
 from tools import blueprints, locales
 
 

@@ -89,7 +89,7 @@ class Operations(comfy.ops.manual_cast):
 class Owner(Protocol):
     """A model that says which of its parts is about to compute."""
 
-    before_use: Callable[[nn.Module], object]
+    before_use: Callable[[nn.Module], None]
 
 
 def hand_over(owner: Owner, parts: Iterable[nn.Module]) -> dict[nn.Module, comfy.model_patcher.ModelPatcher]:

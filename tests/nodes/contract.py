@@ -1,9 +1,6 @@
 """What shared workflows depend on, pinned: node ids, sockets, and the order of widgets. It may only be appended to."""
 
-import pytest
-
-from demo.server import PACK_NAME
-
+# Node id -> its inputs, as "name type default", and its outputs, as "name type".
 NODES = {
     "HyperLoRAPortrait": (
         "model MODEL, hyper_lora HYPER_LORA, images COMFY_AUTOGROW_V3, id_weight FLOAT 0.8, base_weight FLOAT 0.0, "
@@ -179,6 +176,7 @@ RANGES = {
     "HyperLoRAApplyLoRA": {"weight": (-3.0, 3.0, 0.01)},
 }
 
+# Node, widget -> its choices.
 OPTIONS = {
     ("HyperLoRAConfig", "encoder_types"): ["clip", "arcface", "clip + arcface"],
     ("HyperLoRAUniLoader", "encoder_types"): ["clip", "arcface", "clip + arcface"],
@@ -215,55 +213,10 @@ OPTIONS = {
 }
 
 
+# Node -> growing input -> prefix of its slots.
 GROWING = {
     "HyperLoRAMixPhotos": {"identities": "identity"},
     "HyperLoRAMakeSlider": {"more": "more", "less": "less"},
     "HyperLoRAApplyPerItem": {"loras": "lora"},
     "HyperLoRAApplyRegions": {"loras": "lora", "masks": "mask"},
 }
-
-
-def inputs(info: dict) -> dict:
-    """Inputs in the order of the node's sockets and widgets."""
-    return info["input"]["required"] | info["input"].get("optional", {})
-
-
-def test_every_node_is_written_down_here(server):
-    ours = {name for name, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
-    assert ours == set(NODES)
-
-
-@pytest.mark.parametrize("node", NODES)
-def test_sockets_and_widgets_are_as_shared_workflows_know_them(server, node):
-    info = server.object_info(node)[node]
-    found = ", ".join(
-        " ".join(str(part) for part in (name, kind, details.get("default")) if part is not None)
-        for name, (kind, details) in inputs(info).items()
-    )
-    outputs = ", ".join(f"{name} {kind}" for name, kind in zip(info["output_name"], info["output"], strict=True))
-    assert (found, outputs) == NODES[node]
-
-
-@pytest.mark.parametrize(("node", "name"), OPTIONS)
-def test_choices_are_as_shared_workflows_know_them(server, node, name):
-    assert inputs(server.object_info(node)[node])[name][1]["options"] == OPTIONS[node, name]
-
-
-@pytest.mark.parametrize("node", RANGES)
-def test_ranges_are_as_shared_workflows_need_them(server, node):
-    widgets = inputs(server.object_info(node)[node])
-    found = {name: tuple(widgets[name][1][key] for key in ("min", "max", "step")) for name in RANGES[node]}
-    assert found == RANGES[node]
-
-
-def test_photos_are_named_as_api_prompts_name_them(server):
-    for node in ("HyperLoRAPortrait", "HyperLoRADetectFaces"):
-        template = inputs(server.object_info(node)[node])["images"][1]["template"]
-        assert (template["prefix"], template["min"], template["max"]) == ("image", 1, 16)
-
-
-def test_growing_inputs_are_named_as_api_prompts_name_them(server):
-    for node, names in GROWING.items():
-        for name, prefix in names.items():
-            template = inputs(server.object_info(node)[node])[name][1]["template"]
-            assert (template["prefix"], template["min"], template["max"]) == (prefix, 1, 16)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from demo.server import PACK
 from demo.shown import help_results
-from tests.host.test_contracts import NODES
+from tests.nodes.contract import NODES
 
 DOCS = PACK / "web" / "docs"
 # Names in code spans that are no input or output of ours: ComfyUI's own, and parts of files and names.
@@ -17,18 +17,17 @@ _FOREIGN = {"batch_size", "cfg", "denoise", "steps"}
 
 
 @pytest.fixture(scope="module")
-def fields(server) -> set[str]:
+def fields(object_info) -> set[str]:
     """Every input and output of every node of ours; growing inputs by their stem."""
-    found = set()
-    for name, info in server.object_info().items():
-        if name.startswith("HyperLoRA"):
-            found |= {field for group in info["input"].values() for field in group} | set(info["output_name"])
-    return found
+    names = set()
+    for info in object_info.values():
+        names |= {field for group in info["input"].values() for field in group} | set(info["output_name"])
+    return names
 
 
 @pytest.fixture(scope="module")
-def said() -> list[str]:
-    """Every text in the code; what is filled in is a NUL."""
+def strings() -> list[str]:
+    """Every string in the code, with a NUL for each value that is filled in."""
     texts = []
     for path in [*PACK.glob("nodes/**/*.py"), *PACK.glob("hyperlora_core/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,19 +54,19 @@ def test_a_page_has_its_parts(node):
 
 
 def test_results_are_shown_where_they_say_more_than_a_graph():
-    shown = {path.stem for path in DOCS.glob("*.md") if f"](results/{path.stem}.webp)" in path.read_text()}
-    assert shown == set(help_results.RESULTS) == {path.stem for path in help_results.FOLDER.iterdir()}
+    with_results = {path.stem for path in DOCS.glob("*.md") if f"](results/{path.stem}.webp)" in path.read_text()}
+    assert with_results == set(help_results.RESULTS) == {path.stem for path in help_results.FOLDER.iterdir()}
     assert sum(path.stat().st_size for path in help_results.FOLDER.iterdir()) < 400_000, "each artist downloads them"
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_a_page_names_what_there_is(node, fields, said):
-    text = (DOCS / f"{node}.md").read_text(encoding="utf-8")
-    for name in re.findall(r"`([a-z]+(?:_[a-zA-Z]+)*)`", text):
+def test_a_page_names_what_there_is(node, fields, strings):
+    page = (DOCS / f"{node}.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`([a-z]+(?:_[a-zA-Z]+)*)`", page):
         assert name in fields | _FOREIGN, f"{name} is no input or output"
-    for quoted in re.findall(r'"([^"\n]+)"', text.partition("## What goes wrong")[2]):
+    for quoted in re.findall(r'"([^"\n]+)"', page.partition("## What goes wrong")[2]):
         parts = [part for part in re.split(r"\s*\.\.\.\s*", quoted) if part]
-        assert any(all(part in each for part in parts) for each in said), f"no node says: {quoted}"
+        assert any(all(part in text for part in parts) for text in strings), f"no node says: {quoted}"
 
 
 def test_every_page_is_read_off_files_that_exist():
