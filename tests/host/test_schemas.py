@@ -12,9 +12,9 @@ def without_lists_of_files(info: dict) -> dict:
     """A node's entry without the choices that depend on which files are there."""
     entry = json.loads(json.dumps(info))
     for group in entry["input"].values():
-        for kind, details in group.values():
+        for kind, *details in group.values():
             if kind == "COMBO":
-                details.pop("options")
+                details[0].pop("options")
     return entry
 
 
