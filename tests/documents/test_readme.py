@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from demo import comfyui
 from demo.server import PACK, PACK_NAME
 from hyperlora_core import TRIGGER_WORDS
 from hyperlora_core.files.downloads import find_bundle
@@ -56,3 +57,9 @@ def test_the_templates_it_names_are_there():
     assert templates <= set(re.findall(r"\w+", documents))
     section = re.search(r"## Templates\n\n(.+?)Copies for", documents, re.DOTALL)
     assert section and set(re.findall(r"`(\w+)`", section[1])) == templates
+
+
+def test_the_releases_of_comfyui_are_right():
+    oldest = re.search(r'^COMFYUI = "([\d.]+)"', (PACK / "__init__.py").read_text(), re.MULTILINE)
+    assert oldest and f"For ComfyUI {oldest[1]} and newer" in README
+    assert f"ComfyUI {comfyui.RELEASES[-1]} (or yours" in README
