@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,44 +12,47 @@ from xdist.scheduler import LoadScopeScheduling
 from demo import comfyui as comfyui_source
 from demo import face_pack as face_pack_source
 from demo import photos as photos_source
-from demo.server import ComfyServer
 from tests.support import models as models_source
 
 GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
-SHARED = ("tests/browser", "tests/host")  # of each folder, all tests share a server of ComfyUI
-ALONE = tuple(  # have ComfyUI in their own process
+ONE_SERVER = ("tests/browser", "tests/host")
+"""Folders whose tests share a ComfyUI server each."""
+IN_PROCESS = tuple(
     f"tests/host/test_{name}.py"
-    for name in ("comfyui_door", "drawn_base", "effects", "pictures", "quantised", "runtime")
+    for name in ("effects", "runtime", "pictures", "comfyui_door", "drawn_base", "quantised")
 )
+"""Files of these folders that do without the shared server, the longest first."""
+ORDER = (*ONE_SERVER, "tests/data", "tests/training", "tests/demo", "tests/core")
+"""Folders in the order in which their tests begin: the servers' first, as they keep one process busy the longest. The
+files ``IN_PROCESS`` take much memory, and come last, when the servers are gone."""
 
 
-class Together(LoadScopeScheduling):
-    """What runs in one process, of the two that `make test` has: all that needs one server, or else a file.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> tuple[int, int]:
+        file = item.nodeid.partition("::")[0]
+        if file in IN_PROCESS:
+            return len(ORDER) + 1, IN_PROCESS.index(file)
+        folder = "/".join(file.split("/")[:2])
+        return (ORDER.index(folder) if folder in ORDER else len(ORDER)), 0
 
-    (Groups by xdist_group come to nothing with pytest 9 and xdist 3.8.)
+    items.sort(key=place)
+
+
+class ByServer(LoadScopeScheduling):
+    """Distributes tests over processes: all that share a server go to one process, of other tests a file at a time.
+
+    (The marker xdist_group has no effect with pytest 9 and xdist 3.8.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         folder = file.rpartition("/")[0]
-        return folder if folder in SHARED and file not in ALONE else file
+        return folder if folder in ONE_SERVER and file not in IN_PROCESS else file
 
 
-LONGEST_FIRST = ("tests/host", "tests/browser", "tests/data", "tests/training", "tests/demo")
-"""Folders whose tests begin early, so that no process is left alone with a long one at the end."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        folder = "/".join(item.nodeid.split("/")[:2])
-        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
-
-    items.sort(key=place)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Together:
-    config.option.loadscopereorder = False  # by how many tests they have
-    return Together(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> ByServer:
+    config.option.loadscopereorder = False  # else the scopes with the most tests come first
+    return ByServer(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +77,6 @@ def models() -> Path:
 def comfyui_path() -> Path:
     """ComfyUI's folder."""
     return comfyui_source.comfyui()
-
-
-@pytest.fixture(scope="session")
-def server(models, tmp_path_factory) -> Iterator[ComfyServer]:
-    """One ComfyUI server for the whole run."""
-    with ComfyServer(tmp_path_factory.mktemp("comfyui"), models) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

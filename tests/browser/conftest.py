@@ -20,7 +20,7 @@ PHOTOS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory, photos) -> Iterator[ComfyServer]:
     """A server with the demo models under the released models' names."""
     models = templates.real_names(tmp_path_factory.mktemp("real_names"))

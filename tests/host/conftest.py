@@ -104,7 +104,7 @@ def models_with_faults(models, golden_checkpoint, face_pack, tmp_path_factory) -
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(models_with_faults, tmp_path_factory) -> Iterator[ComfyServer]:
     """One ComfyUI server for the tests of this folder, with faults within reach."""
     base = tmp_path_factory.mktemp("comfyui")
@@ -114,7 +114,7 @@ def server(models_with_faults, tmp_path_factory) -> Iterator[ComfyServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bare_server(models, models_with_faults, photos, tmp_path_factory) -> Iterator[tuple[ComfyServer, Path]]:
     """A ComfyUI without CLIP and without any package that finds faces, and its user's home folder."""
     base, home = tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("home")
@@ -133,13 +133,13 @@ def bare_server(models, models_with_faults, photos, tmp_path_factory) -> Iterato
         yield server, home
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def uploaded(server, photos) -> dict[str, str]:
     """The photos, by the names that LoadImage takes."""
     return {name: server.upload(path) for name, path in photos.items()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def small(uploaded) -> Callable[..., workflows.Workflow]:
     """An example workflow, filled with demo models, one photo and a small size."""
 
@@ -156,7 +156,7 @@ def small(uploaded) -> Callable[..., workflows.Workflow]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def picture(server) -> Callable[[workflows.Workflow], np.ndarray]:
     """Run a workflow; its saved picture, ``(height, width, 3)`` uint8."""
 

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from demo import workflows
 from demo.server import PACK_NAME, PromptRejectedError, ServerError
 from tests.host.conftest import failure, forget
+from tests.host.test_public_pack import uni
 from tests.nodes.contract import NODES
 
 COMPLAINTS = 23
@@ -68,6 +69,14 @@ def test_without_insightface_faces_are_found_and_nothing_is_downloaded(bare_serv
     found = server.run(workflow).outputs[workflows.node(workflow, "HyperLoRADetectFaces")]
     assert found["hyperlora_found_by"] == ["torch on cpu"] and len(found["hyperlora_faces"][0]["faces"]) == 1
     assert not [path for path in home.rglob("*") if path.suffix in (".onnx", ".zip", ".safetensors", ".bin")]
+
+
+def test_one_encoder_alone_runs_without_the_other(bare_server, plain):
+    """Without CLIP, a checkpoint of face embeddings draws."""
+    bare, _ = bare_server
+    workflow = uni(plain, "face_alone", encoder_types="arcface")
+    shown = bare.run(workflow).outputs[workflows.node(workflow, "HyperLoRAUniGenerateIDLoRA")]
+    assert shown["hyperlora_found_by"] == ["torch on cpu"] and "remarks" not in shown
 
 
 @complaint(2, "'InsightFace must be provided': wires for every part of the stack")

@@ -148,14 +148,6 @@ def test_all_three_encoder_types_run_and_a_wrong_one_is_corrected(plain, server,
     assert difference(shown, saved_picture(server, plain, server.run(plain))) > 0
 
 
-def test_one_encoder_alone_runs_without_the_other(bare_server, small, server, plain):
-    """Without CLIP, a checkpoint of face embeddings draws."""
-    bare, _ = bare_server
-    workflow = uni(plain, "face_alone", encoder_types="arcface")
-    shown = bare.run(workflow).outputs[workflows.node(workflow, "HyperLoRAUniGenerateIDLoRA")]
-    assert shown["hyperlora_found_by"] == ["torch on cpu"] and "remarks" not in shown
-
-
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
