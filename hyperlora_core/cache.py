@@ -59,14 +59,14 @@ class Cache:
             make: computes those of the given places, together.
         """
         with self._lock:
-            found = {key: self._kept[key][0] for key in keys if key in self._kept}
-            for key in found:
+            values = {key: self._kept[key][0] for key in keys if key in self._kept}
+            for key in values:
                 self._kept.move_to_end(key)
-        missing = {key: place for place, key in enumerate(keys) if key not in found}
+        missing = {key: place for place, key in enumerate(keys) if key not in values}
         if missing:
             for key, value in zip(missing, make(list(missing.values())), strict=True):
-                found[key] = self.get(key, lambda value=value: value)  # type: ignore[misc]
-        return [found[key] for key in keys]
+                values[key] = self.get(key, lambda value=value: value)  # type: ignore[misc]
+        return [values[key] for key in keys]
 
     @property
     def limit(self) -> int:

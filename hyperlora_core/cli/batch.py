@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
     batch = Batch(
         [Task(workflow, job) for job in jobs], Options(servers, options.out, options.retries, options.timeout)
     )
-    log.info("%d to draw, %d are there already", len(batch.left), len(batch.tasks) - len(batch.left))
+    log.info("%d to draw, %d are there already", len(batch.pending), len(batch.tasks) - len(batch.pending))
     failed = batch.run()
     for entry in failed:
         log.error("failed: %s, prompt %r, seed %s: %s", *(entry[key] for key in ("person", "prompt", "seed", "error")))

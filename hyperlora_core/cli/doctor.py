@@ -58,6 +58,6 @@ def _page(options: argparse.Namespace) -> str:
         sections["Versions"]["ComfyUI's folder"] = [str(comfyui)]
         sections["Versions"]["models folders"] = [str(folder) for folder in folders]
     else:
-        known = dict.fromkeys(folders, "models") | ({comfyui: "ComfyUI"} if comfyui else {})
-        sections = without_paths(sections, known | roots_of(models))
+        roots = dict.fromkeys(folders, "models") | ({comfyui: "ComfyUI"} if comfyui else {})
+        sections = without_paths(sections, roots | roots_of(models))
     return json.dumps(sections, indent=1, ensure_ascii=False) + "\n" if options.json else text(sections)

@@ -28,18 +28,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     if not options.models.is_dir():
         raise HyperLoRAError(f"--models {options.models} is no folder: give the models folder of a ComfyUI")
-    wanted = [find_bundle(name) for name in options.names] or [entry for entry in CATALOGUE if entry.needed]
+    bundles = [find_bundle(name) for name in options.names] or [entry for entry in CATALOGUE if entry.needed]
     if options.list:
-        for entry in CATALOGUE if not options.names else wanted:
+        for entry in CATALOGUE if not options.names else bundles:
             missing = [file.place for file in entry.missing(options.models)]
             state = f"missing {', '.join(missing)}" if missing else "there"
             sys.stdout.write(f"{entry.name} ({entry.title}): {state}\n")
         return 0
-    for entry in wanted:
+    for entry in bundles:
         if entry.missing(options.models):
             for path in download(entry, options.models, options.accept_licences or _asked(entry)):
                 log.info("downloaded %s", path)
-    log.info("%s: there", ", ".join(entry.name for entry in wanted))
+    log.info("%s: there", ", ".join(entry.name for entry in bundles))
     return 0
 
 

@@ -133,4 +133,4 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _say_progress(paths: Sequence[Path]) -> Callable[[int], None]:
-    return lambda done: log.info("looked at %s (%d of %d)", paths[done - 1], done, len(paths))
+    return lambda number: log.info("looked at %s (%d of %d)", paths[number - 1], number, len(paths))

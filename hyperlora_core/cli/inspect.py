@@ -15,6 +15,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    lines, whole = inspect(options.path, options.full)
+    lines, is_intact = inspect(options.path, options.full)
     sys.stdout.write("\n".join(lines) + "\n")
-    return 0 if whole else 1
+    return 0 if is_intact else 1

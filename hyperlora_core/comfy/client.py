@@ -37,8 +37,8 @@ class Ended:
 
     def pictures(self) -> list[dict[str, str]]:
         """What was saved in the output folder, in the order of the nodes; each as ``ComfyClient.view`` takes it."""
-        shown = (image for output in self.outputs.values() for image in output.get("images", ()))
-        return [image for image in shown if image.get("type") == "output"]
+        images = (image for output in self.outputs.values() for image in output.get("images", ()))
+        return [image for image in images if image.get("type") == "output"]
 
 
 class ComfyClient:
@@ -62,9 +62,9 @@ class ComfyClient:
         self._timeout = timeout
         self._requests = requests
 
-    def _ask(self, method: str, path: str, **given: Any) -> Any:
+    def _ask(self, method: str, path: str, **kwargs: Any) -> Any:
         try:
-            response = self._requests.request(method, f"{self.url}{path}", timeout=self._timeout, **given)
+            response = self._requests.request(method, f"{self.url}{path}", timeout=self._timeout, **kwargs)
         except self._requests.RequestException as error:
             raise UnreachableError(f"ComfyUI at {self.url} does not answer ({type(error).__name__})") from error
         if response.status_code >= 500:
@@ -109,8 +109,8 @@ class ComfyClient:
         Returns:
             The name that LoadImage takes.
         """
-        with path.open("rb") as opened:
-            files = {"image": (name or path.name, opened)}
+        with path.open("rb") as file:
+            files = {"image": (name or path.name, file)}
             response = self._ask("POST", "/upload/image", files=files, data={"overwrite": "true"})
         if not response.ok:
             raise RefusedError(f"ComfyUI at {self.url} does not take {path} ({response.status_code})")
@@ -143,8 +143,8 @@ class ComfyClient:
         entry = self._ask("GET", f"/history/{prompt_id}").json().get(prompt_id)
         if entry is None:
             queue = self._ask("GET", "/queue").json()
-            known = [item[1] for item in queue.get("queue_running", []) + queue.get("queue_pending", [])]
-            if prompt_id in known or prompt_id in self._ask("GET", f"/history/{prompt_id}").json():
+            prompt_ids = [item[1] for item in queue.get("queue_running", []) + queue.get("queue_pending", [])]
+            if prompt_id in prompt_ids or prompt_id in self._ask("GET", f"/history/{prompt_id}").json():
                 return None
             raise UnreachableError(f"ComfyUI at {self.url} knows nothing of the prompt any more: was it restarted?")
         messages = dict(entry.get("status", {}).get("messages", []))
@@ -163,9 +163,9 @@ class ComfyClient:
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            found = self.ended(prompt_id)
-            if found is not None:
-                return found
+            result = self.ended(prompt_id)
+            if result is not None:
+                return result
             sleep(_POLL)
         self.drop(prompt_id)
         raise UnreachableError(f"the prompt did not end within {timeout:.0f} s on {self.url}")

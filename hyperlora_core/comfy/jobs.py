@@ -67,8 +67,8 @@ class Task:
     def key(self) -> str:
         """What tells it from every other: the photos' bytes, not their names, and all that is drawn with."""
         job = self.job
-        said = [job.person, self._photo_hashes, job.prompt, job.seed, sorted(job.inputs.items()), self.workflow]
-        return _hash(said)[:16]
+        contents = [job.person, self._photo_hashes, job.prompt, job.seed, sorted(job.inputs.items()), self.workflow]
+        return _hash(contents)[:16]
 
     @property
     def title(self) -> str:
@@ -104,8 +104,8 @@ class Task:
         job = self.job
         files = zip(map(str, job.photos), self._photo_hashes, strict=True)
         photos = [{"file": file, "sha256": sha256} for file, sha256 in files]
-        said = {"person": job.person, "photos": photos, "prompt": job.prompt, "seed": job.seed, **self.labels}
-        return {**said, "inputs": dict(job.inputs), "workflow_sha256": _hash(self.workflow)}
+        description = {"person": job.person, "photos": photos, "prompt": job.prompt, "seed": job.seed, **self.labels}
+        return {**description, "inputs": dict(job.inputs), "workflow_sha256": _hash(self.workflow)}
 
     @cached_property
     def _photo_hashes(self) -> list[str]:
@@ -150,8 +150,8 @@ def read_people(source: Path) -> list[Job]:
     if source.is_dir():
         entries = [entry for entry in sorted(source.iterdir()) if not is_clutter(entry.name)]
         people = [_of_folder(entry) for entry in entries]
-        found = [person for person in people if person.photos]
-        if not found:
+        with_photos = [person for person in people if person.photos]
+        if not with_photos:
             raise HyperLoRAError(f"{source} has no photo in it, nor a folder with photos ({', '.join(SUFFIXES)})")
         bare = [entry for entry, person in zip(entries, people, strict=True) if not person.photos and _is_meant(entry)]
         if bare:
@@ -159,11 +159,11 @@ def read_people(source: Path) -> list[Job]:
                 f"{', '.join(map(str, bare))}: no photo that can be read is there ({', '.join(SUFFIXES)}); add one, or "
                 "take that out of the folder of people"
             )
-        return found
+        return with_photos
     if source.suffix.lower() != ".csv" or not source.is_file():
         raise HyperLoRAError(f"{source} is no folder of photos and no .csv file")
-    with source.open(newline="", encoding="utf-8-sig") as opened:
-        rows = list(csv.DictReader(opened))
+    with source.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
     if not rows:
         raise HyperLoRAError(f"{source} has no row below its heading")
     return [_of_row(row, number, source) for number, row in enumerate(rows, start=2)]
@@ -209,13 +209,13 @@ def read_seeds(text: str) -> list[int]:
 
 def jobs_of(people: Iterable[Job], prompts: Sequence[str], seeds: Sequence[int]) -> list[Job]:
     """Every person with every prompt and every seed; what a table's row says itself is left."""
-    made = []
+    jobs = []
     for person in people:
         own_prompts: list[str | None] = [person.prompt] if person.prompt is not None else [*prompts] or [None]
         own_seeds: list[int | None] = [person.seed] if person.seed is not None else [*seeds] or [None]
         for prompt, seed in itertools.product(own_prompts, own_seeds):
-            made.append(Job(person.person, person.photos, _with_trigger_words(prompt), seed, person.inputs))
-    return made
+            jobs.append(Job(person.person, person.photos, _with_trigger_words(prompt), seed, person.inputs))
+    return jobs
 
 
 def fill(workflow: Workflow, job: Job, photos: Sequence[str]) -> Workflow:
@@ -260,22 +260,22 @@ def _of_folder(entry: Path) -> Job:
 
 
 def _of_row(row: Mapping[str, str | None], number: int, source: Path) -> Job:
-    known = {name: (value or "").strip() for name, value in row.items() if name}
-    photos = tuple(source.parent / part.strip() for part in known.pop("photos", "").split(";") if part.strip())
+    columns = {name: (value or "").strip() for name, value in row.items() if name}
+    photos = tuple(source.parent / part.strip() for part in columns.pop("photos", "").split(";") if part.strip())
     missing = [str(photo) for photo in photos if not photo.is_file()]
     if missing:
         raise HyperLoRAError(f"{source}, line {number}: there is no photo {', '.join(missing)}")
-    seed, prompt, person = known.pop("seed", ""), known.pop("prompt", ""), known.pop("person", "")
+    seed, prompt, person = columns.pop("seed", ""), columns.pop("prompt", ""), columns.pop("person", "")
     try:
         numbered = int(seed) if seed else None
     except ValueError as error:
         raise HyperLoRAError(f"{source}, line {number}: the seed {seed!r} is no whole number") from error
-    wrong = [name for name in known if "." not in name]
+    wrong = [name for name in columns if "." not in name]
     if wrong:
         raise HyperLoRAError(
             f"{source}: the column {wrong[0]!r} is unknown: person, photos, prompt, seed or a node.input were expected"
         )
-    inputs = {name: value for name, value in known.items() if value}
+    inputs = {name: value for name, value in columns.items() if value}
     return Job(person or (photos[0].stem if photos else f"line_{number}"), photos, prompt or None, numbered, inputs)
 
 
@@ -294,9 +294,9 @@ def _put_photos(workflow: Workflow, photos: Sequence[str]) -> None:
     """Connect a LoadImage for each photo with the one node that takes photos."""
     takers = takes_photos(workflow)
     if len(takers) != 1:
-        named = ", ".join(_name(workflow, number) for number in takers) or "none"
+        names = ", ".join(_name(workflow, number) for number in takers) or "none"
         raise HyperLoRAError(
-            f"one node of the workflow has to take the photos, as HyperLoRA Portrait; here it is {named}. Set the "
+            f"one node of the workflow has to take the photos, as HyperLoRA Portrait; here it is {names}. Set the "
             "photos of several by columns, as 'Photo 1.image'"
         )
     inputs = workflow[takers[0]]["inputs"]
@@ -311,21 +311,21 @@ def _put_photos(workflow: Workflow, photos: Sequence[str]) -> None:
 
 def _prompt_of(workflow: Workflow) -> tuple[str, str]:
     """The node and input of the text that is drawn: that which leads to a ``positive``."""
-    found = set()
+    encoders = set()
     for node in workflow.values():
         source = node["inputs"].get("positive")
         while isinstance(source, list):
             before = workflow[source[0]]["inputs"]
             if isinstance(before.get("text"), str):
-                found.add(source[0])
+                encoders.add(source[0])
                 break
             source = before.get("positive", before.get("conditioning"))
-    if len(found) != 1:
-        named = ", ".join(_name(workflow, number) for number in sorted(found)) or "none"
+    if len(encoders) != 1:
+        names = ", ".join(_name(workflow, number) for number in sorted(encoders)) or "none"
         raise HyperLoRAError(
-            f"one text of the workflow has to be the prompt; here it is {named}. Use columns, as 'Prompt.text'"
+            f"one text of the workflow has to be the prompt; here it is {names}. Use columns, as 'Prompt.text'"
         )
-    return found.pop(), "text"
+    return encoders.pop(), "text"
 
 
 def put_input(workflow: Workflow, place: str, value: Any) -> None:
@@ -339,9 +339,9 @@ def put_input(workflow: Workflow, place: str, value: Any) -> None:
     Raises:
         HyperLoRAError: there is no such input, or it takes another kind of value.
     """
-    for number, wanted in inputs_at(workflow, place):
-        workflow[number]["inputs"][wanted] = (
-            _like(value, workflow[number]["inputs"][wanted], place) if isinstance(value, str) else value
+    for number, name in inputs_at(workflow, place):
+        workflow[number]["inputs"][name] = (
+            _like(value, workflow[number]["inputs"][name], place) if isinstance(value, str) else value
         )
 
 
@@ -351,14 +351,14 @@ def inputs_at(workflow: Workflow, place: str) -> list[tuple[str, str]]:
     Raises:
         HyperLoRAError: there is none.
     """
-    name, _, wanted = place.rpartition(".")
+    name, _, input_name = place.rpartition(".")
     if "." in name and not named(workflow, name):  # an input's own name may have a dot: resampler.dim
-        name, _, first = name.rpartition(".")
-        wanted = f"{first}.{wanted}"
-    found = [(number, wanted) for number in named(workflow, name) if wanted in workflow[number]["inputs"]]
-    if not found:
-        raise HyperLoRAError(f"the workflow has no node {name!r} with an input {wanted!r}")
-    return found
+        name, _, prefix = name.rpartition(".")
+        input_name = f"{prefix}.{input_name}"
+    places = [(number, input_name) for number in named(workflow, name) if input_name in workflow[number]["inputs"]]
+    if not places:
+        raise HyperLoRAError(f"the workflow has no node {name!r} with an input {input_name!r}")
+    return places
 
 
 def named(workflow: Workflow, name: str) -> list[str]:

@@ -59,16 +59,16 @@ class Manifest:
                 except (ValueError, KeyError, TypeError):
                     log.warning("left out a line of %s that cannot be read", manifest.path)
             if text and not text.endswith("\n"):
-                with manifest.path.open("a", encoding="utf-8") as opened:
-                    opened.write("\n")
+                with manifest.path.open("a", encoding="utf-8") as file:
+                    file.write("\n")
         return manifest
 
     def add(self, entry: dict[str, Any]) -> None:
         """Write a line, at once."""
         with self._lock:
             self.last[entry["job"]] = entry
-            with self.path.open("a", encoding="utf-8") as opened:
-                opened.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def is_done(self, key: str) -> bool:
         """Whether a job was drawn, and its pictures are still there."""
@@ -103,7 +103,7 @@ class Batch:
 
     Attributes:
         tasks: by their keys.
-        left: keys of those that are not drawn yet.
+        pending: keys of those that are not drawn yet.
 
     Raises:
         HyperLoRAError: something cannot be filled into a workflow.
@@ -117,11 +117,11 @@ class Batch:
         self.tasks: dict[str, Task] = {}
         for task in tasks:  # the same may be asked for twice, as by a sweep that holds a method's own value
             self.tasks.setdefault(task.key, task)
-        self.left = [key for key in self.tasks if not self.manifest.is_done(key)]
+        self.pending = [key for key in self.tasks if not self.manifest.is_done(key)]
         self._waiting: deque[tuple[str, int]] = deque()  # jobs, and how often each was tried
         self._queued: dict[str, list[str]] = {}  # server -> jobs that it had when the batch was killed
         self._hosts: dict[str, dict[str, str]] = {}  # server -> what computes there, until it goes away
-        self._open = len(self.left)
+        self._open = len(self.pending)
         self._broke: str | None = None
         self._lock = threading.Lock()
 
@@ -136,12 +136,12 @@ class Batch:
         """
         clients = [ComfyClient(url) for url in self.options.servers]
         alive = [client for client in clients if client.alive()]
-        if self.left and not alive:
+        if self.pending and not alive:
             raise HyperLoRAError(f"no ComfyUI answers at {', '.join(self.options.servers)}")
         for client in clients:
             if client not in alive:
                 log.warning("ComfyUI at %s does not answer: going on without it until it does", client.url)
-        for key in self.left:
+        for key in self.pending:
             before = self.manifest.last.get(key, {})
             if before.get("state") == "queued" and before.get("server") in [client.url for client in alive]:
                 self._queued.setdefault(before["server"], []).append(key)
@@ -173,21 +173,21 @@ class Batch:
         return self._open > 0 and self._broke is None
 
     def _take(self, client: ComfyClient, events: ComfyEvents) -> None:
-        queued, begun = self._queued.get(client.url, []), set[str]()  # begun: methods that the server was given
+        queued, warm_methods = self._queued.get(client.url, []), set[str]()  # begun: methods that the server was given
         while self._goes_on:
-            found = (queued.pop(), 0) if queued else self._next(client.url)
-            if found is None:
+            job = (queued.pop(), 0) if queued else self._next(client.url)
+            if job is None:
                 time.sleep(_IDLE)
                 continue
-            key, tries = found
+            key, tries = job
             try:
-                self._end(self._drawn(client, events, key, tries, begun))
+                self._end(self._drawn(client, events, key, tries, warm_methods))
             except UnreachableError as error:
-                begun.clear()  # it may begin anew, and as another one
+                warm_methods.clear()  # it may begin anew, and as another one
                 host = self._hosts.pop(client.url, {})
                 again: list[tuple[str, int]] = []
                 if not client.alive():  # others may draw what it had
-                    again += [(left, 0) for left in queued]
+                    again += [(queued_key, 0) for queued_key in queued]
                     queued.clear()
                 if tries >= self.options.retries:
                     self._end(self._failed(key, client, str(error), tries, host))
@@ -198,19 +198,19 @@ class Batch:
                     self._waiting.extend(again)
                 self._wait_for(client)
             except Exception as error:
-                said = str(error)
+                reason = str(error)
                 if not isinstance(error, HyperLoRAError):
                     log.exception("%s failed", self.tasks[key].title)
-                    said = f"{type(error).__name__}: {error}"
-                self._end(self._failed(key, client, said, tries, self._hosts.get(client.url, {})))
+                    reason = f"{type(error).__name__}: {error}"
+                self._end(self._failed(key, client, reason, tries, self._hosts.get(client.url, {})))
 
     def _wait_for(self, client: ComfyClient) -> None:
         """Until a server answers; every minute what waits for it alone is said."""
-        said = time.monotonic()
+        logged_at = time.monotonic()
         while self._goes_on and not client.alive():
             time.sleep(_REST)
-            if time.monotonic() - said > _SAID_EVERY:
-                said = time.monotonic()
+            if time.monotonic() - logged_at > _SAID_EVERY:
+                logged_at = time.monotonic()
                 with self._lock:
                     alone = sum(self.tasks[key].servers == {client.url} for key, _ in self._waiting)
                 log.warning(
@@ -226,41 +226,43 @@ class Batch:
         with self._lock:
             for place, (key, _) in enumerate(self._waiting):
                 if url in (self.tasks[key].servers or (url,)):
-                    found = self._waiting[place]
+                    job = self._waiting[place]
                     del self._waiting[place]
-                    return found
+                    return job
         return None
 
     def _end(self, entry: dict[str, Any]) -> None:
         self.manifest.add(entry)
         with self._lock:
             self._open -= 1
-            place = len(self.left) - self._open
-        what = ", ".join(entry.get("pictures", ())) or entry.get("error", "")
-        log.info("[%d/%d] %s: %s", place, len(self.left), self.tasks[entry["job"]].title, what)
+            place = len(self.pending) - self._open
+        outcome = ", ".join(entry.get("pictures", ())) or entry.get("error", "")
+        log.info("[%d/%d] %s: %s", place, len(self.pending), self.tasks[entry["job"]].title, outcome)
 
-    def _drawn(self, client: ComfyClient, events: ComfyEvents, key: str, tries: int, begun: set[str]) -> dict[str, Any]:
+    def _drawn(
+        self, client: ComfyClient, events: ComfyEvents, key: str, tries: int, warm_methods: set[str]
+    ) -> dict[str, Any]:
         """Draw a job, or take up what was queued before a kill; the manifest's line."""
         task, began = self.tasks[key], time.monotonic()
         before = self.manifest.last.get(key, {})
-        ended = self._taken_up(client, before) if before.get("state") == "queued" else None
-        prompt_id = before.get("prompt_id", "") if ended else ""
+        result = self._taken_up(client, before) if before.get("state") == "queued" else None
+        prompt_id = before.get("prompt_id", "") if result else ""
         if client.url not in self._hosts:
             self._hosts[client.url] = client.host()
         timing: dict[str, Any] | None = None
-        if ended is None:
+        if result is None:
             names = [client.upload(photo, _upload_name(photo)) for photo in task.job.photos]
             workflow, peak, method = task.filled(names), _Peak(client), task.labels.get("method", "")
-            cold = method not in begun
-            begun.add(method)  # though it may fail: who always fails is not to cost all others their models
+            cold = method not in warm_methods
+            warm_methods.add(method)  # though it may fail: who always fails is not to cost all others their models
             if cold and task.cold_start:
                 client.free()
                 time.sleep(_FREEING)
             prompt_id = client.queue(workflow)
             self.manifest.add({"job": key, "state": "queued", "server": client.url, "prompt_id": prompt_id})
-            ended = client.wait(prompt_id, self.options.timeout, peak.look)
+            result = client.wait(prompt_id, self.options.timeout, peak.look)
             timing = {"cold": cold, **_told(events.timing(prompt_id), workflow), "peak_memory": peak.bytes}
-        pictures = ended.pictures()
+        pictures = result.pictures()
         if not pictures:
             raise RefusedError("the workflow saved no picture: it needs a Save Image node that runs")
         if task.single and len(pictures) > 1:
@@ -346,5 +348,5 @@ def _upload_name(photo: Path) -> str:
 
 
 def _safe(name: str) -> str:
-    kept = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
-    return kept or "_"
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    return safe or "_"

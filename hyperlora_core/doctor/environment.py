@@ -35,56 +35,56 @@ _PACKAGES = (
 def versions(comfyui: Path | None) -> dict[str, str]:
     """Package -> version; ComfyUI's as its folder says it."""
     installed = _distributions()
-    said = {
+    own = {
         "HyperLoRA": f"{__version__}{_commit()}",
         "ComfyUI": _comfyui_version(comfyui),
         "Python": f"{platform.python_version()} on {platform.system()} {platform.release()}, {platform.machine()}",
     }
-    return said | {name: installed[name] for name in _PACKAGES if name in installed}
+    return own | {name: installed[name] for name in _PACKAGES if name in installed}
 
 
 def device() -> dict[str, str]:
     """What torch can compute with, and the memory there is."""
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
     built = f"for {build}" if torch.version.cuda or torch.version.hip else "without CUDA or ROCm"
-    said = {"torch": f"built {built}; it computes on {', '.join(_kinds_of_device())}"}
+    facts = {"torch": f"built {built}; it computes on {', '.join(_kinds_of_device())}"}
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
-        said[f"cuda:{index}"] = f"{card.name}, {card.total_memory >> 20} MB"
+        facts[f"cuda:{index}"] = f"{card.name}, {card.total_memory >> 20} MB"
     memory = psutil.virtual_memory()
-    return said | {"memory": f"{memory.total >> 20} MB, {memory.available >> 20} MB of it free"}
+    return facts | {"memory": f"{memory.total >> 20} MB, {memory.available >> 20} MB of it free"}
 
 
 def face_runtime() -> dict[str, str]:
     """What can run the face models: torch, and of the optional engines what pip lists, whole or by halves."""
     installed = _distributions()
     optional = {name: installed[name] for name in sorted(installed) if name.startswith(("insightface", "onnxruntime"))}
-    said = {"auto": f"torch {torch.__version__}, in which the models' files are read", **optional}
+    facts = {"auto": f"torch {torch.__version__}, in which the models' files are read", **optional}
     if not installed_builds():
-        return said | {"onnxruntime": "not installed, and not needed"}
+        return facts | {"onnxruntime": "not installed, and not needed"}
     try:
-        said["providers"] = ", ".join(need_onnxruntime().get_available_providers())
+        facts["providers"] = ", ".join(need_onnxruntime().get_available_providers())
     except MissingPackageError as error:
-        said["providers"] = f"none: {error.args[0]}"
+        facts["providers"] = f"none: {error.args[0]}"
     if len(installed_builds()) > 1:
-        said["remark"] = f"{' and '.join(installed_builds())} overwrite one another. Keep one: {onnxruntime_line()}"
-    return said
+        facts["remark"] = f"{' and '.join(installed_builds())} overwrite one another. Keep one: {onnxruntime_line()}"
+    return facts
 
 
 def _kinds_of_device() -> list[str]:
-    there = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "xpu": hasattr(torch, "xpu") and torch.xpu.is_available(),
         "cpu": True,
     }
-    return [name for name, is_there in there.items() if is_there]
+    return [name for name, is_there in available.items() if is_there]
 
 
 def _distributions() -> dict[str, str]:
     """Name, in small letters -> version, of all that pip lists."""
-    found = ((one.metadata["Name"], one.version) for one in metadata.distributions())
-    return {str(name).lower().replace("_", "-"): version for name, version in found if name}
+    distributions = ((distribution.metadata["Name"], distribution.version) for distribution in metadata.distributions())
+    return {str(name).lower().replace("_", "-"): version for name, version in distributions if name}
 
 
 def _comfyui_version(comfyui: Path | None) -> str:
@@ -92,8 +92,8 @@ def _comfyui_version(comfyui: Path | None) -> str:
     if comfyui is None:
         return "not found: give its folder with --comfyui"
     file = comfyui / VERSION_FILE
-    said = re.search(r"""__version__\s*=\s*["']([^"']+)""", file.read_text("utf-8")) if file.is_file() else None
-    return said[1] if said else f"unknown: its folder has no {VERSION_FILE} that says it"
+    version = re.search(r"""__version__\s*=\s*["']([^"']+)""", file.read_text("utf-8")) if file.is_file() else None
+    return version[1] if version else f"unknown: its folder has no {VERSION_FILE} that says it"
 
 
 def _commit() -> str:
@@ -102,7 +102,7 @@ def _commit() -> str:
         return ""
     command = ["git", "-C", str(PACK), "rev-parse", "--short", "HEAD"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-    return f" ({said})"
+    return f" ({commit})"

@@ -71,8 +71,8 @@ def _holds_faces(folder: Path) -> bool:
     places = (folder, folder / folder.name)
     if any((place / MODULES_JSON).exists() for place in places):
         return False
-    found = (file for place in places for pattern in ("*.onnx", "*.zip") for file in place.glob(pattern))
-    return not all(files.is_clutter(file.name) for file in found)
+    candidates = (file for place in places for pattern in ("*.onnx", "*.zip") for file in place.glob(pattern))
+    return not all(files.is_clutter(file.name) for file in candidates)
 
 
 def _checkpoint(checkpoint: Checkpoint, full: bool) -> list[str]:
@@ -143,8 +143,8 @@ def _lora(file: files.SafetensorsFile) -> list[str]:
         targets = f"other modules, or not these alone: {len(file.tensors)} tensors"
     lines = [f"targets       {targets}", f"rank, alpha   {_ranks(file)}, {_alphas(file)}"]
     if any(_DIFFUSERS_NAME.match(name) for name in file.tensors):
-        said = "of modules as diffusers has them; for SDXL kohya's sd-scripts find none of these"
-        lines.append(f"names         {said}{mend}")
+        naming = "of modules as diffusers has them; for SDXL kohya's sd-scripts find none of these"
+        lines.append(f"names         {naming}{mend}")
     for label, key in (
         ("base model", "ss_base_model_version"),
         ("trigger words", "modelspec.trigger_phrase"),

@@ -31,8 +31,8 @@ def other_packs(custom_nodes: Path, ours: Path) -> tuple[int, Packs]:
         ours: this pack's folder, that is left out.
     """
     packs = [path for path in _entries(custom_nodes) if path.resolve() != ours.resolve()]
-    found = {path.name: _signs(path) for path in packs}
-    return len(packs), {name: signs for name, signs in found.items() if signs}
+    signs_of = {path.name: _signs(path) for path in packs}
+    return len(packs), {name: signs for name, signs in signs_of.items() if signs}
 
 
 def _entries(folder: Path) -> list[Path]:

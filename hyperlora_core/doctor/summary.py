@@ -55,26 +55,26 @@ class Models:
         hyper_lora: dict[str, Path] = {}
         clip: dict[str, Path] = {}
         faces: dict[str, Path] = {}
-        kept = {"identities": 0, "sliders": 0, "LoRAs": 0}
+        counts = {"identities": 0, "sliders": 0, "LoRAs": 0}
         for folder in folders:
             own = folder / "hyper_lora"
             parts = {MODULES_JSON, *(f"{part}.safetensors" for part in PARTS)}
             for path in _files(own):
                 below = path.relative_to(own)
                 if below.parts[0] in ("identities", "sliders"):
-                    kept[below.parts[0]] += path.suffix == ".safetensors"
+                    counts[below.parts[0]] += path.suffix == ".safetensors"
                 elif below.parts[0] not in ("clip_vit", "clip_processor"):
-                    whole = path.parent if path.name in parts else path
-                    if whole is not path or path.suffix in MODEL_SUFFIXES:
-                        hyper_lora.setdefault(whole.relative_to(own).as_posix(), whole)
+                    checkpoint = path.parent if path.name in parts else path
+                    if checkpoint is not path or path.suffix in MODEL_SUFFIXES:
+                        hyper_lora.setdefault(checkpoint.relative_to(own).as_posix(), checkpoint)
             towers = [path for path in _files(folder / "clip_vision") if path.suffix == ".safetensors"]
             clip.update({path.relative_to(folder / "clip_vision").as_posix(): path for path in towers})
             for path in _files(folder / "insightface" / "models"):
                 if path.suffix in (".onnx", ".zip"):
                     pack = path.parent if path.suffix == ".onnx" else path.with_suffix("")
                     faces.setdefault(pack.name, pack)
-            kept["LoRAs"] += sum(path.suffix == ".safetensors" for path in _files(folder / "loras"))
-        return cls(hyper_lora, clip, faces, kept)
+            counts["LoRAs"] += sum(path.suffix == ".safetensors" for path in _files(folder / "loras"))
+        return cls(hyper_lora, clip, faces, counts)
 
 
 def page(models: Models, comfyui: Path | None = None) -> Page:
@@ -89,20 +89,20 @@ def page(models: Models, comfyui: Path | None = None) -> Page:
         "Device": in_lines(device()),
         "Faces": in_lines(face_runtime()),
         "Models": _models(models),
-        "Kept by the user, not named here": {what: [str(count)] for what, count in models.kept.items()},
+        "Kept by the user, not named here": {name: [str(count)] for name, count in models.kept.items()},
     }
 
 
 def in_lines(facts: Mapping[str, str]) -> Section:
     """A section of facts, each a line."""
-    return {name: [said] for name, said in facts.items()}
+    return {name: [fact] for name, fact in facts.items()}
 
 
 def packs(custom_nodes: Path) -> Section:
     """Other packs that may come between, in a folder of packs."""
-    count, found = other_packs(custom_nodes, PACK)
-    between = {name: ["; ".join(signs)] for name, signs in found.items()}
-    return {"installed": [f"{count} beside this one; by their sources {len(found)} may come between"], **between}
+    count, signs_of = other_packs(custom_nodes, PACK)
+    between = {name: ["; ".join(signs)] for name, signs in signs_of.items()}
+    return {"installed": [f"{count} beside this one; by their sources {len(signs_of)} may come between"], **between}
 
 
 def text(sections: Page) -> str:
@@ -110,12 +110,12 @@ def text(sections: Page) -> str:
     lines = ["HyperLoRA: what a report of a bug needs. Look it over before you post it."]
     for title, section in sections.items():
         lines += ["", title]
-        width = max((len(name) for name, said in section.items() if len(said) == 1), default=0)
-        for name, said in section.items():
-            if len(said) == 1:
-                lines.append(f"  {name:<{width}}  {said[0]}")
+        width = max((len(name) for name, values in section.items() if len(values) == 1), default=0)
+        for name, values in section.items():
+            if len(values) == 1:
+                lines.append(f"  {name:<{width}}  {values[0]}")
             else:
-                lines += [f"  {name}", *(f"    {line}" for line in said)]
+                lines += [f"  {name}", *(f"    {line}" for line in values)]
     return "\n".join(lines) + "\n"
 
 
@@ -126,17 +126,17 @@ def without_paths(sections: Page, roots: Mapping[Path, str]) -> Page:
         sections: the page.
         roots: folders or files -> what they are called.
     """
-    named = {str(path): name for root, name in roots.items() for path in (root, root.resolve())}
-    order = sorted(named, key=len, reverse=True)
+    names = {str(path): name for root, name in roots.items() for path in (root, root.resolve())}
+    order = sorted(names, key=len, reverse=True)
     home = re.compile(rf"{re.escape(str(Path.home()))}\b{_BELOW}")
 
     def hidden(line: str) -> str:
         for path in order:
-            line = line.replace(path, named[path])
+            line = line.replace(path, names[path])
         return _HOME.sub(_below_home, home.sub(_below_home, line) if len(Path.home().parts) > 1 else line)
 
     return {
-        title: {name: [hidden(line) for line in said] for name, said in section.items()}
+        title: {name: [hidden(line) for line in lines] for name, lines in section.items()}
         for title, section in sections.items()
     }
 
@@ -152,33 +152,33 @@ def _below_home(match: re.Match[str]) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """Files below a folder, at any depth but none that is hidden."""
-    found = sorted(folder.rglob("*")) if folder.is_dir() else []
+    paths = sorted(folder.rglob("*")) if folder.is_dir() else []
     return [
         path
-        for path in found
+        for path in paths
         if path.is_file() and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
     ]
 
 
 def _models(models: Models) -> Section:
-    said: Section = {}
+    section: Section = {}
     for kind, needed in _NEEDED.items():
         misplaced, usable = 0, 0
         for name, path in getattr(models, kind).items():
-            there = path if path.exists() else path.with_name(f"{path.name}.zip")
-            file = _kind(there)
+            place = path if path.exists() else path.with_name(f"{path.name}.zip")
+            file = _kind(place)
             if file is not None and file.is_personal:
                 misplaced += 1
             else:
-                said[f"{kind}/{name}"], whole = _told(there)
-                usable += whole and (file is None or any(map(file.opens_as, _USABLE)))
+                section[f"{kind}/{name}"], is_intact = _told(place)
+                usable += is_intact and (file is None or any(map(file.opens_as, _USABLE)))
         if misplaced:
-            said[f"{kind}, misplaced"] = [
+            section[f"{kind}, misplaced"] = [
                 f"{misplaced} LoRAs, identities, sliders or embeddings, that belong elsewhere"
             ]
         if not usable:
-            said[f"{kind}, missing"] = [f"nothing that can be used was found; needed is {needed}"]
-    return said
+            section[f"{kind}, missing"] = [f"nothing that can be used was found; needed is {needed}"]
+    return section
 
 
 def _kind(path: Path) -> kinds.Kind | None:

@@ -101,8 +101,8 @@ def _where(
 def _drawn(options: argparse.Namespace, tasks: Sequence[Task]) -> Batch:
     urls = sorted(frozenset().union(*(task.servers for task in tasks)))
     batch = Batch(tasks, Options(urls, options.out / PICTURES, options.retries, options.timeout))
-    log.info("%d pictures to draw, %d are there already", len(batch.left), len(batch.tasks) - len(batch.left))
-    if batch.left:
+    log.info("%d pictures to draw, %d are there already", len(batch.pending), len(batch.tasks) - len(batch.pending))
+    if batch.pending:
         batch.run()
     return batch
 

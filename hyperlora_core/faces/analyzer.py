@@ -88,7 +88,7 @@ class FaceAnalyzer:
         engine: str = ENGINES[0],
         device: str | torch.device = "cpu",
         operations: Any = ops,
-        placed: Callable[["FaceAnalyzer"], object] = lambda analyzer: None,
+        on_new: Callable[["FaceAnalyzer"], object] = lambda analyzer: None,
     ) -> "FaceAnalyzer":
         """Load a face pack, once a process for each way of running it, and again when its files were replaced.
 
@@ -99,7 +99,7 @@ class FaceAnalyzer:
             engine: what runs them, one of ``ENGINES``.
             device: where torch computes; the other engines take a GPU of their own where it is no CPU.
             operations: classes for the leaves of torch's modules; see ``network.ops``.
-            placed: called with one that is new, by which a host takes its weights over.
+            on_new: called with one that is new, by which a host takes its weights over.
 
         Raises:
             HyperLoRAError: the folder lacks a model, or one is broken or of another kind.
@@ -110,7 +110,7 @@ class FaceAnalyzer:
             stamp = models.stamp(key[0])
             if key not in cls._loaded or cls._loaded[key][0] != stamp:
                 analyzer = cls(models.load(key[0], engine, device, operations), key[0], engine)
-                placed(analyzer)
+                on_new(analyzer)
                 cls._loaded[key] = (stamp, analyzer)
             return cls._loaded[key][1]
 
@@ -132,13 +132,17 @@ class FaceAnalyzer:
         for margin in (0.0, *_MARGINS) if margins else (0.0,):
             border = round(margin * max(photo.size))
             pixels = _pixels(ImageOps.expand(photo, border) if border else photo)
-            found = next((found for size in _DETECTION_SIZES if (found := self._detect_at(pixels, size, size))), [])
+            detections = next(
+                (detections for size in _DETECTION_SIZES if (detections := self._detect_at(pixels, size, size))), []
+            )
             if not border and max(photo.size) > _LOOKED_AT_ONCE:
                 scale = _DETECTION_SIZES[0] / _LOOKED_AT_ONCE
                 finer = self._detect_at(pixels, *fitting(photo.size, scale))
-                found += [face for face in finer if not any(_overlap(face[0], one[0]) > 0.2 for one in found)]
-            if found:
-                return [self._describe(pixels, box, points, embed, -border) for box, points in found]
+                detections += [
+                    face for face in finer if not any(_overlap(face[0], coarse[0]) > 0.2 for coarse in detections)
+                ]
+            if detections:
+                return [self._describe(pixels, box, points, embed, -border) for box, points in detections]
         return []
 
     def id_embedding(self, photo: Image.Image, face: Face) -> np.ndarray:
@@ -158,11 +162,11 @@ class FaceAnalyzer:
         """
         box = face_box(face.landmarks, scale=2)
         pixels = _pixels(photo.crop(box))
-        there = face.box - np.array([round(box[0]), round(box[1])] * 2)
+        box_in_crop = face.box - np.array([round(box[0]), round(box[1])] * 2)
         for size in _DETECTION_SIZES:
-            found = self._detect_at(pixels, size, size)
-            if found:
-                _, keypoints = max(found, key=lambda other: _overlap(other[0], there))
+            detections = self._detect_at(pixels, size, size)
+            if detections:
+                _, keypoints = max(detections, key=lambda detection: _overlap(detection[0], box_in_crop))
                 return self.models.embedder.embedding(pixels, keypoints)
         raise NoFaceError("a face was found, but not again in the crop around it: use a sharper or larger photo")
 
@@ -235,7 +239,7 @@ def choose_face(faces: Sequence[Face], index: int = 0) -> Face:
 
 
 def draw_faces(
-    photo: Image.Image, faces: Sequence[Face], chosen: Sequence[Face], labels: Sequence[str] = ()
+    photo: Image.Image, faces: Sequence[Face], highlighted: Sequence[Face], labels: Sequence[str] = ()
 ) -> Image.Image:
     """A photo with its faces framed, and labelled or numbered as given; the chosen have a thick double frame."""
     drawn = photo.copy()
@@ -243,7 +247,7 @@ def draw_faces(
     line = max(1, round(max(photo.size) / 200))
     for number, face in enumerate(faces):
         box = tuple(float(value) for value in face.box)
-        if any(face is one for one in chosen):
+        if any(face is highlight for highlight in highlighted):
             draw.rectangle(box, outline="white", width=3 * line)
             draw.rectangle(box, outline="limegreen", width=2 * line)
         else:
@@ -265,10 +269,10 @@ def _pixels(photo: Image.Image) -> np.ndarray:
     return np.asarray(photo)
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes."""
-    one, other = one[:4], other[:4]
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    a, b = a[:4], b[:4]
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
     common = float(np.prod(np.clip(high - low, 0, None)))
-    areas = [float(np.prod(box[2:] - box[:2])) for box in (one, other)]
+    areas = [float(np.prod(box[2:] - box[:2])) for box in (a, b)]
     return common / (sum(areas) - common)

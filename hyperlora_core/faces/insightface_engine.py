@@ -44,13 +44,13 @@ class Models:
             ) from error
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"insightface\.utils\.face_align")
         names = providers(runtime, device)
-        loaded = []
+        networks = []
         for file in files:
             try:
-                loaded.append(get_model(str(file), providers=names))
+                networks.append(get_model(str(file), providers=names))
             except Exception as error:  # whatever another's code may raise
                 raise OnnxError(f"insightface cannot load {file} ({type(error).__name__})") from error
-        self._detector, self._landmarker, self._embedder = loaded
+        self._detector, self._landmarker, self._embedder = networks
         self._detector.prepare(0, det_thresh=LEAST_SCORE, input_size=(640, 640))
         self.provider = provider_name(self._detector.session.get_providers()[0])
 
@@ -64,8 +64,8 @@ class Models:
 
     def embedding(self, picture: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
         """See ``networks.Embedder``."""
-        found = self._embedder.get(_bgr(picture), _Face(kps=keypoints))
-        return (found / np.linalg.norm(found)).astype(np.float32)
+        embedding = self._embedder.get(_bgr(picture), _Face(kps=keypoints))
+        return (embedding / np.linalg.norm(embedding)).astype(np.float32)
 
 
 class _Face(SimpleNamespace):

@@ -48,9 +48,9 @@ def keypoints_picture(size: tuple[int, int], faces: Sequence[np.ndarray]) -> Ima
     return picture.resize(size, Image.Resampling.BOX)
 
 
-def _ellipse(one: np.ndarray, other: np.ndarray, half_width: float) -> list[tuple[float, float]]:
+def _ellipse(start: np.ndarray, end: np.ndarray, half_width: float) -> list[tuple[float, float]]:
     """A slim ellipse from one point to another."""
-    middle, along = (one + other) / 2, (other - one) / 2
+    middle, along = (start + end) / 2, (end - start) / 2
     length = max(float(np.hypot(*along)), 1e-6)
     across = np.array([-along[1], along[0]]) / length * half_width
     turns = [math.tau * i / 90 for i in range(90)]

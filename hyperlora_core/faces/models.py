@@ -90,9 +90,9 @@ def load(path: Path, engine: str = ENGINES[0], device: str | torch.device = "cpu
     """
     if engine not in ENGINES:
         raise HyperLoRAError(f"the face engine {engine!r} is unknown: one of {', '.join(ENGINES)} was expected")
-    folder, found = _model_files(path)
+    folder, candidates = _model_files(path)
     networks: dict[str, tuple[Path, Graph]] = {}
-    for file in found:
+    for file in candidates:
         graph = _graph(file)
         kind = kind_of(graph)
         if kind is None:
@@ -104,37 +104,37 @@ def load(path: Path, engine: str = ENGINES[0], device: str | torch.device = "cpu
     if lacking:
         raise HyperLoRAError(
             f"the face models in {folder} lack {' and '.join(lacking)}; "
-            f"found: {', '.join(file.name for file in found)}. Unpack the whole antelopev2 there"
+            f"found: {', '.join(file.name for file in candidates)}. Unpack the whole antelopev2 there"
         )
-    opened = _opened({kind: networks[kind] for kind in _ROLES}, engine, torch.device(device), operations)
-    log.info("Faces are found with %s by %s on %s", folder, opened.engine, opened.device)
-    return opened
+    pack = _opened({kind: networks[kind] for kind in _ROLES}, engine, torch.device(device), operations)
+    log.info("Faces are found with %s by %s on %s", folder, pack.engine, pack.device)
+    return pack
 
 
 def _opened(networks: dict[str, tuple[Path, Graph]], engine: str, device: torch.device, operations: Any) -> FaceModels:
     files_of = [file for file, _ in networks.values()]
     embedder_file, _ = networks["recognition"]
-    known = (face_encoder(embedder_file), embedder_file, tuple(face_encoder(file).sha256 for file in files_of))
+    identification = (face_encoder(embedder_file), embedder_file, tuple(face_encoder(file).sha256 for file in files_of))
     if engine == "insightface":
         try:
             models = insightface_engine.Models(files_of, device)
         except OnnxError as error:
             raise HyperLoRAError(f"the face models cannot be used: {error}") from error
-        return FaceModels(models, models, models, engine, models.provider, (), *known)
+        return FaceModels(models, models, models, engine, models.provider, (), *identification)
     detector, landmarker, embedder = (
         _network(kind, file, graph, engine, device, operations) for kind, (file, graph) in networks.items()
     )
-    opened = (detector, landmarker, embedder)
-    used = dict.fromkeys("torch" if isinstance(each.run, TorchRun) else "onnxruntime" for each in opened)
-    places = dict.fromkeys(each.run.where for each in opened)
+    all_three = (detector, landmarker, embedder)
+    used = dict.fromkeys("torch" if isinstance(network.run, TorchRun) else "onnxruntime" for network in all_three)
+    places = dict.fromkeys(network.run.where for network in all_three)
     return FaceModels(
         Detector(detector),
         Landmarker(landmarker),
         Embedder(embedder),
         " and ".join(used),
         " and ".join(places),
-        tuple(each.run for each in opened if isinstance(each.run, TorchRun)),
-        *known,
+        tuple(network.run for network in all_three if isinstance(network.run, TorchRun)),
+        *identification,
     )
 
 
@@ -197,8 +197,8 @@ def _module(kind: str, file: Path, operations: Any) -> OnnxModule:
 
 
 def _misfit(shapes: Sequence[tuple[int, ...]], numbers: int) -> str | None:
-    made = math.prod(shapes[0])
-    return f"it gives {made} numbers, and {numbers} were expected" if numbers and made != numbers else None
+    count = math.prod(shapes[0])
+    return f"it gives {count} numbers, and {numbers} were expected" if numbers and count != numbers else None
 
 
 def _check(kind: str, graph: Graph, folder: Path) -> None:
@@ -221,10 +221,10 @@ def _graph(file: Path) -> Graph:
 
 
 def _broken(file: Path, error: OnnxError) -> HyperLoRAError:
-    known = files.foreign(file)
+    reason = files.foreign(file)
     return HyperLoRAError(
-        f"the face model {file} {known}"
-        if known
+        f"the face model {file} {reason}"
+        if reason
         else f"the face model {file} cannot be read, for {error}: {files.DOWNLOAD_AGAIN}"
     )
 
@@ -238,10 +238,10 @@ def stamp(path: Path) -> files.Stamp:
 def _model_files(path: Path) -> tuple[Path, list[Path]]:
     """The folder that holds the models, and those of its files that may be needed."""
     folder = path / path.name if (path / path.name).is_dir() else path
-    found = sorted(f for f in folder.glob("*.onnx") if f.stem not in _UNUSED and not files.is_clutter(f.name))
-    if not found:
+    candidates = sorted(f for f in folder.glob("*.onnx") if f.stem not in _UNUSED and not files.is_clutter(f.name))
+    if not candidates:
         raise HyperLoRAError(f"there are no face models in {folder}: {_packed(folder)}")
-    return folder, found
+    return folder, candidates
 
 
 def _packed(folder: Path) -> str:
@@ -251,9 +251,9 @@ def _packed(folder: Path) -> str:
     archive = next((file for file in [*below, *beside] if file.is_file()), None)
     if archive is not None and not zipfile.is_zipfile(archive):
         with archive.open("rb") as file:
-            begun = file.read(4) == b"PK\x03\x04"
+            is_zip = file.read(4) == b"PK\x03\x04"
         cut = f"is cut short: {files.DOWNLOAD_AGAIN}"
-        return f"{archive} {cut if begun else files.foreign(archive) or cut}"
+        return f"{archive} {cut if is_zip else files.foreign(archive) or cut}"
     if archive is not None:
         target = folder.with_suffix("") if archive == folder else folder
         return f"{archive} is still packed. Unpack it, so that its .onnx files lie in {target}"

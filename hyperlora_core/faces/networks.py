@@ -51,10 +51,10 @@ class Network:
     @property
     def takes_pixels(self) -> bool:
         """Whether it takes off the mean of its input itself, as those that were made with MXNet do."""
-        first = [node.name for node in self.graph.nodes[:8]]
-        subtracts = any(name.startswith(("Sub", "_minus")) for name in first)
-        multiplies = any(name.startswith(("Mul", "_mul")) for name in first)
-        return (subtracts and multiplies) or "bn_data" in first[:3]
+        names = [node.name for node in self.graph.nodes[:8]]
+        subtracts = any(name.startswith(("Sub", "_minus")) for name in names)
+        multiplies = any(name.startswith(("Mul", "_mul")) for name in names)
+        return (subtracts and multiplies) or "bn_data" in names[:3]
 
 
 def kind_of(graph: Graph) -> str | None:
@@ -113,8 +113,8 @@ class Detector:
         boxes[:, :4] /= scale
         order = np.argsort(-boxes[:, 4], kind="stable")
         boxes, points = boxes[order], points[order] / scale
-        kept = _apart(boxes)
-        return boxes[kept], points[kept].astype(np.float32)
+        separate = _apart(boxes)
+        return boxes[separate], points[separate].astype(np.float32)
 
     @staticmethod
     def misfit(shapes: Sequence[tuple[int, ...]], side: int) -> str | None:
@@ -122,9 +122,9 @@ class Detector:
         levels = len(shapes) // 3
         anchors = 1 if levels == 5 else 2
         wide = (1, 4, 2 * _KEYPOINTS)
-        expected = [(side // (8 << level)) ** 2 * anchors * each for each in wide for level in range(levels)]
-        found = [math.prod(shape) for shape in shapes]
-        return None if found == expected else f"it gives {found} numbers, and {expected} were expected"
+        expected = [(side // (8 << level)) ** 2 * anchors * channels for channels in wide for level in range(levels)]
+        counts = [math.prod(shape) for shape in shapes]
+        return None if counts == expected else f"it gives {counts} numbers, and {expected} were expected"
 
     def _decoded(self, outputs: list[np.ndarray], width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
         boxes, points = [], []
@@ -148,15 +148,15 @@ def _apart(boxes: np.ndarray) -> list[int]:
     """Which boxes to keep of those that overlap, ``(n, 5)``, surest first."""
     left, top, right, bottom = boxes[:, :4].T
     areas = (right - left + 1) * (bottom - top + 1)
-    kept, rest = [], np.arange(len(boxes))
-    while rest.size:
-        one, rest = rest[0], rest[1:]
-        kept.append(int(one))
-        wide = np.minimum(right[one], right[rest]) - np.maximum(left[one], left[rest]) + 1
-        high = np.minimum(bottom[one], bottom[rest]) - np.maximum(top[one], top[rest]) + 1
+    separate, candidates = [], np.arange(len(boxes))
+    while candidates.size:
+        surest, candidates = candidates[0], candidates[1:]
+        separate.append(int(surest))
+        wide = np.minimum(right[surest], right[candidates]) - np.maximum(left[surest], left[candidates]) + 1
+        high = np.minimum(bottom[surest], bottom[candidates]) - np.maximum(top[surest], top[candidates]) + 1
         common = wide.clip(0) * high.clip(0)
-        rest = rest[common / (areas[one] + areas[rest] - common) <= _MOST_OVERLAP]
-    return kept
+        candidates = candidates[common / (areas[surest] + areas[candidates] - common) <= _MOST_OVERLAP]
+    return separate
 
 
 class Landmarker:
@@ -174,9 +174,9 @@ class Landmarker:
         scale = self._side / (float((high - low).max()) * 1.5)
         x, y = (float(place) / 2 for place in high + low)
         half = self._side / 2
-        there = np.array([[scale, 0, half - x * scale], [0, scale, half - y * scale]])
-        (found,) = self._run(_values([warp(picture, there, self._side)], self._mean, self._spread))
-        return moved((found.numpy().reshape(-1, 2) + 1) * (self._side // 2), inverted(there))
+        to_crop = np.array([[scale, 0, half - x * scale], [0, scale, half - y * scale]])
+        (output,) = self._run(_values([warp(picture, to_crop, self._side)], self._mean, self._spread))
+        return moved((output.numpy().reshape(-1, 2) + 1) * (self._side // 2), inverted(to_crop))
 
 
 class Embedder:
@@ -194,13 +194,13 @@ class Embedder:
 
     def of_aligned(self, face: np.ndarray) -> np.ndarray:
         """Embedding ``(length,)`` float32 of an aligned face, not of unit length."""
-        (found,) = self.run(_values([face], self.mean, self.spread))
-        return found.numpy().ravel()
+        (output,) = self.run(_values([face], self.mean, self.spread))
+        return output.numpy().ravel()
 
     def embedding(self, picture: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
         """Embedding ``(length,)`` float32, of unit length, of the face with these keypoints ``(5, 2)``."""
-        found = self.of_aligned(aligned(picture, keypoints, self._side))
-        return (found / np.linalg.norm(found)).astype(np.float32)
+        embedding = self.of_aligned(aligned(picture, keypoints, self._side))
+        return (embedding / np.linalg.norm(embedding)).astype(np.float32)
 
 
 def aligned(picture: np.ndarray, keypoints: np.ndarray, side: int = FACE_SIDE) -> np.ndarray:

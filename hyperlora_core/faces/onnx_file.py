@@ -142,8 +142,10 @@ def _model(data: Message, read_weights: bool) -> Graph:
             inputs.append(_value(value))
         elif number == 12:
             outputs.append(_value(value))
-    given = tuple(value for value in inputs if value.name not in weights)  # old files list weights as inputs too
-    return Graph(tuple(nodes), weights, given, tuple(outputs), opset)
+    inputs_without_weights = tuple(
+        value for value in inputs if value.name not in weights
+    )  # old files list weights as inputs too
+    return Graph(tuple(nodes), weights, inputs_without_weights, tuple(outputs), opset)
 
 
 def _fields(data: Message) -> Iterator[tuple[int, Any]]:
@@ -222,25 +224,25 @@ def _node(data: Message) -> Node:
 
 
 def _attribute(data: Message) -> tuple[str, Any]:
-    name, found = "", None
+    name, single = "", None
     floats: list[float] = []
     ints: list[int] = []
     for number, value in _fields(data):
         if number == 1:
             name = _text(value)
         elif number == 2:
-            found = struct.unpack("<f", value)[0]
+            single = struct.unpack("<f", value)[0]
         elif number == 3:
-            found = _signed(value)
+            single = _signed(value)
         elif number == 4:
-            found = _text(value)
+            single = _text(value)
         elif number == 5:
-            found = _tensor(value)[1]
+            single = _tensor(value)[1]
         elif number == 7:
             floats += np.frombuffer(value, "<f4").tolist()
         elif number == 8:
             ints += _whole_numbers(value)
-    return name, floats or ints or found
+    return name, floats or ints or single
 
 
 def _tensor(data: Message) -> tuple[str, Tensor]:

@@ -52,11 +52,11 @@ class OnnxModule(nn.Module):
         self._counted: dict[str, Tensor] = {}  # whole numbers: shapes and places, which stay on the CPU
         self._constant_of: dict[str, int] = {}
         self._steps: list[tuple[Node, int | None]] = []
-        known = {value.name for value in graph.inputs} | weights.keys() | {""}
+        defined = {value.name for value in graph.inputs} | weights.keys() | {""}
         for node in nodes:
-            if missing := [name for name in node.inputs if name not in known]:
+            if missing := [name for name in node.inputs if name not in defined]:
                 raise OnnxError(f"its node {node.name or node.kind} reads {missing[0]}, which is nowhere")
-            known |= set(node.outputs)
+            defined |= set(node.outputs)
             layer = _layer(node, weights, operations)
             if layer is None:
                 self._keep(node, weights, operations)
@@ -64,7 +64,7 @@ class OnnxModule(nn.Module):
             else:
                 self._steps.append((node, len(self.layers)))
                 self.layers.append(layer)
-        if missing := [value.name for value in graph.outputs if value.name not in known]:
+        if missing := [value.name for value in graph.outputs if value.name not in defined]:
             raise OnnxError(f"its output {missing[0]} is computed nowhere")
         self._last_read = {name: place for place, (node, _) in enumerate(self._steps) for name in node.inputs}
         self.requires_grad_(False).eval()
@@ -108,17 +108,17 @@ class OnnxModule(nn.Module):
         # a CPU's convolutions are faster so; elsewhere nothing is known of it
         inputs = tuple(x.contiguous(memory_format=torch.channels_last) if _is_picture(x) else x for x in inputs)
         values: dict[str, Any] = {value.name: tensor for value, tensor in zip(self.inputs, inputs, strict=True)}
-        wanted = {value.name for value in self.outputs}
+        output_names = {value.name for value in self.outputs}
         for place, (node, layer) in enumerate(self._steps):
             if layer is None:
-                given = [self._value(name, values, inputs[0]) for name in node.inputs]
-                made = OPERATORS[node.kind](node.attributes, self._opset, *given)
+                arguments = [self._value(name, values, inputs[0]) for name in node.inputs]
+                result = OPERATORS[node.kind](node.attributes, self._opset, *arguments)
             else:
-                made = self.layers[layer](values[node.inputs[0]])
-            several = made if isinstance(made, (tuple, list)) else [made]
+                result = self.layers[layer](values[node.inputs[0]])
+            several = result if isinstance(result, (tuple, list)) else [result]
             values |= dict(zip(node.outputs, several, strict=False))  # Dropout's mask is read by nobody
             for name in node.inputs:
-                if self._last_read[name] == place and name not in wanted:
+                if self._last_read[name] == place and name not in output_names:
                     values.pop(name, None)
         return [self._value(value.name, values, inputs[0]) for value in self.outputs]
 
@@ -195,12 +195,12 @@ def _layer(node: Node, weights: dict[str, Tensor], operations: Any) -> nn.Module
     """A node's layer; None where it has none: its operator has no weights of its own, or they are computed."""
     if node.kind not in _LAYERS:
         return None
-    held = [weights.get(name) for name in node.inputs[1:] if name]
-    if any(tensor is None for tensor in held) or not held:
+    parameters = [weights.get(name) for name in node.inputs[1:] if name]
+    if any(tensor is None for tensor in parameters) or not parameters:
         if node.kind in OPERATORS:
             return None
         raise UnreadOnnxError(f"its {node.kind} has weights that are computed, which is not read")
-    return _LAYERS[node.kind](node, operations, *held)
+    return _LAYERS[node.kind](node, operations, *parameters)
 
 
 def _convolution(node: Node, operations: Any, weight: Tensor, bias: Tensor | None = None) -> nn.Module:

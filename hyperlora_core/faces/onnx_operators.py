@@ -65,7 +65,7 @@ OPERATORS |= {
     "Neg": _each(torch.neg),
     "HardSwish": _each(functional.hardswish),
     "Identity": _each(lambda x: x),
-    "Dropout": lambda attributes, opset, x, *others: x,
+    "Dropout": lambda attributes, opset, x, *tensors: x,
     "GlobalAveragePool": _each(lambda x: x.mean((2, 3), keepdim=True)),
     "Shape": _each(lambda x: torch.tensor(x.shape)),
     "Add": _pair(torch.add),
@@ -77,9 +77,9 @@ OPERATORS |= {
     "Greater": _pair(torch.gt),
     "Less": _pair(torch.lt),
     "Equal": _pair(torch.eq),
-    "Min": lambda attributes, opset, x, *others: _folded(torch.minimum, x, others),
-    "Max": lambda attributes, opset, x, *others: _folded(torch.maximum, x, others),
-    "Sum": lambda attributes, opset, x, *others: _folded(torch.add, x, others),
+    "Min": lambda attributes, opset, x, *tensors: _folded(torch.minimum, x, tensors),
+    "Max": lambda attributes, opset, x, *tensors: _folded(torch.maximum, x, tensors),
+    "Sum": lambda attributes, opset, x, *tensors: _folded(torch.add, x, tensors),
     "Transpose": lambda attributes, opset, x: x.permute(attributes.get("perm") or range(x.ndim - 1, -1, -1)),
     "Concat": lambda attributes, opset, *parts: torch.cat(together(*parts), attributes["axis"]),
     "Where": lambda attributes, opset, *parts: torch.where(*together(*parts)),
@@ -87,10 +87,10 @@ OPERATORS |= {
 }
 
 
-def _folded(function: Callable[[Tensor, Tensor], Tensor], first: Tensor, others: Sequence[Tensor]) -> Tensor:
-    for other in others:
-        first = function(*together(first, other))
-    return first
+def _folded(function: Callable[[Tensor, Tensor], Tensor], total: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    for tensor in tensors:
+        total = function(*together(total, tensor))
+    return total
 
 
 @_operator("LeakyRelu")
@@ -155,9 +155,9 @@ def padding(attributes: Attributes, x: Tensor, kernel: Sequence[int]) -> list[in
     sides = []
     for length, side, stride, dilation in zip(x.shape[2:], kernel, strides, dilations, strict=True):
         reach = (side - 1) * dilation + 1
-        whole = max((math.ceil(length / stride) - 1) * stride + reach - length, 0)
-        small = whole // 2
-        sides.append([small, whole - small] if auto == "SAME_UPPER" else [whole - small, small])
+        total = max((math.ceil(length / stride) - 1) * stride + reach - length, 0)
+        small = total // 2
+        sides.append([small, total - small] if auto == "SAME_UPPER" else [total - small, small])
     return [*sides[1], *sides[0]]
 
 
@@ -219,15 +219,15 @@ def _squeeze(attributes: Attributes, opset: int, x: Tensor, axes: Tensor | None 
 def _gather(attributes: Attributes, opset: int, x: Tensor, places: Tensor) -> Tensor:
     axis = attributes.get("axis", 0) % x.ndim
     index = places.to(x.device).flatten()
-    found = x.index_select(axis, torch.where(index < 0, index + x.shape[axis], index))
-    return found.reshape((*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
+    gathered = x.index_select(axis, torch.where(index < 0, index + x.shape[axis], index))
+    return gathered.reshape((*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
 
 
 @_operator("Slice")
 def _slice(attributes: Attributes, opset: int, x: Tensor, *bounds: Tensor | None) -> Tensor:
     if bounds:
-        given: list[Any] = [None if bound is None else numbers(bound) for bound in bounds]
-        starts, ends, axes, steps = (*given, None, None)[:4]
+        lists: list[Any] = [None if bound is None else numbers(bound) for bound in bounds]
+        starts, ends, axes, steps = (*lists, None, None)[:4]
     else:
         starts, ends, axes, steps = attributes["starts"], attributes["ends"], attributes.get("axes"), None
     for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
@@ -291,26 +291,26 @@ def _pad(
 def _resize(attributes: Attributes, opset: int, x: Tensor, *sizes: Any) -> Tensor:
     """Nearest pixels and linear ones, by factors or to sizes, on the places that torch and ONNX share."""
     if "scales" in attributes:  # Upsample's, before opset 9
-        wanted, scales = None, attributes["scales"]
+        target_shape, scales = None, attributes["scales"]
     elif len(sizes) == 1:  # opset 9 and 10
-        wanted, scales = None, sizes[0].tolist()
+        target_shape, scales = None, sizes[0].tolist()
     else:
         scaled, target = (*sizes[1:], None)[:2]
-        wanted = numbers(target) if target is not None and target.numel() else None
-        scales = None if wanted else scaled.tolist()
-    if wanted is None:
-        wanted = [math.floor(side * scale) for side, scale in zip(x.shape, scales, strict=True)]
-    if list(x.shape[:2]) != wanted[:2] or x.ndim != 4:
+        target_shape = numbers(target) if target is not None and target.numel() else None
+        scales = None if target_shape else scaled.tolist()
+    if target_shape is None:
+        target_shape = [math.floor(side * scale) for side, scale in zip(x.shape, scales, strict=True)]
+    if list(x.shape[:2]) != target_shape[:2] or x.ndim != 4:
         raise UnreadOnnxError("it resizes more than the height and width of pictures, which is not read")
-    whole = all(to % side == 0 for side, to in zip(x.shape[2:], wanted[2:], strict=True))
+    is_multiple = all(to % side == 0 for side, to in zip(x.shape[2:], target_shape[2:], strict=True))
     places = attributes.get("coordinate_transformation_mode", "half_pixel" if opset >= 11 else "asymmetric")
     way = (attributes.get("mode", "nearest"), places)
     if way[0] == "nearest":
         rounding = attributes.get("nearest_mode", "round_prefer_floor" if opset >= 11 else "floor")
-        if (places, rounding) == ("asymmetric", "floor") or (whole and places != "align_corners"):
-            return functional.interpolate(x, wanted[2:], mode="nearest")
+        if (places, rounding) == ("asymmetric", "floor") or (is_multiple and places != "align_corners"):
+            return functional.interpolate(x, target_shape[2:], mode="nearest")
     elif way == ("linear", "half_pixel") or way == ("linear", "pytorch_half_pixel"):
-        return functional.interpolate(x, wanted[2:], mode="bilinear", align_corners=False)
+        return functional.interpolate(x, target_shape[2:], mode="bilinear", align_corners=False)
     elif way == ("linear", "align_corners"):
-        return functional.interpolate(x, wanted[2:], mode="bilinear", align_corners=True)
+        return functional.interpolate(x, target_shape[2:], mode="bilinear", align_corners=True)
     raise UnreadOnnxError(f"it resizes pictures in a way that is not read ({', '.join(map(str, way))})")

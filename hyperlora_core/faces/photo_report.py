@@ -62,27 +62,27 @@ class PhotoQuality:
     @property
     def faults(self) -> list[str]:
         """What is wrong with it, the worst first; empty for a good photo."""
-        found = []
+        faults = []
         if self.is_somebody_else:
-            found.append("looks like somebody else than the others: check who it is")
+            faults.append("looks like somebody else than the others: check who it is")
         if self.pixels < LEAST_PIXELS:
-            found.append(f"the face is too small: use one of {FEW_PIXELS} pixels and more")
+            faults.append(f"the face is too small: use one of {FEW_PIXELS} pixels and more")
         elif self.pixels < FEW_PIXELS:
-            found.append(f"the face is small: one of {FEW_PIXELS} pixels and more shows more of it")
+            faults.append(f"the face is small: one of {FEW_PIXELS} pixels and more shows more of it")
         if self.sharpness < BLURRED:
-            found.append("blurred: use a sharper one")
+            faults.append("blurred: use a sharper one")
         elif self.sharpness < SOFT:
-            found.append("a little soft")
+            faults.append("a little soft")
         if abs(self.roll) > ROLLED:
-            found.append(f"the head is turned by {abs(self.roll):.0f} degrees: turn the photo upright")
+            faults.append(f"the head is turned by {abs(self.roll):.0f} degrees: turn the photo upright")
         away = max(abs(self.yaw), abs(self.pitch))
         if away > PROFILE:
-            found.append("turned far away: add one from the front")
+            faults.append("turned far away: add one from the front")
         elif away > TURNED:
-            found.append("turned aside: good beside one from the front")
+            faults.append("turned aside: good beside one from the front")
         if self.score < UNSURE:
-            found.append("the face is hardly recognised: hidden, or in bad light")
-        return found
+            faults.append("the face is hardly recognised: hidden, or in bad light")
+        return faults
 
     @property
     def is_bad(self) -> bool:
@@ -116,11 +116,11 @@ def examine(references: Sequence[Reference]) -> list[PhotoQuality]:
     agreements: Sequence[float | None] = [None] * len(references)
     if len(references) > 1 and all(embed is not None for embed in embeds):
         agreements = mean_agreement(torch.stack([torch.from_numpy(embed) for embed in embeds if embed is not None]))
-    found = []
+    qualities = []
     for ref, agreement in zip(references, agreements, strict=True):
         view = ref.view
         left, top, right, bottom = (float(edge) for edge in view.face.box)
-        found.append(
+        qualities.append(
             PhotoQuality(
                 ref.number,
                 ref.photo.size,
@@ -132,17 +132,17 @@ def examine(references: Sequence[Reference]) -> list[PhotoQuality]:
                 view.turned,
             )
         )
-    return found
+    return qualities
 
 
-def summary(found: Sequence[PhotoQuality]) -> str:
+def summary(qualities: Sequence[PhotoQuality]) -> str:
     """A line on all of them together: what to replace, or that nothing has to be."""
-    if len(found) > 1 and all(one.is_somebody_else for one in found):
+    if len(qualities) > 1 and all(quality.is_somebody_else for quality in qualities):
         return "these photos show several people, or one hardly to be recognised: sort them out first"
-    bad = [str(one.number) for one in found if one.is_bad]
+    bad = [str(quality.number) for quality in qualities if quality.is_bad]
     if bad:
         return f"replace photo {', '.join(bad)}"
-    if all(abs(one.yaw) > TURNED for one in found):
+    if all(abs(quality.yaw) > TURNED for quality in qualities):
         return "add a photo from the front"
     return "nothing has to be replaced"
 
@@ -175,8 +175,10 @@ def pose(keypoints: np.ndarray) -> tuple[float, float, float]:
     """
     points = np.asarray(keypoints, dtype=np.float64)
     model = _FACE - _FACE.mean(axis=0)
-    seen, *_ = np.linalg.lstsq(model, points - points.mean(axis=0), rcond=None)  # (3, 2): scaled rows of a rotation
-    across, down = seen.T
+    projection, *_ = np.linalg.lstsq(
+        model, points - points.mean(axis=0), rcond=None
+    )  # (3, 2): scaled rows of a rotation
+    across, down = projection.T
     left, _, right = np.linalg.svd(np.stack([across, down]), full_matrices=False)
     first, second = left @ right  # the nearest pair of orthonormal rows
     third = np.cross(first, second)

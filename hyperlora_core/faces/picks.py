@@ -50,13 +50,13 @@ class Pick:
         def away(face: Face) -> float:
             return float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - place))
 
-        there = [face for face in faces if (face.box[:2] <= place).all() and (place <= face.box[2:]).all()]
-        if not there:
+        candidates = [face for face in faces if (face.box[:2] <= place).all() and (place <= face.box[2:]).all()]
+        if not candidates:
             raise HyperLoRAError(
                 f"a face was picked on photo {number}, {self.x:.0%} from the left and {self.y:.0%} from the top, where "
                 f"none of the {len(faces)} faces is that the face models find there. {AGAIN}"
             )
-        return min(there, key=away)
+        return min(candidates, key=away)
 
 
 def read_picks(text: str) -> list[Pick]:

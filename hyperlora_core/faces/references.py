@@ -31,7 +31,7 @@ def find_references(
     embed: bool = True,
     cache: Cache = NOTHING_KEPT,
     report: Callable[[str], None] = log.warning,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda number: None,
     picks: Sequence[Pick] = (),
     turn_upright: bool = True,
 ) -> list[Reference]:
@@ -70,8 +70,8 @@ def find_references(
     embedding, matched = None, order == "best match"
     if matched and match is not None:
         try:
-            found = detect_faces(analyzer, match, digest(match), matched, cache)
-            embedding = choose_face(sort_faces(found)).embedding
+            match_faces = detect_faces(analyzer, match, digest(match), matched, cache)
+            embedding = choose_face(sort_faces(match_faces)).embedding
         except NoFaceError as error:
             raise NoFaceError(f"the reference photo for the best match: {error}") from error
     contents = [digest(photo) for photo in photos]
@@ -80,8 +80,8 @@ def find_references(
     for number, (photo, sha256) in enumerate(zip(photos, contents, strict=True), start=1):
         faces = tuple(sort_faces(detect_faces(analyzer, photo, sha256, matched, cache), order, embedding))
         try:
-            picked = [pick.find(faces, photo, number) for pick in picks if pick.photo == sha256]
-            for face in picked or [choose_face(faces, index)]:
+            picked_faces = [pick.find(faces, photo, number) for pick in picks if pick.photo == sha256]
+            for face in picked_faces or [choose_face(faces, index)]:
                 view, remark = _view(analyzer, photo, face, turn_upright, cache)
                 if remark:
                     report(f"photo {number} of {len(photos)}: {remark}")
@@ -167,33 +167,33 @@ def on_photos(
         HyperLoRAError: the photos are others: fewer, or of other sizes.
         NoFaceError: the face is not found again where it was, naming the photo.
     """
-    placed = []
+    updated = []
     for ref in references:
         photo = photos[ref.number - 1] if ref.number <= len(photos) else None
         if photo is None or photo.size != ref.photo.size:
-            found = "is absent" if photo is None else f"is {photo.width} x {photo.height}"
+            problem = "is absent" if photo is None else f"is {photo.width} x {photo.height}"
             raise HyperLoRAError(
                 f"the faces are of other photos: photo {ref.number} was {ref.photo.width} x {ref.photo.height} when "
-                f"its face was found, and now {found}. Connect the same photos to both"
+                f"its face was found, and now {problem}. Connect the same photos to both"
             )
         sha256 = digest(photo)
         if sha256 != ref.photo_sha256:
-            wanted = embed and ref.id_embed is not None
+            needs_embedding = embed and ref.id_embed is not None
             view = replace(ref.view, photo=turned_back(photo, ref.view.turned))
             try:
-                found_again = id_embedding(analyzer, view.photo, sha256, view.face, cache) if wanted else None
+                found_again = id_embedding(analyzer, view.photo, sha256, view.face, cache) if needs_embedding else None
             except NoFaceError as error:
                 raise NoFaceError(f"photo {ref.number} of {len(photos)}, as it is now: {error}") from error
             ref = replace(ref, photo=photo, photo_sha256=sha256, view=view, id_embed=found_again)
-        placed.append(ref)
-    return placed
+        updated.append(ref)
+    return updated
 
 
 def _compare(references: Sequence[Reference], report: Callable[[str], None]) -> None:
     """Report the two photos that are least like one person, if they hardly are."""
-    known = [(ref.number, ref.id_embed) for ref in references if ref.id_embed is not None]
-    pairs = [(float(a @ b), one, other) for (one, a), (other, b) in itertools.combinations(known, 2)]
-    likeness, one, other = min(pairs, default=(1.0, 0, 0))
-    if likeness < INSIGHTFACE.other:
-        which = f"photo {one} and photo {other}" if one != other else f"the faces picked on photo {one}"
-        report(f"{which} may show two people: their likeness is {likeness:.2f}, of at most 1")
+    embeddings = [(ref.number, ref.id_embed) for ref in references if ref.id_embed is not None]
+    pairs = [(float(a @ b), first, second) for (first, a), (second, b) in itertools.combinations(embeddings, 2)]
+    likeness, first, second = min(pairs, default=(1.0, 0, 0))
+    if likeness < INSIGHTFACE.different:
+        subject = f"photo {first} and photo {second}" if first != second else f"the faces picked on photo {first}"
+        report(f"{subject} may show two people: their likeness is {likeness:.2f}, of at most 1")

@@ -10,17 +10,17 @@ class LikenessScale:
     """Cosines of one face embedder.
 
     Attributes:
-        other: two photos below this show two people.
+        different: two photos below this show two people.
         same: two photos from here on show one person.
         usual: half of all pairs of photos of one person are above this.
     """
 
-    other: float
+    different: float
     same: float
     usual: float
 
 
-INSIGHTFACE = LikenessScale(other=0.2, same=0.28, usual=0.46)
+INSIGHTFACE = LikenessScale(different=0.2, same=0.28, usual=0.46)
 """Of ArcFace networks of insightface's kind: antelopev2, buffalo, AuraFace. One with other cosines needs its own.
 
 The limits are those of insightface's own demo of comparing two photos (deepinsight/insightface, web-demos, with

@@ -71,18 +71,18 @@ def turned_upright(photo: Image.Image, face: Face, detect: Callable[[Image.Image
     Returns:
         The photo and the face as found on it; None where it is not surely found upright.
     """
-    degrees, found = 0.0, face
+    degrees, upright_face = 0.0, face
     for _ in range(_TRIES):
-        left = roll(found.keypoints)
-        degrees += 90 * round(left / 90) if abs(left) > _QUARTER else left
+        remaining = roll(upright_face.keypoints)
+        degrees += 90 * round(remaining / 90) if abs(remaining) > _QUARTER else remaining
         view = turned_back(photo, degrees)
         place = _moved(face, photo, view, degrees)
-        there = [other for other in detect(view) if _holds(other.box, place)]
-        if not there:
+        candidates = [candidate for candidate in detect(view) if _holds(candidate.box, place)]
+        if not candidates:
             return None
-        found = min(there, key=lambda other: float(np.abs(_middle(other.box) - place).sum()))
-        if abs(roll(found.keypoints)) <= TURNED:
-            return View(view, found, degrees) if found.score >= _SURE else None
+        upright_face = min(candidates, key=lambda candidate: float(np.abs(_middle(candidate.box) - place).sum()))
+        if abs(roll(upright_face.keypoints)) <= TURNED:
+            return View(view, upright_face, degrees) if upright_face.score >= _SURE else None
     return None
 
 

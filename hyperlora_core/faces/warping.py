@@ -31,8 +31,10 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     if (rows, columns) == (height, width):
         return pixels
     if (rows, columns) == (2 * height, 2 * width):  # OpenCV takes the mean of four pixels
-        whole = pixels.astype(np.int32)
-        return ((whole[::2, ::2] + whole[1::2, ::2] + whole[::2, 1::2] + whole[1::2, 1::2] + 2) >> 2).astype(np.uint8)
+        values = pixels.astype(np.int32)
+        return ((values[::2, ::2] + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2] + 2) >> 2).astype(
+            np.uint8
+        )
     left, right, part_x = _samples(columns, width)
     part_x[(left < 0) | (left >= columns - 1)] = 0  # so OpenCV has it across, but not down
     left, right = left.clip(0, columns - 1), right.clip(0, columns - 1)
@@ -48,9 +50,9 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return ((mixed + 2) >> 2).astype(np.uint8)
 
 
-def _samples(length: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _samples(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The two pixels that each new one lies between, beyond the edge too, and its distance to the first, in 2048ths."""
-    places = ((np.arange(wanted) + 0.5) * (length / wanted) - 0.5).astype(np.float32)
+    places = ((np.arange(new_length) + 0.5) * (length / new_length) - 0.5).astype(np.float32)
     first = np.floor(places).astype(np.int64)
     part = places - first.astype(np.float32)
     return first, first + 1, np.rint(part * np.float32(2048)).astype(np.int32)
@@ -81,8 +83,8 @@ def warp(pixels: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
 
     def pixel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        found = pixels[y.clip(0, height - 1), x.clip(0, width - 1)].astype(np.int64)
-        return found * inside[..., None]
+        values = pixels[y.clip(0, height - 1), x.clip(0, width - 1)].astype(np.int64)
+        return values * inside[..., None]
 
     mixed = (
         pixel(x, y) * (32 - part_x) * (32 - part_y)
@@ -102,11 +104,11 @@ def alignment(keypoints: np.ndarray) -> np.ndarray:
     Returns:
         ``(2, 3)``, from places on the picture to places on the aligned face. Source: Umeyama 1991, in two dimensions.
     """
-    there = np.asarray(keypoints, np.float32).astype(np.float64) @ [1, 1j]
-    wanted = aligned_places() @ [1, 1j]
-    centred, aim = there - there.mean(), wanted - wanted.mean()
+    points = np.asarray(keypoints, np.float32).astype(np.float64) @ [1, 1j]
+    targets = aligned_places() @ [1, 1j]
+    centred, aim = points - points.mean(), targets - targets.mean()
     turn = (centred.conj() @ aim) / (np.abs(centred) ** 2).sum()  # its length is the scale
-    shift = wanted.mean() - turn * there.mean()
+    shift = targets.mean() - turn * points.mean()
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 

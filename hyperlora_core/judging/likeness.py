@@ -101,8 +101,10 @@ class Judged:
     def __str__(self) -> str:
         if not self.faces:
             return f"picture {self.number}: no face"
-        shown = [written(score) for score in self.scores]
-        return f"picture {self.number}: {written(self.score)}" + (f", of faces {', '.join(shown)}" if shown[1:] else "")
+        scores = [written(score) for score in self.scores]
+        return f"picture {self.number}: {written(self.score)}" + (
+            f", of faces {', '.join(scores)}" if scores[1:] else ""
+        )
 
 
 def written(score: float | None) -> str:
@@ -115,7 +117,7 @@ def judge(
     person: Person,
     pictures: Sequence[Image.Image],
     cache: Cache = NOTHING_KEPT,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda number: None,
 ) -> list[Judged]:
     """Find the faces on pictures and compare each with a person.
 
@@ -144,8 +146,8 @@ def judge(
     judged = []
     for number, picture in enumerate(pictures, start=1):
         sha256 = digest(picture)
-        found = detect_faces(analyzer, picture, sha256, cache=cache)
-        faces = tuple(sort_faces(found, "left to right"))
+        detected = detect_faces(analyzer, picture, sha256, cache=cache)
+        faces = tuple(sort_faces(detected, "left to right"))
         judged.append(Judged(number, picture, faces, tuple(score(picture, sha256, face) for face in faces)))
         progress(number)
     return judged
@@ -163,14 +165,14 @@ def select(judged: Sequence[Judged], least: float = -1.0, best_first: bool = Fal
     Raises:
         HyperLoRAError: none is left.
     """
-    kept = [one for one in judged if least <= -1 or (one.score is not None and one.score >= least)]
-    if not kept:
-        best = max((one.score for one in judged if one.score is not None), default=None)
-        found = "no face was found on any" if best is None else f"the best has {best:.3f}"
-        raise HyperLoRAError(f"none of the {len(judged)} pictures has a likeness of {least:g}: {found}")
-    ranked = sorted(kept, key=_rank)[: most or None]
-    return ranked if best_first else [one for one in kept if one in ranked]
+    accepted = [picture for picture in judged if least <= -1 or (picture.score is not None and picture.score >= least)]
+    if not accepted:
+        best = max((picture.score for picture in judged if picture.score is not None), default=None)
+        problem = "no face was found on any" if best is None else f"the best has {best:.3f}"
+        raise HyperLoRAError(f"none of the {len(judged)} pictures has a likeness of {least:g}: {problem}")
+    ranked = sorted(accepted, key=_rank)[: most or None]
+    return ranked if best_first else [picture for picture in accepted if picture in ranked]
 
 
-def _rank(one: Judged) -> float:
-    return 2.0 if one.score is None else -one.score
+def _rank(picture: Judged) -> float:
+    return 2.0 if picture.score is None else -picture.score

@@ -81,9 +81,9 @@ class Cut:
             mask: ``(side, side)``.
         """
         result = image.clone()
-        there = result[self.top : self.top + self.side, self.left : self.left + self.side]
-        new = _resized(drawn, self.side)[0].to(there)
-        there += (new - there) * mask[..., None].to(there)
+        square = result[self.top : self.top + self.side, self.left : self.left + self.side]
+        replacement = _resized(drawn, self.side)[0].to(square)
+        square += (replacement - square) * mask[..., None].to(square)
         return result
 
 
@@ -118,12 +118,12 @@ def assign(
         )
     scored = [
         (score, face, person)
-        for person, one in enumerate(judged)
-        for face, score in enumerate(one.scores)
+        for person, judgement in enumerate(judged)
+        for face, score in enumerate(judgement.scores)
         if score is not None and score >= least
     ]
-    found: dict[int, int] = {}
+    person_of: dict[int, int] = {}
     for _, face, person in sorted(scored, key=lambda entry: -entry[0]):
-        if face not in found and person not in found.values():
-            found[face] = person
-    return found
+        if face not in person_of and person not in person_of.values():
+            person_of[face] = person
+    return person_of

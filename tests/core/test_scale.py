@@ -15,7 +15,7 @@ PAGES = Path(__file__).parents[2] / "web" / "docs"
 
 
 def test_limits_stand_in_order():
-    assert -1 < INSIGHTFACE.other < INSIGHTFACE.same < INSIGHTFACE.usual < 1
+    assert -1 < INSIGHTFACE.different < INSIGHTFACE.same < INSIGHTFACE.usual < 1
 
 
 def test_what_the_report_keeps_is_not_dropped(network, clip, references):
@@ -34,9 +34,9 @@ def test_what_the_report_keeps_is_not_dropped(network, clip, references):
     [
         ("Likeness", r"one person have ([\d.]+) and more", INSIGHTFACE.same),
         ("Likeness", r"more than ([\d.]+);", INSIGHTFACE.usual),
-        ("Likeness", r"two people have ([\d.]+) and less", INSIGHTFACE.other),
+        ("Likeness", r"two people have ([\d.]+) and less", INSIGHTFACE.different),
         ("MixPhotos", r"`least_agreement` ([\d.]+)\.\s", INSIGHTFACE.same),
-        ("MixPhotos", r"lower `least_agreement` to ([\d.]+)", INSIGHTFACE.other),
+        ("MixPhotos", r"lower `least_agreement` to ([\d.]+)", INSIGHTFACE.different),
         ("PhotoReport", r"below ([\d.]+) it looks like somebody else", INSIGHTFACE.same),
         ("SampleUntilAlike", r"\n`enough` ([\d.]+)", INSIGHTFACE.usual),
         ("Score", r"ID Sim near ([\d.]+)", INSIGHTFACE.usual),

@@ -504,7 +504,7 @@ def test_face_models_leaves_compute_the_same_however_little_is_loaded(comfy, fac
         for run in analyzer.models.runs:
             placed.update(hand_over(run, [run.module]))
 
-    analyzer = FaceAnalyzer.load(face_pack, operations=Operations, placed=hand_over_all)
+    analyzer = FaceAnalyzer.load(face_pack, operations=Operations, on_new=hand_over_all)
     assert len(placed) == 3 and FaceAnalyzer.load(face_pack, operations=Operations) is analyzer
     for module in placed:
         for name, _ in module.named_parameters():
