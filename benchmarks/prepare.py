@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ from PIL import Image
 
 from demo.face_pack import face_pack
 from demo.photos import photos
-from hyperlora_core import __version__
-from hyperlora_core.data.checks import Checked, Limits
-from hyperlora_core.data.duplicates import FindPairs, Near, joined, masks, settle, tasks
+from hyperlora_core import FaceAnalyzer, __version__
+from hyperlora_core.data.checks import Checked
+from hyperlora_core.data.duplicates import settle
 from hyperlora_core.data.engine import Cluster, Engine
-from hyperlora_core.data.jobs import CheckUnit, FinishUnit
+from hyperlora_core.data.jobs import CaptionConfig, CheckConfig, CheckTask, CheckUnit, FinishTask, FinishUnit
+from hyperlora_core.data.near_pairs import FindPairs, Near, Pairs, masks, searches
 from hyperlora_core.data.rows import RowWriter
 from hyperlora_core.data.sources import Item, units_of
 from hyperlora_core.data.work import Work
@@ -92,34 +94,34 @@ def planned(out: Path, source: Path) -> Work:
     return work
 
 
-def check_arguments(work: Work) -> dict[str, object]:
-    """Of ``CheckUnit``."""
-    arguments = {"out": str(work.out), "faces": str(face_pack()), "engine": "auto", "device": "cpu", "limits": Limits()}
-    return arguments | {"need_licence": False, "person_folders": False, "licence": "", "run": "benchmark"}
+def check_config() -> CheckConfig:
+    """Of the stand-in face models."""
+    return CheckConfig(str(face_pack()), FaceAnalyzer.load(face_pack()).content)
 
 
 def in_one_process(work: Work) -> tuple[Rate, Rate]:
     """Looking at pictures, and writing shards, without Ray: what a core does."""
     rates = []
-    check = CheckUnit(**check_arguments(work))  # type: ignore[arg-type]
-    finish = FinishUnit(str(work.out), "", "", "cpu", 1, False, "benchmark")
-    for job, said in ((check, "pictures"), (finish, "samples")):
-        job({"unit": 0, "omit": "[]", "withdrawn": "[]"})  # warm
-        done, wall, cpu = 0, time.perf_counter(), time.process_time()
-        for unit in range(1, work.units):
-            done += job({"unit": unit, "omit": "[]", "withdrawn": "[]"})[said]
-        rates.append(Rate(max(done, 1), time.perf_counter() - wall, time.process_time() - cpu))
+    check = CheckUnit(str(work.out), check_config(), "benchmark")
+    finish = FinishUnit(str(work.out), CaptionConfig(), "benchmark")
+    steps = (lambda unit: check(CheckTask(unit)).pictures, lambda unit: finish(FinishTask(unit)).samples)
+    for step in steps:
+        step(0)  # warm
+        wall, cpu = time.perf_counter(), time.process_time()
+        count = sum(step(unit) for unit in range(1, work.units))
+        rates.append(Rate(max(count, 1), time.perf_counter() - wall, time.process_time() - cpu))
     return rates[0], rates[1]
 
 
 def on_ray(work: Work, workers: int) -> Rate:
     """Looking at pictures with so many workers, from when the last of them is at work."""
     with Engine(Cluster(workers=workers)) as engine:
-        results = engine.each(CheckUnit, check_arguments(work), [{"unit": unit} for unit in range(work.units)])
+        check = partial(CheckUnit, str(work.out), check_config(), "benchmark")
+        results = engine.each(check, [CheckTask(unit) for unit in range(work.units)])
         for _ in range(2 * workers):
             next(results)
         since = time.perf_counter()
-        done = sum(result["pictures"] for result in results)
+        done = sum(result.pictures for result in results)
         return Rate(done, time.perf_counter() - since)
 
 
@@ -139,10 +141,10 @@ def duplicates(folder: Path, samples: int) -> dict[str, float]:
         np.save(work.checked(unit, ".npy"), numbers.normal(size=(samples // units, 512)).astype(np.float32))
     near, since = Near(), time.perf_counter()
     with PeakMemory() as peak:
-        equal = settle(joined([FindPairs(str(folder), near)(task) for task in tasks(samples, 1)]))
-        np.save(work.folder / "settled.npy", equal["later"])
+        equal = settle(Pairs.concatenate([FindPairs(str(folder), near)(task).pairs for task in searches(samples, 1)]))
+        np.save(work.folder / "settled.npy", equal.later)
         finder = FindPairs(str(folder), near, str(work.folder / "settled.npy"))
-        for task in tasks(samples, len(masks(near.bits))):
+        for task in searches(samples, len(masks(near.bits))):
             finder(task)
     seconds = time.perf_counter() - since
     log.info("duplicates among %d samples: %.1f s of one core, %d MB", samples, seconds, peak.anonymous >> 20)

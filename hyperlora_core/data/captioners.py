@@ -90,10 +90,10 @@ def load(name: str, device: str = "cpu") -> Captioner:
 def _function(name: str) -> Captioner:
     module, _, function = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), function)
-        if not callable(found):
-            raise AttributeError(f"{function} is {type(found).__name__}, no function")
-        return found
+        captioner = getattr(importlib.import_module(module), function)
+        if not callable(captioner):
+            raise AttributeError(f"{function} is {type(captioner).__name__}, no function")
+        return captioner
     except (ImportError, AttributeError) as error:
         raise HyperLoRAError(
             f"the captioner {name} cannot be imported ({error}): its module has to lie where Python finds it, "

@@ -69,9 +69,11 @@ class Limits:
     )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            if not getattr(self, one.name) >= 0:
-                raise HyperLoRAError(f"the limit {one.name} is {getattr(self, one.name)}; a number from 0 was expected")
+        for limit in fields(self):
+            if not getattr(self, limit.name) >= 0:
+                raise HyperLoRAError(
+                    f"the limit {limit.name} is {getattr(self, limit.name)}; a number from 0 was expected"
+                )
         if self.min_score > 1:
             raise HyperLoRAError(f"the limit min_score is {self.min_score:g}; a number from 0 to 1 was expected")
         if self.min_face_share >= self.max_face_share:
@@ -143,19 +145,19 @@ class Checker:
         """
         if item.problem:
             return Checked(item, item.problem, detail=item.detail)
-        found = Checked(item, ACCEPTED, file_sha256=sha256(item.picture).hexdigest())
+        checked = Checked(item, ACCEPTED, file_sha256=sha256(item.picture).hexdigest())
         if self.need_licence and "licence" not in item.source:
-            found.reason = "no licence"
-            return found
+            checked.reason = "no licence"
+            return checked
         try:
-            self._look(found)
+            self._look(checked)
         except _ModelsError:
             raise
         except _BrokenError as error:
-            found.reason, found.detail = "broken picture", str(error)
+            checked.reason, checked.detail = "broken picture", str(error)
         except Exception as error:  # one picture never stops the others
-            found.reason, found.detail = "failed", f"{type(error).__name__}: {error}"
-        return found
+            checked.reason, checked.detail = "failed", f"{type(error).__name__}: {error}"
+        return checked
 
     def _run(self, step: str, name: str, models: Callable[[], _T]) -> _T:
         """A step of the models, which may fail on some pictures, but not on all: a full GPU is not theirs.
@@ -185,12 +187,12 @@ class Checker:
         self.failures[step] = 0
         return answer
 
-    def _look(self, found: Checked) -> None:
-        item, limits = found.item, self.limits
+    def _look(self, checked: Checked) -> None:
+        item, limits = checked.item, self.limits
         try:
-            found.width, found.height = pictures.size_of(item.picture, item.name)
-            if min(found.width, found.height) < limits.min_side:
-                found.reason = "picture too small"
+            checked.width, checked.height = pictures.size_of(item.picture, item.name)
+            if min(checked.width, checked.height) < limits.min_side:
+                checked.reason = "picture too small"
                 return
             picture = pictures.read(item.picture, item.name)
         except MemoryError:
@@ -198,28 +200,28 @@ class Checker:
         except Exception as error:  # a decoder may raise anything over a file that is made to break it
             raise _BrokenError(f"{item.name} cannot be decoded ({type(error).__name__}: {error})") from error
         photo = picture.photo
-        found.width, found.height = photo.size
+        checked.width, checked.height = photo.size
         if min(photo.size) < limits.min_side:  # one that was reduced
-            found.reason = "picture too small"
+            checked.reason = "picture too small"
             return
-        found.thumb = pictures.thumbnail(photo)
+        checked.thumb = pictures.thumbnail(photo)
         faces = self._run(_DETECT, item.name, lambda: self.analyzer.detect(photo, margins=False))
         if len(faces) != 1:
-            found.reason = "several faces" if faces else "no face"
+            checked.reason = "several faces" if faces else "no face"
             return
         (face,) = faces
-        found.measured = _measure(face, found)
-        found.measured["sharpness"] = sharpness(photo, face.landmarks)
-        found.reason = next(_faults(found.measured, limits), ACCEPTED)
-        if found.reason != ACCEPTED:
+        checked.measured = _measure(face, checked)
+        checked.measured["sharpness"] = sharpness(photo, face.landmarks)
+        checked.reason = next(_faults(checked.measured, limits), ACCEPTED)
+        if checked.reason != ACCEPTED:
             return
         try:
             embed = self._run(_EMBED, item.name, lambda: self.analyzer.id_embedding(photo, face))
         except NoFaceError:
-            found.reason = "not found again"
+            checked.reason = "not found again"
             return
-        found.pixels, found.phash = pictures.pixel_hash(photo), pictures.perceptual_hash(photo)
-        found.sample = Sample(
+        checked.pixels, checked.phash = pictures.pixel_hash(photo), pictures.perceptual_hash(photo)
+        checked.sample = Sample(
             key="",
             picture=picture.file,
             suffix=picture.suffix,
@@ -230,19 +232,19 @@ class Checker:
             score=face.score,
             keypoints=face.keypoints,
             landmarks=face.landmarks,
-            pose=(found.measured["pitch"], found.measured["yaw"], found.measured["roll"]),
+            pose=(checked.measured["pitch"], checked.measured["yaw"], checked.measured["roll"]),
             embed=embed,
             person=item.person,
             source=item.source,
         )
 
 
-def _measure(face: Face, found: Checked) -> dict[str, float]:
+def _measure(face: Face, checked: Checked) -> dict[str, float]:
     left, top, right, bottom = (float(edge) for edge in face.box)
     yaw, pitch, roll = pose(face.keypoints)
     return {
         "face": max(right - left, bottom - top),
-        "share": face.area / (found.width * found.height),
+        "share": face.area / (checked.width * checked.height),
         "score": face.score,
         "yaw": yaw,
         "pitch": pitch,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..faces import ENGINES
 from .checks import Limits
-from .duplicates import Near
+from .near_pairs import Near
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -80,15 +80,15 @@ def _run(options: argparse.Namespace) -> int:
     from .engine import Cluster
     from .prepare import Preparation, prepare
 
-    given = vars(options)
-    wanted = Preparation(
+    values = vars(options)
+    preparation = Preparation(
         sources=options.sources,
         out=options.out,
         faces=options.faces,
-        limits=Limits(**{limit.name: given[limit.name] for limit in fields(Limits)}),
+        limits=Limits(**{limit.name: values[limit.name] for limit in fields(Limits)}),
         near=Near(options.duplicate_bits, options.duplicate_cosine),
         **{
-            name: given[name]
+            name: values[name]
             for name in (
                 "face_engine",
                 "person_folders",
@@ -103,5 +103,5 @@ def _run(options: argparse.Namespace) -> int:
             )
         },
     )
-    prepare(wanted, Cluster(options.workers, options.gpus, options.ray_address))
+    prepare(preparation, Cluster(options.workers, options.gpus, options.ray_address))
     return 0

@@ -1,7 +1,7 @@
-"""Work on many units by Ray Data: actors that each hold their models, on one machine or a cluster.
+"""Spreads work over processes with Ray Data: actors that each hold their own models, on one machine or a cluster.
 
-Ray is imported here alone. What flows through it are numbers of units and what became of them; pictures stay within a
-worker, which reads a unit's and writes its shard. https://docs.ray.io/en/latest/data/data.html
+Ray is imported in this module only. Only the numbers of units and small results travel through it: a worker reads its
+unit's pictures and writes their shard itself. https://docs.ray.io/en/latest/data/data.html
 """
 
 import logging
@@ -17,29 +17,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import HyperLoRAError, MissingPackageError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
 _OBJECT_STORE = 512 << 20  # bytes; numbers alone lie there
 _FOLDER = "hyperlora-"
-_OLD = 24 * 3600  # seconds
-_PATIENCE = 20  # seconds that a cluster is waited for
-_WORKERS_A_GPU = 4  # whose models share its memory
-_DEATHS = 3  # of a worker that is being made
+_FOLDER_LIFETIME = 24 * 3600  # seconds, after which the folder of a dead process is removed
+_CONNECT_TIMEOUT = 20  # seconds
+_WORKERS_PER_GPU = 4  # whose models share its memory
+_MAX_DEATHS = 3  # of a worker while it is made
 _SPARE_CPUS = 1  # for Ray Data's own tasks beside the actors
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What works.
+    """Which processes do the work.
 
     Attributes:
-        workers: processes; 0 takes one a core of this machine, and four a GPU at most.
-        gpus: that they share; with 0 none is set aside for them, and models may use what they see.
-        address: of a Ray cluster, "auto" for the one that this machine is of; None starts one here.
+        workers: how many processes; 0 takes one per core of this machine, and at most four per GPU.
+        gpus: how many GPUs they share; with 0 Ray reserves none, and models may use what they see.
+        address: of a Ray cluster, "auto" for the one this machine belongs to; None starts one here.
     """
 
     workers: int = 0
@@ -54,39 +57,42 @@ class Cluster:
     def processes(self) -> int:
         """How many workers there are."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.workers or (min(cores, _WORKERS_A_GPU * self.gpus) if self.gpus else cores)
+        return self.workers or (min(cores, _WORKERS_PER_GPU * self.gpus) if self.gpus else cores)
 
     def share(self, workers: int) -> float:
-        """Of a GPU, that each of so many workers takes, so that all of them can work; 0 without GPUs."""
+        """The share of a GPU for each of so many workers, so that all of them can run; 0 without GPUs."""
         return 1 / math.ceil(workers / self.gpus) if self.gpus else 0.0
 
 
 class _Worker:
-    """What a process does: tasks, and says what a user can mend in a word instead of Ray's many."""
+    """Runs in a process of its own, and does tasks. Tasks and results travel as pickles.
 
-    def __init__(self, worker: Callable[..., Callable[[Mapping[str, Any]], Any]], arguments: Mapping[str, Any]) -> None:
-        self._cannot = ""
+    A ``HyperLoRAError`` travels as text: raised here, Ray would print it with its own stack around it.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self._error = ""
         try:
             with _few_deaths():
-                self._made = worker(**arguments)
-        except HyperLoRAError as error:  # raised here, Ray would tell it with its own stack
-            self._cannot = str(error)
+                self._do = make()
+        except HyperLoRAError as error:
+            self._error = str(error)
 
-    def __call__(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        if self._cannot:
-            return {"result": b"", "error": self._cannot}
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        if self._error:
+            return {"result": b"", "error": self._error}
         try:
-            return {"result": pickle.dumps(self._made(task)), "error": ""}
+            return {"result": pickle.dumps(self._do(pickle.loads(row["task"]))), "error": ""}
         except HyperLoRAError as error:
             return {"result": b"", "error": str(error)}
 
 
 @contextmanager
 def _few_deaths() -> Iterator[None]:
-    """Where a worker is made: Ray begins one that dies anew, without end and by the same name.
+    """Count how often a worker dies in this block: Ray restarts it without end, under the same actor id.
 
     Raises:
-        HyperLoRAError: it died here again and again.
+        HyperLoRAError: it died here several times.
     """
     import ray
 
@@ -94,10 +100,10 @@ def _few_deaths() -> Iterator[None]:
     try:
         with note.open("ab") as file:
             file.write(b".")
-        if note.stat().st_size > _DEATHS:
+        if note.stat().st_size > _MAX_DEATHS:
             raise HyperLoRAError(
-                f"a worker ended {_DEATHS} times while it loaded its models: most often there is too little memory for "
-                "as many of them as there are workers; try fewer --workers"
+                f"a worker ended {_MAX_DEATHS} times while it loaded its models: most often there is too little memory "
+                "for as many of them as there are workers; try fewer --workers"
             )
         yield
     finally:
@@ -105,47 +111,45 @@ def _few_deaths() -> Iterator[None]:
 
 
 class Engine:
-    """Ray, from the first task on for as long as this is entered; one that runs in this process is used.
+    """Ray, from the first task until the context ends. A Ray that this process is connected to already is used.
 
     Args:
-        cluster: what works.
+        cluster: which processes do the work.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self._ends = ExitStack()
-        self._begun = False
+        self._stack = ExitStack()
+        self._connected = False
 
     def __enter__(self) -> "Engine":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ends.close()
+        self._stack.close()
 
     def each(
         self,
-        worker: type,
-        arguments: Mapping[str, Any],
-        tasks: Sequence[Mapping[str, Any]],
+        make_worker: Callable[[], Callable[[Task], Result]],
+        tasks: Sequence[Task],
         processes: int | None = None,
         gpus: float = 0,
-    ) -> Iterator[Any]:
-        """Have tasks done by workers, in any order; what a worker gives is passed on as it comes.
+    ) -> Iterator[Result]:
+        """Have tasks done by workers, and yield the results as they come, in any order.
 
-        A worker that dies at a task is begun again, and so is the task, without end: whoever does the tasks has to see
-        to it that one of them does not end its worker again and again. Workers that die while they are made, as where
-        there is too little memory for their models, end it all.
+        Ray restarts a worker that dies in a task, and repeats the task, without end: the worker itself has to see to it
+        that one task does not kill it again and again. Workers that die while they are made, as where there is too
+        little memory for their models, end it all.
 
         Args:
-            worker: made once a process; takes a task, gives anything that can be pickled.
-            arguments: it is made with.
-            tasks: mappings of plain values.
-            processes: how many workers there are at most; the cluster's where it is None.
-            gpus: share of a GPU that each takes.
+            make_worker: called once in each process; gives what does a task. It, tasks and results can be pickled.
+            tasks: what to do.
+            processes: how many workers there are at most; None takes the cluster's number.
+            gpus: which share of a GPU each worker takes.
 
         Raises:
             MissingPackageError: Ray is not installed.
-            HyperLoRAError: a worker raised it, workers die while they are made, or there is no cluster at the address.
+            HyperLoRAError: a worker raised it, workers die while they are made, or no cluster is at the address.
         """
         if not tasks:
             return
@@ -157,16 +161,17 @@ class Engine:
         worker_class: Any = _Worker
         size = min(processes or self.cluster.processes, len(tasks))
         if self.cluster.address:
-            _see_what_there_is(ray.cluster_resources(), size, gpus)
-        done = ray.data.from_items([dict(task) for task in tasks], override_num_blocks=len(tasks)).map(
+            _warn_of_lacking(ray.cluster_resources(), size, gpus)
+        rows = [{"task": pickle.dumps(task)} for task in tasks]
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             worker_class,
-            fn_constructor_args=(worker, dict(arguments)),
+            fn_constructor_args=(make_worker,),
             compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
             num_cpus=1,
             num_gpus=gpus or None,
         )
         try:
-            for row in done.iter_rows():
+            for row in results.iter_rows():
                 if row["error"]:
                     raise HyperLoRAError(row["error"])
                 yield pickle.loads(row["result"])
@@ -174,13 +179,13 @@ class Engine:
             raise HyperLoRAError(f"a worker failed: {error}") from error
 
     def begin(self) -> None:
-        """Connect to Ray, or start it; ``each`` does that too.
+        """Connect to Ray, or start it; ``each`` does so too.
 
         Raises:
             MissingPackageError: Ray is not installed.
-            HyperLoRAError: there is no cluster at the address.
+            HyperLoRAError: no cluster is at the address.
         """
-        if self._begun:
+        if self._connected:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it warns of what Ray Data does with restarts
@@ -196,7 +201,7 @@ class Engine:
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
-        self._begun = True
+        self._connected = True
 
     def _connect(self) -> None:
         import ray
@@ -205,16 +210,16 @@ class Engine:
         address = self.cluster.address
         if address:
             try:
-                _knock(address)
+                _check_address(address)
                 ray.init(address=address, **quiet)
             except (OSError, ValueError, RuntimeError) as error:
                 raise HyperLoRAError(
                     f"no Ray cluster answers at {address} ({error}): ray start --head begins one"
                 ) from error
-            self._ends.callback(ray.shutdown)
+            self._stack.callback(ray.shutdown)
             return
         folder = _folder()
-        self._ends.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         ray.init(
             address="local",
             num_cpus=self.cluster.processes + _SPARE_CPUS,
@@ -224,36 +229,36 @@ class Engine:
             _temp_dir=folder,
             **quiet,
         )
-        self._ends.callback(ray.shutdown)
+        self._stack.callback(ray.shutdown)
 
 
-def _see_what_there_is(there: Mapping[str, float], workers: int, gpus: float) -> None:
-    """Say that workers will have to wait: a cluster may grow, or may never have what is asked for."""
-    cpus, has = int(there.get("CPU", 0)), int(there.get("GPU", 0))
-    log.info("The cluster has %d CPUs and %d GPUs for %d workers", cpus, has, workers)
-    if gpus and not has:
+def _warn_of_lacking(resources: Mapping[str, float], workers: int, gpus: float) -> None:
+    """Warn where workers will have to wait: a cluster may grow, or may never have what they need."""
+    cpus, cluster_gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    log.info("The cluster has %d CPUs and %d GPUs for %d workers", cpus, cluster_gpus, workers)
+    if gpus and not cluster_gpus:
         log.warning("It has no GPU, without which no worker can begin: waiting for one. --gpus 0 asks for none")
-    elif cpus < workers + _SPARE_CPUS or (gpus and int(has / gpus) < workers):
+    elif cpus < workers + _SPARE_CPUS or (gpus and int(cluster_gpus / gpus) < workers):
         log.warning("Not all workers can begin, each of which takes a CPU%s", f" and {gpus:g} of a GPU" if gpus else "")
 
 
 def _folder() -> str:
-    """For Ray's sockets, whose names may have some hundred letters; old ones of processes that died are removed."""
+    """Make a folder for Ray, and remove old ones; the path is short, for a socket allows about 100 letters."""
     parent = Path("/tmp") if sys.platform == "linux" else Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_FOLDER}*"):
-        pid = left.name.removeprefix(_FOLDER).partition("-")[0]
+    for folder in parent.glob(f"{_FOLDER}*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
         dead = sys.platform == "linux" and pid.isdigit() and not Path(f"/proc/{pid}").exists()
-        if dead and time.time() - left.stat().st_mtime > _OLD:
-            shutil.rmtree(left, ignore_errors=True)
+        if dead and time.time() - folder.stat().st_mtime > _FOLDER_LIFETIME:
+            shutil.rmtree(folder, ignore_errors=True)
     return tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=parent)
 
 
-def _knock(address: str) -> None:
-    """See whether anybody listens there; Ray itself would ask for many minutes.
+def _check_address(address: str) -> None:
+    """Connect to an address once, for Ray itself would try for many minutes.
 
     Raises:
-        OSError, ValueError: nobody does.
+        OSError, ValueError: nothing listens there.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
-        socket.create_connection((host, int(port)), _PATIENCE).close()
+        socket.create_connection((host, int(port)), _CONNECT_TIMEOUT).close()

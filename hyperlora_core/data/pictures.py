@@ -33,32 +33,32 @@ class Picture:
     suffix: str
 
 
-def size_of(given: bytes, name: str) -> tuple[int, int]:
+def size_of(file: bytes, name: str) -> tuple[int, int]:
     """Width and height of a picture, upright, off its header.
 
     Raises:
         HyperLoRAError: it is no picture.
     """
-    with open_picture(given, name) as image:
+    with open_picture(file, name) as image:
         turned = orientation(image) in (5, 6, 7, 8)
         return (image.height, image.width) if turned else image.size
 
 
-def read(given: bytes, name: str) -> Picture:
+def read(file: bytes, name: str) -> Picture:
     """Decode a picture.
 
     Args:
-        given: the bytes of its file.
+        file: the bytes of its file.
         name: what errors call it.
 
     Raises:
         HyperLoRAError: it is no picture, or broken.
     """
-    with open_picture(given, name) as image:
+    with open_picture(file, name) as image:
         suffix = _suffix_as_it_is(image)
         photo = upright(image, MAX_SIDE)
     if suffix:
-        return Picture(photo, given, suffix)
+        return Picture(photo, file, suffix)
     return Picture(photo, jpeg(photo), ".jpg")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..files import atomic
 from ..html_page import text, whole
 from .checks import ACCEPTED, REASONS
-from .duplicates import SIMILARITIES
+from .near_pairs import COSINE_EDGES
 from .report import EDGES, Gathered
 from .shards import DatasetInfo
 
@@ -72,12 +72,12 @@ def _head(gathered: Gathered, info: DatasetInfo) -> str:
         (f"{people:,}" if people else "none", "people known by name"),
         (f"{gathered.captioned:,}", "kept ones that came with a caption"),
     ]
-    shown = "".join(f'<div class="card"><b>{text(number)}</b>{text(what)}</div>' for number, what in cards)
+    html = "".join(f'<div class="card"><b>{text(number)}</b>{text(label)}</div>' for number, label in cards)
     captions = f"Captions that were missing are by {text(info.captioner)}. " if info.captioner else ""
     return (
         f'<h1>Training set</h1><p class="dim">Face embeddings by {text(info.face_encoder.name)}. {captions}'
         "This page shows faces of people, and so does the set: treat both as personal data.</p>"
-        f'<div class="cards">{shown}</div>'
+        f'<div class="cards">{html}</div>'
     )
 
 
@@ -85,15 +85,17 @@ def _reasons(gathered: Gathered) -> str:
     most = max(gathered.counts.values(), default=1)
     lines = []
     for reason, count in sorted(gathered.counts.items(), key=lambda entry: (entry[0] != ACCEPTED, -entry[1])):
-        kept = reason == ACCEPTED
-        what = "<b>kept</b>" if kept else f"<b>{text(reason)}</b><br><span class=dim>{text(REASONS[reason])}</span>"
-        lines.append(_row(what, count, count / most, kept))
+        accepted = reason == ACCEPTED
+        label = (
+            "<b>kept</b>" if accepted else f"<b>{text(reason)}</b><br><span class=dim>{text(REASONS[reason])}</span>"
+        )
+        lines.append(_row(label, count, count / most, accepted))
     return f"<h2>What became of the pictures</h2><table>{''.join(lines)}</table>"
 
 
-def _row(what: str, count: int, part: float, kept: bool = True) -> str:
-    bar = f'<i{" class=kept" if kept else ""} style="width:{100 * part:.2f}%"></i>'
-    return f'<tr><td>{what}</td><td class="n">{count:,}</td><td class="bar">{bar}</td></tr>'
+def _row(label: str, count: int, share: float, accepted: bool = True) -> str:
+    bar = f'<i{" class=kept" if accepted else ""} style="width:{100 * share:.2f}%"></i>'
+    return f'<tr><td>{label}</td><td class="n">{count:,}</td><td class="bar">{bar}</td></tr>'
 
 
 def _measures(gathered: Gathered, info: DatasetInfo) -> str:
@@ -115,11 +117,11 @@ def _measures(gathered: Gathered, info: DatasetInfo) -> str:
 def _likeness(gathered: Gathered, info: DatasetInfo) -> str:
     near = info.settings.get("duplicates", {})
     marks = [near["cosine"]] if "cosine" in near else []
-    none = np.zeros_like(gathered.same)
+    none = np.zeros_like(gathered.same_person_cosines)
     plots = [
-        _plot("Photos of one person", SIMILARITIES, np.stack([gathered.same, none]), []),
-        _plot("Photos of others, or of unknown people", SIMILARITIES, np.stack([gathered.other, none]), []),
-        _plot("Pictures with near hashes", SIMILARITIES, np.stack([none, gathered.similarities]), marks),
+        _plot("Photos of one person", COSINE_EDGES, np.stack([gathered.same_person_cosines, none]), []),
+        _plot("Photos of others, or of unknown people", COSINE_EDGES, np.stack([gathered.other_cosines, none]), []),
+        _plot("Pictures with near hashes", COSINE_EDGES, np.stack([none, gathered.near_cosines]), marks),
     ]
     return (
         '<h2>Likeness of faces</h2><p class="dim">Cosines of the face embeddings of two pictures, of a part of the '
@@ -138,9 +140,9 @@ def _plot(title: str, edges: np.ndarray, counts: np.ndarray, marks: Sequence[flo
         return (min(max(value, low), high) - low) / (high - low) * _WIDTH
 
     drawn = [f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}" stroke="var(--line)"/>']
-    for place, (kept, gone) in enumerate(counts.T):
+    for place, (accepted, rejected) in enumerate(counts.T):
         foot = float(_HEIGHT)
-        for count, colour in ((kept, "kept"), (gone, "gone")):
+        for count, colour in ((accepted, "kept"), (rejected, "gone")):
             if count:
                 height = max(1.5, (_HEIGHT - 14) * float(count) / most)
                 foot -= height
@@ -170,11 +172,11 @@ def _people(gathered: Gathered) -> str:
         )
     most = max(gathered.people.values())
     items = list(gathered.people.items())
-    shown = items[: _MOST_BARS - 1] if len(items) > _MOST_BARS else items
-    lines = [_row(f"{photos} photo{'s' if photos > 1 else ''}", people, people / most) for photos, people in shown]
-    if len(shown) < len(items):
-        rest = sum(people for _, people in items[len(shown) :])
-        lines.append(_row(f"{items[len(shown)][0]} to {items[-1][0]} photos", rest, min(1, rest / most)))
+    bars = items[: _MOST_BARS - 1] if len(items) > _MOST_BARS else items
+    lines = [_row(f"{photos} photo{'s' if photos > 1 else ''}", people, people / most) for photos, people in bars]
+    if len(bars) < len(items):
+        rest = sum(people for _, people in items[len(bars) :])
+        lines.append(_row(f"{items[len(bars)][0]} to {items[-1][0]} photos", rest, min(1, rest / most)))
     alone = gathered.people.get(1, 0)
     advice = f"<p class=dim>{alone:,} have a single photo.</p>" if alone else ""
     return f"<h2>People and their photos</h2>{advice}<table>{''.join(lines)}</table>"
@@ -185,30 +187,30 @@ def _licences(gathered: Gathered) -> str:
     most = max(gathered.licences.values(), default=1)
     lines = [_row(text(name), count, count / most) for name, count in items[:_MOST_LICENCES]]
     if len(items) > _MOST_LICENCES:
-        rest = sum(count for _, count in items[_MOST_LICENCES:])
-        lines.append(_row(f"{len(items) - _MOST_LICENCES} others", rest, min(1, rest / most)))
+        others = sum(count for _, count in items[_MOST_LICENCES:])
+        lines.append(_row(f"{len(items) - _MOST_LICENCES} others", others, min(1, others / most)))
     return f"<h2>Licences of kept pictures</h2><table>{''.join(lines)}</table>"
 
 
 def _sheets(gathered: Gathered) -> str:
-    parts = ["<h2>Kept, some</h2>", _sheet(gathered.shown.get(ACCEPTED, []), "kept")]
+    parts = ["<h2>Kept, some</h2>", _sheet(gathered.thumbs.get(ACCEPTED, []), "kept")]
     rejected = [reason for reason in REASONS if gathered.counts.get(reason)]
     if rejected:
         parts.append("<h2>Rejected, some</h2>")
     for reason in rejected:
-        shown = gathered.shown.get(reason, [])
+        thumbs = gathered.thumbs.get(reason, [])
         count = gathered.counts[reason]
         parts.append(
             f'<div class="reason"><h3>{text(reason)} <span class="dim">({count:,}): {text(REASONS[reason])}'
-            f"</span></h3>{_sheet(shown, reason)}</div>"
+            f"</span></h3>{_sheet(thumbs, reason)}</div>"
         )
     return "".join(parts)
 
 
-def _sheet(pictures: Sequence[str], what: str) -> str:
+def _sheet(pictures: Sequence[str], alt: str) -> str:
     if not pictures:
         return '<p class="dim">There is nothing to be shown.</p>'
-    images = "".join(f'<img alt="{text(what)}" src="data:image/jpeg;base64,{picture}">' for picture in pictures)
+    images = "".join(f'<img alt="{text(alt)}" src="data:image/jpeg;base64,{picture}">' for picture in pictures)
     return f'<div class="sheet">{images}</div>'
 
 
@@ -216,7 +218,9 @@ def _settings(info: DatasetInfo) -> str:
     lines = []
     for name, value in info.settings.items():
         if name not in ("counts", "licences"):
-            shown = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else value
-            shown = ", ".join(map(str, shown)) if isinstance(shown, list) else shown
-            lines.append(f"<tr><td>{text(name)}</td><td>{text(shown)}</td></tr>")
+            cell = (
+                ", ".join(f"{key} {setting}" for key, setting in value.items()) if isinstance(value, Mapping) else value
+            )
+            cell = ", ".join(map(str, cell)) if isinstance(cell, list) else cell
+            lines.append(f"<tr><td>{text(name)}</td><td>{text(cell)}</td></tr>")
     return f"<h2>Made with</h2><table>{''.join(lines)}</table>"

@@ -59,32 +59,32 @@ class RowWriter:
         self._thumbs: dict[str, int] = {}
         self._samples = 0
 
-    def add(self, found: Checked) -> int:
+    def add(self, checked: Checked) -> int:
         """Add what became of a picture; the number of its sample, ``NO_ROW`` where it is rejected."""
-        accepted = found.sample is not None
+        accepted = checked.sample is not None
         row = self._samples if accepted else NO_ROW
         self._samples += accepted
-        kept = self._thumbs.get(found.reason, 0)
-        has_thumb = bool(found.thumb) and kept < _THUMBS.get(found.reason, _THUMBS_OF_OTHERS)
-        self._thumbs[found.reason] = kept + has_thumb
+        thumbs = self._thumbs.get(checked.reason, 0)
+        has_thumb = bool(checked.thumb) and thumbs < _THUMBS.get(checked.reason, _THUMBS_OF_OTHERS)
+        self._thumbs[checked.reason] = thumbs + has_thumb
         self._rows.append(
             {
-                "name": found.item.name,
-                "reason": found.reason,
+                "name": checked.item.name,
+                "reason": checked.reason,
                 "row": row,
-                "person": found.item.person,
-                "url": found.item.source.get("url"),
-                "licence": found.item.source.get("licence"),
-                "file_sha256": found.file_sha256 or None,
-                "width": found.width,
-                "height": found.height,
-                **{name: found.measured.get(name) for name in MEASURES},
-                "captioned": bool(found.item.caption),
-                "phash": found.phash if accepted else None,
-                "pixels_high": int.from_bytes(found.pixels[:8], "big") if accepted else None,
-                "pixels_low": int.from_bytes(found.pixels[8:], "big") if accepted else None,
-                "thumb": found.thumb if has_thumb else None,
-                "detail": found.detail[:_LONGEST] or None,
+                "person": checked.item.person,
+                "url": checked.item.source.get("url"),
+                "licence": checked.item.source.get("licence"),
+                "file_sha256": checked.file_sha256 or None,
+                "width": checked.width,
+                "height": checked.height,
+                **{name: checked.measured.get(name) for name in MEASURES},
+                "captioned": bool(checked.item.caption),
+                "phash": checked.phash if accepted else None,
+                "pixels_high": int.from_bytes(checked.pixels[:8], "big") if accepted else None,
+                "pixels_low": int.from_bytes(checked.pixels[8:], "big") if accepted else None,
+                "thumb": checked.thumb if has_thumb else None,
+                "detail": checked.detail[:_LONGEST] or None,
             }
         )
         return row

@@ -154,11 +154,11 @@ class DatasetInfo:
                 "again where it was broken off"
             )
         try:
-            given = json.loads(path.read_text(encoding="utf-8"))
-            version = given.pop("format")
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            version = fields.pop("format")
             if version != FORMAT:
                 raise HyperLoRAError(f"{path} is of format {version}; {FORMAT} was expected: prepare the set again")
-            return cls(**given | {"face_encoder": Encoder(**given["face_encoder"])})
+            return cls(**fields | {"face_encoder": Encoder(**fields["face_encoder"])})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HyperLoRAError(f"{path} cannot be read ({error}): prepare the set again") from error
 
@@ -250,11 +250,11 @@ class Shards:
             self._ends.append(end)
         if not end:
             raise HyperLoRAError(f"the training set {folder} holds no sample")
-        made = self.info.settings.get("counts", {}).get("", end)
-        if made != end:
+        expected = self.info.settings.get("counts", {}).get("", end)
+        if expected != end:
             raise HyperLoRAError(
-                f"the training set {folder} holds {end} samples, and was made of {made}: shards are missing, or not of "
-                "it. Copy all of it, or run hyperlora prepare again"
+                f"the training set {folder} holds {end} samples, and was made of {expected}: shards are missing, or "
+                "not of it. Copy all of it, or run hyperlora prepare again"
             )
         self.fingerprint = digest.hexdigest()
         self._spans: dict[int, np.ndarray] = {}
@@ -323,17 +323,17 @@ class Shards:
 
 def _spans(path: Path) -> np.ndarray:
     """Where the samples of a shard begin and end in its file, in its order, ``(samples, 2)``."""
-    found: dict[str, list[int]] = {}
+    spans: dict[str, list[int]] = {}
     try:
         with tarfile.open(path) as tar:
             for member in tar:
                 end = member.offset_data + math.ceil(member.size / tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                found.setdefault(member.name.partition(".")[0], [member.offset, end])[1] = end
+                spans.setdefault(member.name.partition(".")[0], [member.offset, end])[1] = end
     except OSError as error:
         raise UnreadableError(f"the shard {path} cannot be read ({error})") from error
     except tarfile.TarError as error:
         raise HyperLoRAError(f"the shard {path} cannot be read ({error})") from error
-    return np.array(list(found.values()), np.int64).reshape(-1, 2)
+    return np.array(list(spans.values()), np.int64).reshape(-1, 2)
 
 
 def _reading(path: Path) -> BinaryIO:
@@ -347,9 +347,9 @@ def _sample(path: Path, file: BinaryIO, spans: np.ndarray, within: int) -> Sampl
     content = _span(path, file, *spans[within]) if within < len(spans) else b""
     try:
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            read = {member.name.partition("."): tar.extractfile(member) for member in tar}
-            found = {dot + suffix: value.read() for (_, dot, suffix), value in read.items() if value is not None}
-        return Sample.of_members(found)
+            streams = {member.name.partition("."): tar.extractfile(member) for member in tar}
+            members = {dot + suffix: value.read() for (_, dot, suffix), value in streams.items() if value is not None}
+        return Sample.of_members(members)
     except (ValueError, KeyError, TypeError, IndexError, EOFError, StopIteration, tarfile.TarError) as error:
         raise HyperLoRAError(
             f"sample {within} of {path} cannot be read ({error}): run hyperlora prepare again"

@@ -63,8 +63,8 @@ class Unit:
     @classmethod
     def from_json(cls, text: str) -> "Unit":
         """Read what ``to_json`` gave."""
-        given = json.loads(text)
-        return cls(given["root"], given["shard"], tuple(given["files"]))
+        fields = json.loads(text)
+        return cls(fields["root"], fields["shard"], tuple(fields["files"]))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def check_sources(sources: Sequence[Path], out: Path) -> None:
     Raises:
         HyperLoRAError: a source is not there, is no folder or shard, stands twice, or the set would lie in it.
     """
-    given: set[Path] = set()
+    resolved: set[Path] = set()
     within: dict[Path, Path] = {}  # each source, and each folder that holds one -> the source
     for source in sources:
         if not source.exists():
@@ -105,16 +105,16 @@ def check_sources(sources: Sequence[Path], out: Path) -> None:
             )
         if source.is_file() and not source.name.lower().endswith(SHARD_SUFFIXES):
             raise HyperLoRAError(f"{source} is no source: give a folder of pictures, or a WebDataset shard (.tar)")
-        whole = source.resolve()
-        other = within.get(whole) or next((folder for folder in whole.parents if folder in given), None)
-        if other is not None:
-            raise HyperLoRAError(f"the source {source} lies in {other}, or the other way round: give one of them")
-        if whole == out.resolve() or whole in out.resolve().parents:
+        path = source.resolve()
+        overlapping = within.get(path) or next((folder for folder in path.parents if folder in resolved), None)
+        if overlapping is not None:
+            raise HyperLoRAError(f"the source {source} lies in {overlapping}, or the other way round: give one of them")
+        if path == out.resolve() or path in out.resolve().parents:
             raise HyperLoRAError(
                 f"the set {out} would lie in the source {source}, and be read with it the next time: give another"
             )
-        given.add(whole)
-        within |= dict.fromkeys([whole, *whole.parents], whole)
+        resolved.add(path)
+        within |= dict.fromkeys([path, *path.parents], path)
 
 
 def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
@@ -133,8 +133,8 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
             yield Unit(root, shard=root)
             continue
         files: list[str] = []
-        path, left = "", Counter[str]()
-        for path in _walk(root, left):
+        path, skipped = "", Counter[str]()
+        for path in _walk(root, skipped):
             if path.lower().endswith(SHARD_SUFFIXES):
                 yield Unit(root, shard=path)
             else:
@@ -144,9 +144,9 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
                     files = []
         if files:
             yield Unit(root, files=tuple(files))
-        if left:
-            said = "; ".join(f"{count} {kind}" for kind, count in sorted(left.items()))
-            log.warning("in %s these are not looked at: %s", source, said)
+        if skipped:
+            summary = "; ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()))
+            log.warning("in %s these are not looked at: %s", source, summary)
         if not path:
             raise HyperLoRAError(
                 f"there are no pictures and no shards in {source}: a folder of .jpg, .png, .webp, ... or of "
@@ -154,14 +154,14 @@ def units_of(sources: Sequence[Path], size: int) -> Iterator[Unit]:
             )
 
 
-def _walk(folder: str, left: Counter[str]) -> Iterator[str]:
+def _walk(folder: str, skipped: Counter[str]) -> Iterator[str]:
     """Pictures and shards in a folder and below, by name; not hidden ones, nor what links to folders lead to.
 
     What is left out that could be meant is counted, by its kind.
     """
     try:
-        with os.scandir(folder) as found:
-            entries = sorted((entry for entry in found if not is_clutter(entry.name)), key=lambda entry: entry.name)
+        with os.scandir(folder) as listing:
+            entries = sorted((entry for entry in listing if not is_clutter(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise HyperLoRAError(
             f"{folder} cannot be read ({error.strerror or error}): what it holds would be missing for ever. Make it "
@@ -169,13 +169,13 @@ def _walk(folder: str, left: Counter[str]) -> Iterator[str]:
         ) from error
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, left)
+            yield from _walk(entry.path, skipped)
         elif not _is_file(entry):
-            left["linked folders, pipes and links to nothing"] += 1
+            skipped["linked folders, pipes and links to nothing"] += 1
         elif entry.name.lower().endswith((*PICTURE_SUFFIXES, *SHARD_SUFFIXES)):
             yield entry.path
         elif str(mimetypes.guess_type(entry.name, strict=False)[0]).startswith("image/"):
-            left[f"pictures of kinds that are not read ({os.path.splitext(entry.name)[1].lower()})"] += 1
+            skipped[f"pictures of kinds that are not read ({os.path.splitext(entry.name)[1].lower()})"] += 1
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
@@ -205,14 +205,14 @@ def items_of(
         HyperLoRAError: the source, or a shard of it, is gone, or cannot be read for a reason that is not its own.
     """
     if unit.shard:
-        found = _of_shard(unit, unreadable)
+        samples = _of_shard(unit, unreadable)
     else:
         root = Path(unit.root)
-        found = (
+        samples = (
             (name, {}, "crashed", "") if unreadable(place) else _of_file(root, name)
             for place, name in enumerate(unit.files)
         )
-    for name, files, problem, detail in found:
+    for name, files, problem, detail in samples:
         name = _clean(name.replace(os.sep, "/"))
         folder = name.split("/")[0] if person_folders and unit.files and "/" in name else None
         yield replace(_item(name, files, problem, folder, licence), detail=detail)
@@ -267,7 +267,7 @@ def _of_shard(unit: Unit, unreadable: Callable[[int], bool]) -> Iterator[_Found]
     within = os.path.relpath(unit.shard, unit.root) if unit.shard != unit.root else os.path.basename(unit.shard)
     key, problem = "", ""
     files: dict[str, bytes] = {}
-    before: set[str] = set()
+    earlier_keys: set[str] = set()
     if unreadable(0):
         yield f"{within}/(start)", {}, "broken shard", "its first picture ended the process"
         return
@@ -282,24 +282,24 @@ def _of_shard(unit: Unit, unreadable: Callable[[int], bool]) -> Iterator[_Found]
                 if name != key and key:
                     yield f"{within}/{key}", files, problem, ""
                     files, problem = {}, ""
-                    before.add(key)
-                    if unreadable(len(before)):
+                    earlier_keys.add(key)
+                    if unreadable(len(earlier_keys)):
                         yield f"{within}/{name}", {}, "broken shard", "this picture ended the process"
                         return
-                    if name in before:
+                    if name in earlier_keys:
                         raise HyperLoRAError(
                             f"the files of {name} do not stand together in the shard {unit.shard}, so its notes would "
                             "be lost: write the shard anew, in the order of names (tar --sort=name)"
                         )
                 key = name
                 suffix = (dot + suffix).lower()
-                wanted = suffix in PICTURE_SUFFIXES
-                if wanted and member.size > LARGEST_FILE:
+                is_picture = suffix in PICTURE_SUFFIXES
+                if is_picture and member.size > LARGEST_FILE:
                     problem = "file too large"
-                elif wanted or suffix in (".txt", ".json"):
+                elif is_picture or suffix in (".txt", ".json"):
                     content = tar.extractfile(member)
-                    read = content.read if content else bytes
-                    files[suffix] = read() if wanted else _note(member.size, read)
+                    read_member = content.read if content else bytes
+                    files[suffix] = read_member() if is_picture else _note(member.size, read_member)
             if _goes_on(tar):
                 raise tarfile.ReadError("something follows its end: shards that were joined, or a broken block")
         if key:
@@ -352,14 +352,16 @@ def _item(name: str, files: dict[str, bytes], problem: str, person: str | None, 
     source: dict[str, Any] = {"path": name}
     notes = {key: value for key, value in notes.items() if key not in _NAMES_OF_LICENCE or _is_licence(value)}
     for kind, names in (("url", _NAMES_OF_URL), ("licence", _NAMES_OF_LICENCE)):
-        value = next((notes.pop(one) for one in names if _is_said(notes.get(one))), None)
+        value = next((notes.pop(key) for key in names if _is_said(notes.get(key))), None)
         if value is not None or (kind == "licence" and licence):
             source[kind] = _clean(str(licence if value is None else value)[:_LONGEST])
     for key, value in notes.items():
         if key not in (*source, *_LEFT_OUT) and isinstance(value, str | int | float | bool) and value != "":
             source[_clean(key)] = _clean(value[:_LONGEST]) if isinstance(value, str) else value
-    noted = notes.get("caption")
-    caption = files.get(".txt", b"").decode("utf-8", errors="replace") or (noted if _is_said(noted) else "")
+    note_caption = notes.get("caption")
+    caption = files.get(".txt", b"").decode("utf-8", errors="replace") or (
+        note_caption if _is_said(note_caption) else ""
+    )
     if person is None and _is_said(notes.get("person")):
         person = str(notes["person"])
     return Item(

@@ -1,8 +1,8 @@
-"""Pictures that end the process, as a broken decoder can or too little memory, are met twice, then passed over.
+"""Passes over pictures that kill the process, as a broken decoder or too little memory can, after two deaths.
 
-A worker notes what it is at. Where the note is still there when the unit is begun again in the same run, a worker ended
-there. A run that was killed as a whole begins anew: what it was at is not to blame. The note is one open file, which is
-written in place: that outlives its process, and asks no shared disk for a new file for each picture.
+A worker notes which picture it works on. If that note is still there when the unit is started again in the same run, a
+worker died there. A run that was killed as a whole starts without blame for the picture it was at. The note is one open
+file that is overwritten in place: it outlives its process, and a shared disk need not create a file for each picture.
 """
 
 import json
@@ -13,51 +13,55 @@ from pathlib import Path
 
 from ..errors import HyperLoRAError
 
-_TWICE = 2
-_MOST = 20  # deaths in one unit: then it is not its pictures
-_LONGEST_PLACE = 32  # letters
+_MAX_DEATHS_PER_PLACE = 2
+_MAX_DEATHS = 20  # in one unit: beyond that it is not its pictures
+_PLACE_LENGTH = 32  # letters
 
 
 class Tries:
-    """What a worker is at in a unit.
+    """The note on which picture of a unit a worker works on, and how often workers died there.
 
     Args:
         path: of the note.
-        run: names the run.
+        run_id: names the run.
 
     Attributes:
-        again: whether a worker ended in this unit before.
+        again: whether a worker died in this unit before.
 
     Raises:
-        HyperLoRAError: so many did that it cannot be the pictures.
+        HyperLoRAError: so many died in it that it cannot be the pictures.
     """
 
-    def __init__(self, path: Path, run: str) -> None:
-        self._path, self._run = path, run
-        self._part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")  # one of a killed run may be at it yet
+    def __init__(self, path: Path, run_id: str) -> None:
+        self._path, self._run_id = path, run_id
+        self._part = path.with_name(
+            f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+        )  # a killed run may still be writing its own
         self._deaths: dict[str, int] = {}
         self._file = -1
         with suppress(OSError, ValueError, KeyError, TypeError):
             before = json.loads(path.read_text(encoding="utf-8"))
-            if before["run"] == run:
+            if before["run"] == run_id:
                 self._deaths = before["deaths"]
                 at = str(before["at"])
                 self._deaths[at] = self._deaths.get(at, 0) + 1
         self.again = bool(self._deaths)
-        if sum(self._deaths.values()) > _MOST:
+        if sum(self._deaths.values()) > _MAX_DEATHS:
             raise HyperLoRAError(
-                f"workers ended {_MOST} times in one unit ({path.stem}): most often there is too little memory for as "
-                "many of them; run the same command with fewer --workers"
+                f"workers ended {_MAX_DEATHS} times in one unit ({path.stem}): most often there is too little memory "
+                "for as many of them; run the same command with fewer --workers"
             )
 
     def is_over(self, place: int | str) -> bool:
-        """Whether a place ended a worker twice."""
-        return self._deaths.get(str(place), 0) >= _TWICE
+        """Whether two workers died at a place."""
+        return self._deaths.get(str(place), 0) >= _MAX_DEATHS_PER_PLACE
 
     def at(self, place: int | str) -> None:
-        """Note that a place is next."""
-        note = json.dumps({"run": self._run, "deaths": self._deaths, "at": str(place)})
-        line = note.ljust(len(note) - len(str(place)) + _LONGEST_PLACE).encode()  # as long as the last
+        """Note the place that the worker comes to next."""
+        note = json.dumps({"run": self._run_id, "deaths": self._deaths, "at": str(place)})
+        line = note.ljust(
+            len(note) - len(str(place)) + _PLACE_LENGTH
+        ).encode()  # padded to the length of the one before
         if self._file < 0:
             self._part.write_bytes(line)
             self._part.replace(self._path)
@@ -65,8 +69,8 @@ class Tries:
         else:
             os.pwrite(self._file, line, 0)
 
-    def done(self) -> None:
-        """The unit is done."""
+    def close(self) -> None:
+        """Remove the note, for the unit is finished."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -124,6 +124,11 @@ class Work:
         self.shard(unit).with_suffix(".json").unlink(missing_ok=True)
         self.shard(unit).unlink(missing_ok=True)
 
+    def remove_checked(self, unit: int) -> None:
+        """Remove the accepted samples of a unit whose shard is written; its account stays."""
+        for suffix in (".tar", ".json", ".npy"):
+            self.checked(unit, suffix).unlink(missing_ok=True)
+
     def _compare(self, settings: dict[str, Any]) -> None:
         settings = json.loads(json.dumps(settings))
         if not self._settings.exists():
@@ -140,8 +145,8 @@ class Work:
 
 def _numbers(folder: Path, suffix: str) -> set[int]:
     """Of the files in a folder. Asked one by one, a shared disk would remember for a minute that one is not there."""
-    with os.scandir(folder) as found:
-        return {int(entry.name.removesuffix(suffix)) for entry in found if re.fullmatch(rf"\d+{suffix}", entry.name)}
+    with os.scandir(folder) as entries:
+        return {int(entry.name.removesuffix(suffix)) for entry in entries if re.fullmatch(rf"\d+{suffix}", entry.name)}
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from hyperlora_core.data.engine import Cluster, _see_what_there_is
+from hyperlora_core.data.engine import Cluster, _warn_of_lacking
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 3, 8])
@@ -21,7 +21,7 @@ def test_a_gpu_has_few_workers_unless_more_are_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("there", "gpus", "said"),
+    ("resources", "gpus", "warning"),
     [
         ({"CPU": 9, "GPU": 2}, 0.25, ""),
         ({"CPU": 9}, 0, ""),
@@ -30,7 +30,7 @@ def test_a_gpu_has_few_workers_unless_more_are_asked_for():
         ({"CPU": 9, "GPU": 1}, 0.25, "Not all workers can begin"),
     ],
 )
-def test_what_a_cluster_lacks_is_said(there, gpus, said, caplog):
+def test_what_a_cluster_lacks_is_said(resources, gpus, warning, caplog):
     with caplog.at_level(logging.WARNING):
-        _see_what_there_is(there, 8, gpus)
-    assert said in caplog.text if said else not caplog.text
+        _warn_of_lacking(resources, 8, gpus)
+    assert warning in caplog.text if warning else not caplog.text

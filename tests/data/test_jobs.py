@@ -11,9 +11,16 @@ import pytest
 
 from hyperlora_core import FaceAnalyzer, HyperLoRAError
 from hyperlora_core.data import captioners, rows
-from hyperlora_core.data.checks import Limits
-from hyperlora_core.data.duplicates import sample_id
-from hyperlora_core.data.jobs import CheckUnit, FinishUnit
+from hyperlora_core.data.jobs import (
+    CaptionConfig,
+    CheckConfig,
+    CheckResult,
+    CheckTask,
+    CheckUnit,
+    FinishTask,
+    FinishUnit,
+)
+from hyperlora_core.data.sample_ids import sample_id
 from hyperlora_core.data.shards import read_shard
 from hyperlora_core.data.sources import Unit
 from hyperlora_core.data.tries import Tries
@@ -24,14 +31,14 @@ from tests.data.blip import WORDS, random_blip2
 FILES = ("biden/biden.jpg", "obama/cut.jpg", "obama/obama.jpg", "obama/obama2.jpg", "obama/obama3.jpg")
 
 
-def check(work: Work, face_pack, run: str = "a run") -> dict:
-    content = FaceAnalyzer.load(face_pack).content
-    return CheckUnit(str(work.out), str(face_pack), content, "auto", "cpu", Limits(), False, True, "", run)({"unit": 0})
+def check(work: Work, face_pack, run_id: str = "a run") -> CheckResult:
+    config = CheckConfig(str(face_pack), FaceAnalyzer.load(face_pack).content, person_folders=True)
+    return CheckUnit(str(work.out), config, run_id)(CheckTask(0))
 
 
-def finish(work: Work, omit=(), withdrawn=(), captioner="", recaption=False, batch=2, run="a run") -> list:
-    task = {"unit": 0, "omit": json.dumps(list(omit)), "withdrawn": json.dumps(list(withdrawn))}
-    FinishUnit(str(work.out), captioner, captioners.located(captioner), "cpu", batch, recaption, run)(task)
+def finish(work: Work, omit=(), withdrawn=(), captioner="", recaption=False, batch=2) -> list:
+    config = CaptionConfig(captioner, captioners.located(captioner), batch=batch, recaption=recaption)
+    FinishUnit(str(work.out), config, "a run")(FinishTask(0, tuple(omit), tuple(withdrawn)))
     return list(read_shard(work.shard(0))) if work.shard(0).exists() else []
 
 
@@ -41,7 +48,7 @@ def checked_once(album, face_pack, tmp_path_factory) -> Work:
     with work.opened({}):
         work.unit(0).write_text(Unit(str(album), files=FILES).to_json())
         work.plan.write_text('{"units": 1}')
-        assert check(work, face_pack) == {"unit": 0, "pictures": 5, "accepted": 4}
+        assert check(work, face_pack) == CheckResult(unit=0, pictures=5, accepted=4)
     return work
 
 
@@ -73,8 +80,8 @@ def test_a_unit_is_finished_again_with_less(work):
 
 def test_a_function_writes_the_captions_that_are_missing(work):
     captions = [sample.caption for sample in finish(work, captioner="tests.data.captioning:sizes")]
-    others = ["a picture of 910 by 1137", "a picture of 626 by 1200", "a picture of 1434 by 2333"]
-    assert captions == ["a man in a dark suit", *others]
+    written = ["a picture of 910 by 1137", "a picture of 626 by 1200", "a picture of 1434 by 2333"]
+    assert captions == ["a man in a dark suit", *written]
 
 
 def test_captions_can_be_written_anew(work):
@@ -95,7 +102,7 @@ def test_a_captioner_that_fails_ends_the_run_and_nothing_is_lost(name, message, 
 
 def test_other_face_models_on_one_machine_are_refused(work, face_pack):
     with pytest.raises(HyperLoRAError, match="are others than where the run was begun"):
-        CheckUnit(str(work.out), str(face_pack), ("another",), "auto", "cpu", Limits(), False, True, "", "a run")
+        CheckUnit(str(work.out), CheckConfig(str(face_pack), ("another",)), "a run")
 
 
 def test_a_caption_is_not_replaced_by_nothing(work):
@@ -116,7 +123,7 @@ def test_a_note_is_written_in_place_and_is_whole(work):
         tries.at(place)
     assert json.loads(work.tries("check", 0).read_text())["at"] == "7"
     assert len(list((work.folder / "tries").iterdir())) == 1
-    tries.done()
+    tries.close()
     assert not list((work.folder / "tries").iterdir())
 
 
@@ -156,7 +163,7 @@ def test_a_picture_that_ends_the_process_twice_is_passed_over(work, face_pack):
     """What a worker leaves behind that was killed at the third picture."""
     for _ in range(2):
         Tries(work.tries("check", 0), "a run").at(2)
-    assert check(work, face_pack, "a run")["accepted"] == 3
+    assert check(work, face_pack, "a run").accepted == 3
     assert rows.read(work.checked(0, ".parquet"), ["reason"])["reason"][2] == "crashed"
 
 
@@ -169,7 +176,7 @@ def test_a_picture_that_ends_the_process_while_it_is_read_is_passed_over(of, wor
         work.unit(0).write_text(Unit(str(tmp_path), shard=str(tmp_path / "a.tar")).to_json())
     for _ in range(2):
         Tries(work.tries("check", 0), "a run").at("reading 3")
-    assert check(work, face_pack, "a run")["accepted"] == {"files": 3, "shard": 2}[of]
+    assert check(work, face_pack, "a run").accepted == {"files": 3, "shard": 2}[of]
     reasons = rows.read(work.checked(0, ".parquet"), ["reason"])["reason"]
     after = {"files": ["crashed", ""], "shard": ["broken shard"]}  # nothing is known of what lies behind it
     assert reasons == ["", "broken picture", "", *after[of]]
@@ -183,14 +190,14 @@ def test_a_kill_of_the_whole_run_and_single_crashes_blame_no_picture(at, work):
     again = Tries(work.tries("check", 0), "a run")
     assert again.again and [place for place in range(5) if again.is_over(place)] == ([2] if at.count(2) > 1 else [])
     work.tries("check", 0).write_bytes(note)
-    other = Tries(work.tries("check", 0), "another run")
-    assert not other.again and not any(map(other.is_over, range(5)))
+    in_another_run = Tries(work.tries("check", 0), "another run")
+    assert not in_another_run.again and not any(map(in_another_run.is_over, range(5)))
 
 
 def test_a_unit_that_a_killed_run_was_at_is_checked_whole(work, face_pack):
     for _ in range(2):
         Tries(work.tries("check", 0), "a run").at(2)
-    assert check(work, face_pack, "another run")["accepted"] == 4
+    assert check(work, face_pack, "another run").accepted == 4
 
 
 def test_who_is_withdrawn_leaves_no_trace(work, tmp_path):
@@ -199,9 +206,9 @@ def test_who_is_withdrawn_leaves_no_trace(work, tmp_path):
     (tmp_path / "drop.txt").write_text("# who asked\nobama/obama2.jpg\n\n  biden  \nnobody\n")
     dropped = read_drop_list(tmp_path / "drop.txt")
     assert dropped == {"obama/obama2.jpg", "biden", "nobody"}
-    found = withdraw(work, dropped, ids[3:], ids[2:3])  # obama3 is taken for a duplicate of obama2
-    assert found == ids[[0, 2, 3]].tolist()
-    assert withdraw(work, frozenset(), ids[3:], ids[2:3]) == found
+    withdrawn = withdraw(work, dropped, ids[3:], ids[2:3])  # obama3 is taken for a duplicate of obama2
+    assert withdrawn == ids[[0, 2, 3]].tolist()
+    assert withdraw(work, frozenset(), ids[3:], ids[2:3]) == withdrawn
     assert [sample.source["path"] for sample in finish(work, [0, 2, 3], [0, 2, 3])] == ["obama/obama.jpg"]
     account = rows.read(work.checked(0, ".parquet"), [*rows.PERSONAL, "width"])
     assert account["name"] == [None, "obama/cut.jpg", "obama/obama.jpg", None, None]
@@ -257,8 +264,8 @@ def test_a_copy_that_was_rejected_goes_with_its_file(work, album, face_pack, tmp
 def test_a_hash_and_a_path_are_known_however_they_are_written(work, album, tmp_path, caplog):
     digest = hashlib.sha256((album / FILES[0]).read_bytes()).hexdigest().upper()
     (tmp_path / "drop.txt").write_text(f"{digest}\n./{FILES[2]}\nnobody\n")
-    found = withdraw(work, read_drop_list(tmp_path / "drop.txt"), *np.zeros((2, 0), np.int64))
-    assert found == [sample_id(0, 0), sample_id(0, 1)]
+    withdrawn = withdraw(work, read_drop_list(tmp_path / "drop.txt"), *np.zeros((2, 0), np.int64))
+    assert withdrawn == [sample_id(0, 0), sample_id(0, 1)]
     assert "names nobody, which nothing in the set is called: NOTHING is taken out for it" in caplog.text
 
 

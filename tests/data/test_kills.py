@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from hyperlora_core.data import duplicates
+from hyperlora_core.data import near_pairs
 from hyperlora_core.data.shards import Shards
 from tests.data.album import EXPECTED, counts
 from tests.data.runs import Run, command, files, prepare
@@ -33,7 +33,7 @@ def straight(ray_session, album, face_pack, tmp_path_factory):
 
 def test_one_worker_makes_the_same_bytes_as_two(straight, ray_session, album, face_pack, tmp_path, monkeypatch):
     """Duplicates are looked for in many tasks here, as in a large set."""
-    monkeypatch.setattr(duplicates, "_ROWS_A_TASK", 40)
+    monkeypatch.setattr(near_pairs, "_SAMPLES_PER_SEARCH", 40)
     assert prepare(album, tmp_path / "set", face_pack, *MORE, "--workers", "1") == 0
     assert files(tmp_path / "set") == files(straight / "plain")
 
@@ -66,7 +66,7 @@ def test_killed_again_and_again_it_comes_to_the_same_set(straight, album, face_p
         lambda: len(list((work / "finished").glob("*.json"))) >= 4,
         lambda: (out / "report.html").exists(),
     ]
-    done = 0
+    kills = 0
     for phase in phases:
         run = Run(command(album, out, face_pack, *CAPTIONED, "--workers", "2"), log)
         try:
@@ -76,9 +76,9 @@ def test_killed_again_and_again_it_comes_to_the_same_set(straight, album, face_p
             assert run.process.poll() == 0, log.read_text()  # it was faster
             break
         run.kill()
-        done += 1
+        kills += 1
         assert not (out / "dataset.json").exists() or phase is phases[-1]
-    assert done >= 6
+    assert kills >= 6
     assert Run(command(album, out, face_pack, *CAPTIONED, "--workers", "1"), log).wait() == 0, log.read_text()
     assert files(out) == files(straight / "captioned")
     assert not list(out.rglob("*.part"))

@@ -29,10 +29,10 @@ def page_file(photos, tmp_path_factory):
         captioned=7,
         people={photos: 100 // photos for photos in range(1, 60)},
         measures={name: numbers.integers(0, 9000, (2, len(edges) - 1)) for name, edges in EDGES.items()},
-        similarities=numbers.integers(0, 99, 40),
-        same=numbers.integers(0, 99, 40),
-        other=numbers.integers(0, 99, 40),
-        shown={reason: [picture] * 48 for reason in counts},
+        near_cosines=numbers.integers(0, 99, 40),
+        same_person_cosines=numbers.integers(0, 99, 40),
+        other_cosines=numbers.integers(0, 99, 40),
+        thumbs={reason: [picture] * 48 for reason in counts},
     )
     settings = {"sources": ["/a/very/long/path" * 12], "limits": {"min_face": 128}, "duplicates": {"cosine": 0.9}}
     path = tmp_path_factory.mktemp("report") / report_page.FILE
