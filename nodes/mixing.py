@@ -49,7 +49,8 @@ class HyperLoRAMixPhotos(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     tooltip="Mean likeness to the other photos that a photo needs, by its face embedding. Photos of "
-                    f"one person have {INSIGHTFACE.same} and more, of two people {INSIGHTFACE.different} and less, mostly.",
+                    f"one person have {INSIGHTFACE.same} and more, of two people {INSIGHTFACE.different} and less, "
+                    "mostly.",
                 ),
             ],
             outputs=[
