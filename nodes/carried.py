@@ -22,7 +22,7 @@ from ..hyperlora_core.lora.blocks import BlockStrengths
 from ..hyperlora_core.lora.schedule import Schedule
 from ..hyperlora_core.lora.value import LoRA
 from .models import LoadedHyperLoRA
-from .public_pack import Config
+from .public_pack.loaders import Config
 
 
 @dataclass(frozen=True)
