@@ -135,15 +135,15 @@ def advanced(photo: str, checkpoint: str, model: str) -> list[Step]:
     """Config, Loader and every step, with a Base-LoRA."""
     config = ["clip_vit_large_14_processor", "clip_vit_large_14", 192, 64, 4, 4, 4]
     config += ["clip + arcface", "antelopev2", 512, 16, 32, 8, True]
-    seen = {"hyper_lora": (4, 0), "images": (1, 0), "face_attr": (5, 0)}
+    images = {"hyper_lora": (4, 0), "images": (1, 0), "face_attr": (5, 0)}
     return [
         ("LoadImage", [photo, "image"], {}),
         ("CheckpointLoaderSimple", [checkpoint], {}),
         ("HyperLoRAConfig", config, {}),
         ("HyperLoRALoader", [model, "fp32"], {"config": (3, 0)}),
         ("HyperLoRAFaceAttr", [], {"hyper_lora": (4, 0), "images": (1, 0)}),
-        ("HyperLoRAIDCond", [True, False], seen),
-        ("HyperLoRABaseCond", [False, "1,1,2,1.5", False], seen),
+        ("HyperLoRAIDCond", [True, False], images),
+        ("HyperLoRABaseCond", [False, "1,1,2,1.5", False], images),
         ("HyperLoRAGenerateIDLoRA", [], {"hyper_lora": (4, 0), "id_cond": (6, 0)}),
         ("HyperLoRAGenerateBaseLoRA", [], {"hyper_lora": (4, 0), "base_cond": (7, 0)}),
         ("HyperLoRAApplyLoRA", [-1.25], {"model": (2, 0), "lora": (8, 0)}),

@@ -25,22 +25,22 @@ _STANDS = """([element, type]) => {
 def stands_on(page: FrontEnd, panel: Locator, node: str) -> None:
     """Assert that a panel fills the width of the first node of a class, and nothing beside the node.
 
-    What is seen is drawn at the next frame: a second is given.
+    It moves there at one of the next frames: it has sixty, a second.
     """
     wrong = ""
-    for _ in range(10):
+    for _ in range(20):
         wrong = page.page.evaluate(_STANDS, [panel.element_handle(), node])
         if not wrong:
             return
-        page.page.wait_for_timeout(100)
+        page.drawn()
     raise AssertionError(wrong)
 
 
 def message(page: FrontEnd, text: str) -> Locator:
     """Wait for a message in the corner that has a text. (Newer front ends say it to screen readers once more.)"""
-    found = page.page.get_by_role("alert").filter(has_text=text).first
-    found.wait_for(timeout=10_000)
-    return found
+    alert = page.page.get_by_role("alert").filter(has_text=text).first
+    alert.wait_for(timeout=10_000)
+    return alert
 
 
 def search(page: FrontEnd, words: str) -> Locator:

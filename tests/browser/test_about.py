@@ -4,7 +4,8 @@ import pytest
 
 
 @pytest.mark.slow
-def test_the_report_is_seen_and_copied(page, server, tmp_path):
+def test_the_report_is_seen_and_copied(fresh_page, server, tmp_path):
+    page = fresh_page
     page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.page.evaluate("() => window.app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
     page.page.get_by_placeholder("Search Settings").first.fill("What a report of a bug needs")
@@ -18,9 +19,9 @@ def test_the_report_is_seen_and_copied(page, server, tmp_path):
     box = report.bounding_box()
     assert box["width"] > 200 and box["height"] > 100
     page.page.screenshot(path=str(tmp_path / "about.png"))
-    said = report.inner_text()
-    assert "ComfyUI" in said and "CPUExecutionProvider" in said and str(server.base) not in said
+    text = report.inner_text()
+    assert "ComfyUI" in text and "CPUExecutionProvider" in text and str(server.base) not in text
     copy.click()
     page.page.get_by_text("Copied", exact=True).wait_for(timeout=10_000)
-    assert page.page.evaluate("() => navigator.clipboard.readText()").strip() == said.strip()
+    assert page.page.evaluate("() => navigator.clipboard.readText()").strip() == text.strip()
     assert page.errors == []

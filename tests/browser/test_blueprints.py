@@ -43,9 +43,9 @@ def test_there_is_a_file_for_each():
 )
 def test_a_blueprint_is_found_and_runs(either_page, server, name, tmp_path):
     page = either_page
-    given = requests.get(f"{server.url}/global_subgraphs", timeout=30).json().values()
-    assert [entry["name"] for entry in given if entry["info"]["node_pack"].endswith(PACK_NAME)].count(name) == 1
-    offered = {shown: [category, said] for shown, category, said in page.page.evaluate(_OFFERED)}
+    subgraphs = requests.get(f"{server.url}/global_subgraphs", timeout=30).json().values()
+    assert [entry["name"] for entry in subgraphs if entry["info"]["node_pack"].endswith(PACK_NAME)].count(name) == 1
+    offered = {widgets: [category, description] for widgets, category, description in page.page.evaluate(_OFFERED)}
     assert offered[name][0].startswith("Subgraph Blueprints") and "trigger words" in offered[name][1]
 
     page.load({"nodes": [], "links": [], "version": 0.4})
@@ -54,9 +54,9 @@ def test_a_blueprint_is_found_and_runs(either_page, server, name, tmp_path):
     field.press("Enter")
     page.page.wait_for_function("name => window.app.rootGraph.nodes.some((node) => node.title === name)", arg=name)
     page.page.mouse.click(1000, 800)
-    shown = page.page.evaluate(_JOIN, name)
+    widgets = page.page.evaluate(_JOIN, name)
     assert {"prompt", "negative_prompt", "id_weight", "width", "height", "seed", "ckpt_name", "hyper_lora"} <= set(
-        shown
+        widgets
     )
 
     prompt = page.prompt()

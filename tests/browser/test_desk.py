@@ -8,6 +8,7 @@ import requests
 from demo import workflows
 from demo.workflows import template
 from tests.browser.seen import message, stands_on
+from tests.support.browser import eventually
 
 PICKER = ".hyperlora-faces"
 
@@ -76,13 +77,12 @@ def test_picks_survive_saving_copying_undo_and_a_reload(either_page, server, pho
     page = either_page
     with_group(page, server, photos)
     page.page.locator(f"{PICKER} .hyperlora-face").nth(3).click()
-    picked, saved = picks(page), page.workflow()
+    before, saved = picks(page), page.workflow()
     page.page.keyboard.press("Control+z")
-    page.page.wait_for_timeout(500)
-    assert picks(page) == []
+    eventually(lambda: picks(page) == [])
     page.load(template("saved_lora"))
     page.load(saved)
-    assert picks(page) == picked
+    assert picks(page) == before
     face = page.page.locator(f"{PICKER} .hyperlora-face[aria-pressed=true]")
     face.wait_for(timeout=30_000)
     assert face.count() == 1
@@ -96,7 +96,7 @@ def test_picks_survive_saving_copying_undo_and_a_reload(either_page, server, pho
                 n => n.widgets.find(w => w.name === "picked").value);
         }"""
     )
-    assert [json.loads(copy) for copy in copies] == [picked, picked]
+    assert [json.loads(copy) for copy in copies] == [before, before]
     assert page.errors == []
 
 
@@ -148,8 +148,7 @@ def test_a_schedule_is_drawn_and_its_points_are_moved(either_page, tmp_path):
 
     page.set_widgets({"HyperLoRASchedule": {"curve": "rise", "start_percent": 0.2, "end_percent": 1.0}})
     handles = page.page.locator(".hyperlora-handle")
-    page.page.wait_for_timeout(1000)
-    assert handles.count() == 5
+    eventually(lambda: handles.count() == 5)
     stands_on(page, page.page.locator(".hyperlora-schedule"), "HyperLoRASchedule")
     handles.nth(4).focus()
     page.page.keyboard.press("Shift+ArrowDown")
@@ -176,13 +175,16 @@ def test_a_prompt_without_the_trigger_words_is_said_and_mended(either_page, tmp_
     page = either_page
     page.load(template("portrait_simple"))
     warnings = page.page.locator(".hyperlora-warnings")
-    page.page.wait_for_timeout(1500)
-    assert warnings.count() == 0, "the template's prompt has them"
     encoders = """text => { const node = window.app.rootGraph.nodes.find(
         n => n.type === "CLIPTextEncode" && /trigger/.test(n.title)); const w = node.widgets[0];
         if (text !== null) w.value = text; return w.value; }"""
+    original = page.page.evaluate(encoders, None)
     page.page.evaluate(encoders, "a portrait in a garden")
     page.show("HyperLoRAPortrait")
+    warnings.wait_for(timeout=10_000)
+    page.page.evaluate(encoders, original)
+    warnings.wait_for(state="detached", timeout=10_000)  # for the template's prompt has them
+    page.page.evaluate(encoders, "a portrait in a garden")
     warnings.get_by_text("The prompt lacks the trigger words: fcsks fxhks fhyks").wait_for(timeout=10_000)
     stands_on(page, warnings, "HyperLoRAPortrait")
     page.picture(tmp_path / "warned.png")
@@ -198,8 +200,10 @@ def test_a_prompt_without_the_trigger_words_is_said_and_mended(either_page, tmp_
 WARNED = """node => {
     const lacking = (each) => each.element?.textContent.includes("The prompt lacks the trigger words");
     return window.app.rootGraph.nodes.some(n => n.type === node && n.widgets?.some(lacking)); }"""
-LACKING = """() => window.app.rootGraph.nodes.filter(n => n.type === "CLIPTextEncode").forEach(
-    n => { n.widgets[0].value = "a garden"; })"""
+PROMPTS = """texts => window.app.rootGraph.nodes.filter(n => n.type === "CLIPTextEncode").map((n, i) => {
+    const before = n.widgets[0].value;
+    n.widgets[0].value = texts ? texts[i] : "a garden";
+    return before; })"""
 HOOKED = """() => { const { LiteGraph } = window, graph = window.app.rootGraph;
     const hook = LiteGraph.createNode("HyperLoRACreateHook"), put = LiteGraph.createNode("ConditioningSetProperties");
     [hook, put].forEach(n => graph.add(n));
@@ -221,10 +225,10 @@ def test_every_node_by_which_a_lora_takes_effect_says_that_trigger_words_lack(pa
     page.load(template(name))
     if node == "HyperLoRACreateHook":
         page.page.evaluate(HOOKED)
-    page.page.wait_for_timeout(1500)
-    assert not page.page.evaluate(WARNED, node), "the template's prompts have them"
-    page.page.evaluate(LACKING)
+    original = page.page.evaluate(PROMPTS, None)
     page.page.wait_for_function(WARNED, arg=node, timeout=10_000)
+    page.page.evaluate(PROMPTS, original)
+    page.page.wait_for_function(f"node => !({WARNED})(node)", arg=node, timeout=10_000)  # the template's have them
     assert page.errors == []
 
 
@@ -234,9 +238,9 @@ def test_a_checkpoint_that_is_not_there_leads_to_the_dialog_of_models(either_pag
     loader = next(node for node in absent["nodes"] if node["type"] == "HyperLoRALoadModel")
     loader["widgets_values"][0] = "sdxl_hyper_id_lora_v1_edit"
     page.load(absent)
-    page.show("HyperLoRALoadModel")
     warnings = page.page.locator(".hyperlora-warnings")
     warnings.get_by_text("There is no HyperLoRA of this name.").wait_for(timeout=10_000)
+    page.show("HyperLoRALoadModel")
     stands_on(page, warnings, "HyperLoRALoadModel")
     page.picture(tmp_path / "absent.png")
     warnings.get_by_role("button", name="HyperLoRA models").click()
@@ -248,8 +252,8 @@ def test_a_checkpoint_that_is_not_there_leads_to_the_dialog_of_models(either_pag
 
 
 @pytest.mark.slow
-def test_a_connection_that_breaks_is_said_and_what_was_asked_comes_with_it(either_page, server, photos):
-    page = either_page
+def test_a_connection_that_breaks_is_said_and_what_was_asked_comes_with_it(either_fresh_page, server, photos):
+    page = either_fresh_page
     with_group(page, server, photos)
     faces, status = page.page.locator(f"{PICKER} .hyperlora-face"), page.page.locator(f"{PICKER} [role=status]")
     faces.nth(1).click()
@@ -283,8 +287,9 @@ def test_a_kept_person_is_seen_before_a_run(either_page, tmp_path):
     stands_on(page, card, "HyperLoRALoadIdentity")
     assert "Made with 'hyperlora_demo'" in card.inner_text()
     page.picture(tmp_path / "card.png")
-    page.set_widgets({"HyperLoRALoadIdentity": {"identity_name": "anna_00001_.safetensors"}})
-    page.page.wait_for_timeout(1500)
+    with page.page.expect_response(lambda response: "/hyperlora/identity" in response.url, timeout=10_000):
+        page.set_widgets({"HyperLoRALoadIdentity": {"identity_name": "anna_00001_.safetensors"}})
+    page.drawn()
     assert card.count() == 1 and page.errors == []
 
 
@@ -298,16 +303,17 @@ def test_nodes_say_at_what_they_are_and_carry_the_score(either_page, server):
             window.badgesSeen = [];
             for (const node of window.app.rootGraph.nodes) {  // whoever sets a badge has its node drawn again
                 const drawAgain = node.setDirtyCanvas;
-                node.setDirtyCanvas = function (...given) {
+                node.setDirtyCanvas = function (...args) {
                     window.badgesSeen.push(...Object.values(this.hyperloraBadges ?? {}));
-                    return drawAgain?.apply(this, given);
+                    return drawAgain?.apply(this, args);
                 };
             }
         }"""
     )
     assert page.queue()["type"] == "execution_success"
-    page.page.wait_for_timeout(300)
-    seen = set(page.page.evaluate("() => window.badgesSeen"))
-    assert {"Making the LoRA …", "Judging …", "no face"} <= seen
-    left = page.page.evaluate("() => window.app.rootGraph.nodes.map((node) => node.hyperloraBadges?.stage ?? '')")
-    assert not any(left) and page.errors == []
+    for badge in ("Making the LoRA …", "Judging …", "no face"):
+        page.page.wait_for_function("badge => window.badgesSeen.includes(badge)", arg=badge, timeout=10_000)
+    page.page.wait_for_function(
+        "() => !window.app.rootGraph.nodes.some((node) => node.hyperloraBadges?.stage)", timeout=10_000
+    )
+    assert page.errors == []

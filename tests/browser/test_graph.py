@@ -11,11 +11,11 @@ from tests.browser.seen import message, stands_on
 
 CONNECT = """([from, output, to, input]) => {
     const { LiteGraph, app } = window;
-    const one = LiteGraph.createNode(from), other = LiteGraph.createNode(to);
-    app.rootGraph.add(one);
-    app.rootGraph.add(other);
-    const slot = other.inputs.findIndex(i => i.name === input);
-    return one.connect(one.outputs.findIndex(o => o.name === output), other, slot) !== null;
+    const source = LiteGraph.createNode(from), target = LiteGraph.createNode(to);
+    app.rootGraph.add(source);
+    app.rootGraph.add(target);
+    const slot = target.inputs.findIndex(i => i.name === input);
+    return source.connect(source.outputs.findIndex(o => o.name === output), target, slot) !== null;
 }"""
 
 
@@ -84,14 +84,14 @@ def test_a_template_runs_and_shows_what_it_did(either_page, server, tmp_path):
     small(page, "portrait_steps_base")
     end = page.queue()
     assert end["type"] == "execution_success", end
-    page.page.wait_for_timeout(1000)
-    page.picture(tmp_path / "graph.png")
-    shown = page.page.evaluate(
-        """() => Object.fromEntries(window.app.rootGraph.nodes.map(
-            n => [n.type, (window.app.nodeOutputs[n.id]?.images ?? []).length]))"""
-    )
     for node in ("HyperLoRAEncodeIdentity", "HyperLoRAEncodeBase", "SaveImage"):
-        assert shown[node] == 1
+        page.page.wait_for_function(
+            """type => window.app.rootGraph.nodes.some(
+                n => n.type === type && window.app.nodeOutputs[n.id]?.images?.length === 1)""",
+            arg=node,
+            timeout=10_000,
+        )
+    page.picture(tmp_path / "graph.png")
     assert page.errors == []
 
 
@@ -138,7 +138,7 @@ def test_a_masks_misfit_is_said_while_the_picture_is_drawn(page):
     """Masks of two halves, side by side, over a photo that is cut to a tall one."""
     prompt = workflows.load("portrait_steps")
     apply, photo, sampler = (workflows.node(prompt, kind) for kind in ("HyperLoRAApply", "LoadImage", "KSampler"))
-    given, checkpoint = prompt[apply]["inputs"], workflows.node(prompt, "CheckpointLoaderSimple")
+    inputs, checkpoint = prompt[apply]["inputs"], workflows.node(prompt, "CheckpointLoaderSimple")
     prompt[photo]["inputs"]["image"] = "photo.png"
     prompt |= {
         "90": workflows.new("SolidMask", value=0.0, width=128, height=128),
@@ -146,9 +146,9 @@ def test_a_masks_misfit_is_said_while_the_picture_is_drawn(page):
         "92": workflows.new("MaskComposite", destination=["90", 0], source=["91", 0], x=0, y=0, operation="add"),
         "93": workflows.new("ImageScale", image=[photo, 0], upscale_method="area", width=64, height=128, crop="center"),
         "94": workflows.new("VAEEncode", pixels=["93", 0], vae=[checkpoint, 2]),
-        apply: workflows.new("HyperLoRAApplyRegions", model=given["model"], strength=1.0),
+        apply: workflows.new("HyperLoRAApplyRegions", model=inputs["model"], strength=1.0),
     }
-    prompt[apply]["inputs"] |= {"loras.lora0": given["lora"], "masks.mask0": ["92", 0]}
+    prompt[apply]["inputs"] |= {"loras.lora0": inputs["lora"], "masks.mask0": ["92", 0]}
     prompt[sampler]["inputs"] |= {"steps": 2, "denoise": 0.5, "latent_image": ["94", 0]}
     page.load_api(prompt, "tall")
     assert page.queue()["type"] == "execution_success"
@@ -173,7 +173,8 @@ def test_every_input_and_output_says_what_it_is(server):
             assert spec[1].get("tooltip"), f"{node}: {name}"
 
 
-def test_a_help_page_is_read_beside_the_graph_with_its_picture(page, tmp_path):
+def test_a_help_page_is_read_beside_the_graph_with_its_picture(fresh_page, tmp_path):
+    page = fresh_page
     small(page, "portrait_simple")
     page.page.evaluate(
         """() => {

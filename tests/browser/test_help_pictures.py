@@ -1,4 +1,4 @@
-"""The pictures of the help pages: taken again, they are of the nodes as they are."""
+"""The pictures of the help pages: pictured again, they are of the nodes as they are."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from tools import help_pictures
 
 
 @pytest.mark.slow
-def test_pictures_are_of_the_nodes_as_they_are(server, tmp_path):
+def test_pictures_are_of_the_nodes_as_they_are(server, browser, tmp_path):
     names = sorted(name for name in server.object_info() if name.startswith("HyperLoRA"))
-    taken = set()
-    with front_end(server, help_pictures.SETTINGS, help_pictures.WINDOW) as page:
+    pictured = set()
+    with front_end(server, help_pictures.SETTINGS, help_pictures.WINDOW, browser) as page:
         for name, picture in help_pictures.pictures(page, names, Path(tmp_path)):
             picture.save(tmp_path / f"{name}.png")
-            kept = Image.open(help_pictures.FOLDER / f"{name}.webp")
-            assert abs(picture.width - kept.width) < 8 and abs(picture.height - kept.height) < 8, (
+            committed = Image.open(help_pictures.FOLDER / f"{name}.webp")
+            assert abs(picture.width - committed.width) < 8 and abs(picture.height - committed.height) < 8, (
                 f"{name} has other widgets or slots by now: make help-pictures"
             )
-            taken.add(name)
+            pictured.add(name)
         assert page.errors == []
-    assert taken == set(names)
+    assert pictured == set(names)

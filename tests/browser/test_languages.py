@@ -11,29 +11,30 @@ OFFERED = [language for language in LANGUAGES if language != "de"]  # which Comf
 IN_SHORT = ("zh",)
 TIP = "Drag the points, or use the arrow keys. Double-click adds one, Delete removes it."
 OPTION = """([node, widget]) => {
-    const made = window.app.rootGraph.nodes.find((each) => each.comfyClass === node);
-    const found = made.widgets.find((each) => each.name === widget);
-    return [found.label, found.value, found._displayValue];
+    const { widgets } = window.app.rootGraph.nodes.find(({ comfyClass }) => comfyClass === node);
+    const { label, value, _displayValue } = widgets.find(({ name }) => name === widget);
+    return [label, value, _displayValue];
 }"""
 
 
 @pytest.mark.parametrize("vue", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["canvas", "vue"])
 @pytest.mark.parametrize(
-    "language", [pytest.param(each, marks=() if each in IN_SHORT else pytest.mark.slow) for each in OFFERED]
+    "language", [pytest.param(name, marks=() if name in IN_SHORT else pytest.mark.slow) for name in OFFERED]
 )
-def test_all_that_is_ours_follows_the_language(server, language, vue, tmp_path):
-    known = words(language)
-    say = lambda text: known.get(text, text)  # noqa: E731
-    with front_end(server, {"Comfy.Locale": language, "Comfy.VueNodes.Enabled": vue}) as page:
+def test_all_that_is_ours_follows_the_language(server, browser, language, vue, tmp_path):
+    translations = words(language)
+    say = lambda text: translations.get(text, text)  # noqa: E731
+    settings = {"Comfy.Locale": language, "Comfy.VueNodes.Enabled": vue}
+    with front_end(server, settings, browser=browser) as page:
         page.load(template("schedule"))
         page.show("HyperLoRASchedule")
         panel = page.page.locator(".hyperlora-schedule")
         panel.get_by_text(say(TIP)).wait_for(timeout=10_000)
         stands_on(page, panel, "HyperLoRASchedule")
-        shown = "points" if say("points") == "points" else f"points · {say('points')}"
-        assert page.page.evaluate(OPTION, ["HyperLoRASchedule", "curve"]) == [say("curve"), "points", shown]
+        label = "points" if say("points") == "points" else f"points · {say('points')}"
+        assert page.page.evaluate(OPTION, ["HyperLoRASchedule", "curve"]) == [say("curve"), "points", label]
         if vue:
-            page.page.locator("[data-node-id]").get_by_text(shown).first.wait_for(timeout=10_000)
+            page.page.locator("[data-node-id]").get_by_text(label).first.wait_for(timeout=10_000)
         title = page.page.evaluate("() => window.LiteGraph.createNode('HyperLoRADetectFaces').title")
         assert title == say("HyperLoRA Detect Faces")
         page.picture(tmp_path / "node.png")
@@ -48,15 +49,15 @@ def test_all_that_is_ours_follows_the_language(server, language, vue, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_stands_on_the_nodes_changes_with_the_setting(page):
+def test_what_stands_on_the_nodes_changes_with_the_setting(fresh_page):
+    page = fresh_page
     page.load(template("schedule"))
     page.show("HyperLoRASchedule")
     panel = page.page.locator(".hyperlora-schedule")
     panel.get_by_text(TIP).wait_for(timeout=10_000)
     for language in ("ja", "en"):
         page.page.evaluate("language => window.app.extensionManager.setting.set('Comfy.Locale', language)", language)
-        page.page.wait_for_timeout(2000)  # the front end opens the workflow anew
+        panel.get_by_text(words(language).get(TIP, TIP)).wait_for(timeout=10_000)  # the workflow is opened anew
         page.show("HyperLoRASchedule")
-        panel.get_by_text(words(language).get(TIP, TIP)).wait_for(timeout=10_000)
         stands_on(page, panel, "HyperLoRASchedule")
     assert page.errors == []

@@ -1,6 +1,5 @@
 """The dialog of models, over a server that speaks the hub's protocol."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,7 @@ from demo.server import ComfyServer
 from hyperlora_core.files.encoders import UNKNOWN
 from tests.support import hub as hubs
 from tests.support import models as demo
-from tests.support.browser import FrontEnd, front_end
+from tests.support.browser import FrontEnd, eventually, front_end
 
 FOLDER = "sdxl_hyper_id_lora_v1_fidelity"
 OPEN = "() => window.app.extensionManager.command.execute('HyperLoRA.Models')"
@@ -34,8 +33,8 @@ def empty_server(hub, tmp_path_factory) -> Iterator[ComfyServer]:
 
 
 @pytest.fixture
-def page(empty_server) -> Iterator[FrontEnd]:
-    with front_end(empty_server) as page:
+def page(empty_server, browser) -> Iterator[FrontEnd]:
+    with front_end(empty_server, browser=browser) as page:
         yield page
 
 
@@ -58,8 +57,7 @@ def test_models_are_listed_accepted_downloaded_stopped_and_taken_up(page, hub, e
     fidelity.get_by_role("checkbox").check()
     begin.click()
     fidelity.get_by_role("progressbar").wait_for(timeout=20_000)
-    while not list(place.glob("hyper_lora_modules.safetensors.*.part")):
-        time.sleep(0.1)
+    eventually(lambda: list(place.glob("hyper_lora_modules.safetensors.*.part")))
     page.page.screenshot(path=str(tmp_path / "downloading.png"))
     fidelity.get_by_role("button", name="Stop").click()
     fidelity.get_by_text("the download was stopped").wait_for(timeout=60_000)
@@ -82,7 +80,7 @@ def test_models_are_listed_accepted_downloaded_stopped_and_taken_up(page, hub, e
 
 
 def test_the_server_itself_asks_for_the_licence_and_for_the_origin(empty_server, hub):
-    url, asked = f"{empty_server.url}/hyperlora/download", len(hub.requests)
+    url, requested = f"{empty_server.url}/hyperlora/download", len(hub.requests)
     answer = requests.post(url, json={"name": "clip"}, timeout=30)
     assert answer.status_code == 400 and "under the licence MIT" in answer.json()["error"]
     answer = requests.post(url, json={"name": "clip", "accept_licence": "yes"}, timeout=30)
@@ -90,7 +88,7 @@ def test_the_server_itself_asks_for_the_licence_and_for_the_origin(empty_server,
     answer = requests.post(url, json={"name": "sdxl", "accept_licence": True}, timeout=30)
     assert answer.status_code == 400 and "there is no download 'sdxl'" in answer.json()["error"]
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}):
-        given = {"name": "clip", "accept_licence": True}
-        assert requests.post(url, json=given, headers=headers, timeout=30).status_code == 403
+        body = {"name": "clip", "accept_licence": True}
+        assert requests.post(url, json=body, headers=headers, timeout=30).status_code == 403
     assert requests.post(url, data="{}", timeout=30).status_code == 415
-    assert len(hub.requests) == asked
+    assert len(hub.requests) == requested

@@ -32,8 +32,8 @@ def shared(server, models) -> dict[str, dict]:
 def test_a_shared_workflow_loads_means_what_it_meant_and_survives_a_round_trip(either_page, shared, name):
     page = either_page
     for file in (shared[name], public_workflows.with_widget_sockets(copy.deepcopy(shared[name]))):
+        assert page.missing(file) == {"nodes": [], "models": [], "media": []}
         page.load(file)
-        assert page.missing() == {"nodes": [], "models": [], "media": []}
         _means_what_it_meant(page.prompt(), name)
     before, saved = page.prompt(), page.workflow()
     page.load(workflows.template("saved_lora"))
@@ -43,9 +43,9 @@ def test_a_shared_workflow_loads_means_what_it_meant_and_survives_a_round_trip(e
 
 
 def _means_what_it_meant(prompt: dict[str, dict], name: str) -> None:
-    found = {node["class_type"]: node["inputs"] for node in prompt.values()}
+    inputs = {node["class_type"]: node["inputs"] for node in prompt.values()}
     if name == "simple":
-        assert found["HyperLoRAUniLoader"] == {
+        assert inputs["HyperLoRAUniLoader"] == {
             "image_processor": "clip_vit_large_14_processor",
             "image_encoder": "clip_vit_large_14",
             "encoder_types": "clip + arcface",
@@ -54,19 +54,19 @@ def _means_what_it_meant(prompt: dict[str, dict], name: str) -> None:
             "dtype": "fp32",
             "other_encoders": "refuse",
         }
-        generate = found["HyperLoRAUniGenerateIDLoRA"]
+        generate = inputs["HyperLoRAUniGenerateIDLoRA"]
         assert (generate["grayscale"], generate["remove_background"], generate["on_no_face"]) == (True, False, "error")
-        assert found["HyperLoRAApplyLoRA"]["weight"] == 0.9
-        assert found["HyperLoRASaveLoRA"]["filename_prefix"] == "lora/shared"
+        assert inputs["HyperLoRAApplyLoRA"]["weight"] == 0.9
+        assert inputs["HyperLoRASaveLoRA"]["filename_prefix"] == "lora/shared"
     else:
-        config = found["HyperLoRAConfig"]
+        config = inputs["HyperLoRAConfig"]
         resampler = [config[f"resampler.{key}"] for key in ("dim", "dim_head", "heads", "depth", "ff_mult")]
         assert resampler == [192, 64, 4, 4, 4]
-        rest = ("encoder_types", "face_analyzer", "id_embed_dim", "num_id_tokens", "hyper_dim", "lora_rank")
-        assert [config[key] for key in rest] == ["clip + arcface", "antelopev2", 512, 16, 32, 8]
+        sizes = ("encoder_types", "face_analyzer", "id_embed_dim", "num_id_tokens", "hyper_dim", "lora_rank")
+        assert [config[key] for key in sizes] == ["clip + arcface", "antelopev2", 512, 16, 32, 8]
         assert config["has_base_lora"] is True
-        assert found["HyperLoRALoader"]["model"] == "config_sized" and found["HyperLoRALoader"]["dtype"] == "fp32"
-        base = found["HyperLoRABaseCond"]
+        assert inputs["HyperLoRALoader"]["model"] == "config_sized" and inputs["HyperLoRALoader"]["dtype"] == "fp32"
+        base = inputs["HyperLoRABaseCond"]
         assert (base["crop"], base["crop_scale_LRTB"], base["safe_crop"]) == (False, "1,1,2,1.5", False)
         weights = [node["inputs"]["weight"] for node in prompt.values() if node["class_type"] == "HyperLoRAApplyLoRA"]
         assert sorted(weights) == [-1.25, 0.4]
@@ -89,24 +89,27 @@ def test_search_offers_ours_and_not_the_deprecated(page):
     )
     assert sum(deprecated.values()) == 11 and set(deprecated) == set(NODES)
     search(page, "hyperlora")
-    page.page.wait_for_timeout(1000)
-    shown = page.page.locator("body").inner_text()
+    page.page.get_by_text("HyperLoRA Portrait", exact=True).first.wait_for(timeout=10_000)
+    text = page.page.locator("body").inner_text()
     page.page.keyboard.press("Escape")
-    assert "HyperLoRA Portrait" in shown
-    assert "(public pack)" not in shown
+    assert "(public pack)" not in text
 
 
 @pytest.mark.slow
-def test_the_public_pack_beside_ours_is_said_in_the_editor(models, tmp_path):
+def test_the_public_pack_beside_ours_is_said_in_the_editor(models, browser, tmp_path):
     pack = tmp_path / "custom_nodes" / "the_public_pack"
     pack.mkdir(parents=True)
     (pack / "__init__.py").write_text(PUBLIC_PACK)
-    with ComfyServer(tmp_path, models) as server, front_end(server) as page:
+    with ComfyServer(tmp_path, models) as server, front_end(server, browser=browser) as page:
         toast = message(page, "Two packs have the HyperLoRA nodes")
         assert f"Remove {pack}" in toast.inner_text()
         assert page.errors == []
 
 
-def test_alone_nothing_is_said(page):
-    page.page.wait_for_timeout(1500)
+def test_alone_nothing_is_said(fresh_page):
+    page = fresh_page
+    notices = "async () => (await import('/extensions/ComfyUI-HyperLoRA/about.js')).about"
+    about = page.page.evaluate(notices)
+    assert about["trigger_words"] and about["notices"] == [], "the server answered, and has nothing to say"
+    page.drawn()
     assert page.page.get_by_role("alert").filter(has_text="HyperLoRA").count() == 0

@@ -2,10 +2,15 @@
 
 import json
 
+from tests.support.browser import eventually
+
 SETTING = "HyperLoRA.Cache.Size"
 
 
 def test_the_size_of_the_cache_is_chosen_in_the_dialog_and_saved_for_the_server(page, server):
+    def saved() -> int:
+        return json.loads((server.base / "user" / "default" / "comfy.settings.json").read_text()).get(SETTING)
+
     get = f"() => window.app.extensionManager.setting.get('{SETTING}')"
     assert page.page.evaluate(get) == 512
     page.page.evaluate("() => window.app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
@@ -14,9 +19,7 @@ def test_the_size_of_the_cache_is_chosen_in_the_dialog_and_saved_for_the_server(
     assert page.errors == []
     try:
         page.page.evaluate(f"() => window.app.extensionManager.setting.set('{SETTING}', 64)")
-        page.page.wait_for_timeout(500)
-        saved = json.loads((server.base / "user" / "default" / "comfy.settings.json").read_text())
-        assert saved[SETTING] == 64
+        eventually(lambda: saved() == 64)
     finally:
         page.page.evaluate(f"() => window.app.extensionManager.setting.set('{SETTING}', 512)")
-        page.page.wait_for_timeout(500)
+        eventually(lambda: saved() == 512)

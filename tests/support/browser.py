@@ -3,13 +3,14 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo.cache import SetupError
 from demo.server import ComfyServer
@@ -28,6 +29,7 @@ _FLAGS = [
 _HARMLESS = re.compile(
     r"user\.css|userdata|legacy (queue|history)|open_maskeditor is deprecated|graph accessed before initiali"
     r"|favicon\.ico|api\.comfy\.org|huggingface\.co"
+    r"|surely_absent"  # a file that FrontEnd.missing asks for
     r"|/docs/\w+/\w+\.md"  # a help page in the language, before the one that is there
 )
 
@@ -53,32 +55,68 @@ def chromium() -> str:
     """
     names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     for name in names:
-        found = shutil.which(name) if name else None
-        if found:
-            return found
+        path = shutil.which(name) if name else None
+        if path:
+            return path
     raise SetupError("Chromium was not found: sudo apt-get install chromium, or set CHROMIUM=/path/to/chromium")
 
 
 @contextmanager
+def launched() -> Iterator[Browser]:
+    """A running Chromium without any page.
+
+    While it runs, this thread can neither start a second one nor call ``asyncio.run``, which Playwright forbids.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=_FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
 def front_end(
-    server: ComfyServer, settings: Mapping[str, Any] | None = None, size: tuple[int, int] = (1600, 1000)
+    server: ComfyServer,
+    settings: Mapping[str, Any] | None = None,
+    size: tuple[int, int] = (1600, 1000),
+    browser: Browser | None = None,
 ) -> Iterator["FrontEnd"]:
-    """ComfyUI's front end in a fresh browser.
+    """ComfyUI's front end in a fresh profile: no cookies, no storage.
 
     Args:
         server: a running server.
         settings: of the front end, beside ``SETTINGS``. The server keeps them, so each call sets all that it needs.
         size: of the window, in pixels.
+        browser: the Chromium to open it in; one is launched for it where none is given.
     """
+    if browser is None:
+        with launched() as own, front_end(server, settings, size, own) as page:
+            yield page
+        return
     for key, value in (SETTINGS | {"Comfy.VueNodes.Enabled": False} | dict(settings or {})).items():
         requests.post(f"{server.url}/settings/{key}", json=value, timeout=30).raise_for_status()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=_FLAGS)
-        try:
-            page = browser.new_page(viewport={"width": size[0], "height": size[1]})
-            yield FrontEnd(page, server.url)
-        finally:
-            browser.close()
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    try:
+        yield FrontEnd(context.new_page(), server.url)
+    finally:
+        context.close()
+
+
+def eventually(holds: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until something holds.
+
+    Args:
+        holds: asked ten times a second.
+        seconds: to wait at most.
+
+    Raises:
+        AssertionError: it did not hold in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"it did not come to hold within {seconds:g} s"
+        time.sleep(0.1)
 
 
 class FrontEnd:
@@ -103,14 +141,26 @@ class FrontEnd:
             self.errors.append(text)
 
     def load(self, workflow: Mapping[str, Any]) -> None:
-        """Open a workflow in the UI format."""
+        """Open a workflow in the UI format, and wait until it is drawn."""
         self.page.evaluate("workflow => window.app.loadGraphData(workflow)", dict(workflow))
-        self.page.wait_for_timeout(700)
+        self.drawn()
 
     def load_api(self, prompt: Mapping[str, Any], name: str) -> None:
-        """Open a workflow in the API format."""
+        """Open a workflow in the API format, and wait until it is drawn."""
         self.page.evaluate("([prompt, name]) => window.app.loadApiJson(prompt, name)", [dict(prompt), name])
-        self.page.wait_for_timeout(700)
+        self.drawn()
+
+    def drawn(self) -> None:
+        """Wait until what was changed is on the screen, with the images that belong to it."""
+        self.page.evaluate(_FRAMES)
+        self.page.wait_for_function("() => [...document.images].every(image => image.complete)")
+
+    def blank(self) -> bool:
+        """Close dialogs and messages and open an empty workflow, for another test; whether nothing else is left."""
+        self.page.bring_to_front()
+        clean = self.page.evaluate(_BLANK)
+        self.errors.clear()
+        return clean
 
     def workflow(self) -> dict[str, Any]:
         """The open workflow in the UI format."""
@@ -125,10 +175,33 @@ class FrontEnd:
         """Of the front end."""
         return tuple(map(int, self.page.evaluate("window.__COMFYUI_FRONTEND_VERSION__").split(".")))
 
-    def missing(self) -> dict[str, list[Any]]:
-        """What the front end misses of the open workflow: "nodes", "models" and "media"."""
-        self.page.wait_for_timeout(1000)  # it looks for them after loading
-        return self.page.evaluate(_MISSING)
+    def missing(self, workflow: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Open a workflow in the UI format; what the front end misses of it: "nodes", "models" and "media".
+
+        It looks for files after loading and does not tell when it is done. So one of each kind that is missing for
+        sure goes with the workflow, and what it found when it has found these is all. Front ends before 1.47 show
+        missing files in another way: of those only "nodes" is read.
+        """
+        if self.version < (1, 47):
+            self.load(workflow)
+            return self.page.evaluate(_MISSING)
+        number = max((node["id"] for node in workflow["nodes"]), default=0)
+        absent = [
+            {"id": number + i, "type": kind, "pos": [0, 0], "size": [300, 300], "widgets_values": values}
+            for i, (kind, values) in enumerate(_ABSENT.items(), 1)
+        ]
+        self.load({**workflow, "nodes": [*workflow["nodes"], *absent]})
+        names = [values[0] for values in _ABSENT.values()]
+        self.page.wait_for_function(
+            f"names => {{ const text = JSON.stringify(({_MISSING})()); return names.every(n => text.includes(n)); }}",
+            arg=names,
+            timeout=10_000,
+        )
+        missing = self.page.evaluate(_MISSING)
+        return {
+            kind: [entry for entry in entries if not any(name in str(entry) for name in names)]
+            for kind, entries in missing.items()
+        }
 
     def set_widgets(self, values: Mapping[str, Mapping[str, Any]]) -> None:
         """Set widgets of every node of a class, as a user would: node class -> widget -> value."""
@@ -137,7 +210,7 @@ class FrontEnd:
     def show(self, node: str) -> None:
         """Bring the first node of a class into the middle of the window, at its own size."""
         self.page.evaluate(_SHOW, node)
-        self.page.wait_for_timeout(500)
+        self.drawn()
 
     def queue(self, timeout: float = 300) -> dict[str, Any]:
         """Press the Run button and wait for the end.
@@ -153,9 +226,30 @@ class FrontEnd:
     def picture(self, path: Path, margin: float = 40) -> None:
         """Fit the graph into the window, and save a screenshot of it."""
         box = self.page.evaluate(_FIT, margin)
-        self.page.wait_for_timeout(700)
+        self.drawn()
         self.page.screenshot(path=str(path), clip=box)
 
+
+# Vue renders before a frame and the canvas draws in it: the third begins when both are done.
+_FRAMES = """async () => {
+    for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+}"""
+
+_BLANK = """async () => {
+    const { app } = window, vue = document.querySelector("#vue-app").__vue_app__;
+    const dialogs = vue.config.globalProperties.$pinia._s.get("dialog");
+    for (const { key } of [...dialogs?.dialogStack ?? []]) dialogs.closeDialog({ key });
+    app.extensionManager.toast.removeAll?.();
+    await app.loadGraphData({ nodes: [], links: [], version: 0.4 });
+    app.nodeOutputs = {};
+    for (let frame = 0; frame < 60; frame++) {  // dialogs and messages fade
+        if (!document.querySelector("[role=dialog], [role=alertdialog], .p-toast-message")) return true;
+        await new Promise(requestAnimationFrame);
+    }
+    return false;
+}"""
+
+_ABSENT = {"CheckpointLoaderSimple": ["surely_absent.safetensors"], "LoadImage": ["surely_absent.png", "image"]}
 
 _MISSING = """() => {
     const state = document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia.state.value;
