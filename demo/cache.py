@@ -1,4 +1,4 @@
-"""Things made or fetched once and kept outside the checkout."""
+"""The cache folder outside the checkout: what is built or downloaded once."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class SetupError(RuntimeError):
-    """Something that the demo stands on cannot be had; the message says what and why."""
+    """Something that the demo needs cannot be built or downloaded; the message says what and why."""
 
 
 def cache_dir() -> Path:
@@ -72,10 +72,10 @@ def check_sha256(path: Path, expected: str) -> Path:
     Raises:
         SetupError: it is not.
     """
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != expected:
+    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    if actual != expected:
         raise SetupError(
-            f"{path.name} has sha256 {found}, but {expected} was expected: it is not the file that was tested"
+            f"{path.name} has sha256 {actual}, but {expected} was expected: it is not the file that was tested"
         )
     return path
 

@@ -37,7 +37,7 @@ def in_the_editor(name: str, filled: workflows.Workflow) -> dict[str, Any]:
     for node in graph["nodes"]:
         values = by_title.get(node.get("title", ""))
         if values is None:  # nodes that have no title of their own are the only ones of their class
-            values = next((each["inputs"] for each in filled.values() if each["class_type"] == node["type"]), {})
+            values = next((api["inputs"] for api in filled.values() if api["class_type"] == node["type"]), {})
         _set(node, values)
         node.get("properties", {}).pop("models", None)  # where the real ones are to be had
     return graph
@@ -45,10 +45,10 @@ def in_the_editor(name: str, filled: workflows.Workflow) -> dict[str, Any]:
 
 def _set(node: dict[str, Any], values: Mapping[str, Any]) -> None:
     widgets, at = node.get("widgets_values"), 0
-    for each in node.get("inputs", []):
-        if "widget" not in each:
+    for slot in node.get("inputs", []):
+        if "widget" not in slot:
             continue
-        name = each["widget"]["name"]
+        name = slot["widget"]["name"]
         if name in values:
             widgets[at] = values[name]
         at += 2 if name in ("seed", "noise_seed") else 1  # the editor keeps behind a seed what becomes of it

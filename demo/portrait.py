@@ -52,7 +52,7 @@ DRAWN_PROMPTS = (
     "photo of a person, in a city at night, wearing a red hoodie, wearing glasses",
     "photo of a person, in a forest, wearing wolf ears, wearing a yellow shirt",
 )
-"""In words that the small world knows."""
+"""Prompts in the words that the demo's base model was trained on."""
 
 PERSON = 3
 """Of ``shown.world``: the drawn person whose photo is taken where none is given."""
@@ -65,11 +65,11 @@ class Settings:
     """What one run uses.
 
     Attributes:
-        photo: the person; None for a drawn one.
+        photo: of the person; None for a drawn person.
         out: folder of the results.
         models: ComfyUI's ``models`` folder.
         values: what is filled into the example workflow portrait_steps, see ``workflows.fill``.
-        prompts: a portrait each.
+        prompts: one portrait is made of each.
         drawn: whether the models are the demo's, which draw people of their own small world.
     """
 
@@ -94,7 +94,7 @@ def settings(environment: Mapping[str, str]) -> Settings:
     """
     photo = Path(environment["PHOTO"]).expanduser() if environment.get("PHOTO") else None
     out = Path(environment.get("OUT") or "portraits").expanduser().resolve()
-    named = {
+    overrides = {
         node: {name: environment[variable]}
         for node, name, variable in (
             ("CheckpointLoaderSimple", "ckpt_name", "CHECKPOINT"),
@@ -106,8 +106,8 @@ def settings(environment: Mapping[str, str]) -> Settings:
         folder = Path(environment["MODELS"]).expanduser().resolve()
         if not folder.is_dir():
             raise SetupError(f"MODELS is {folder}, which is no folder: give ComfyUI's models folder")
-        return Settings(photo or real_photos()["astronaut"], out, folder, named, PROMPTS, drawn=False)
-    if named:
+        return Settings(photo or real_photos()["astronaut"], out, folder, overrides, PROMPTS, drawn=False)
+    if overrides:
         raise SetupError("CHECKPOINT and HYPERLORA name files of a models folder: give that too, as MODELS=")
     return Settings(photo, out, folders.models(), VALUES, DRAWN_PROMPTS, drawn=True)
 
@@ -132,12 +132,12 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Photos:
-    """What a run makes portraits of.
+    """The photos of one run.
 
     Attributes:
-        used: goes into the HyperLoRA.
-        judging: another photo of the person where there is one, else the same.
-        panels: how the sheet begins.
+        used: the photo that the HyperLoRA encodes.
+        judging: the photo that likeness is measured against: another of the person where there is one, else the same.
+        panels: the sheet's first pictures.
     """
 
     used: Path
@@ -145,47 +145,48 @@ class Photos:
     panels: Sequence[Panel]
 
 
-def photos_of(chosen: Settings) -> Photos:
+def photos_of(config: Settings) -> Photos:
     """The photos of a run: those given, or a drawn person's.
 
     Raises:
         HyperLoRAError: the photo cannot be read, or the demo's models are to draw it and it shows no face.
     """
-    if chosen.photo is None:
+    if config.photo is None:
         used = world.photo(PERSON)
         return Photos(
             used, world.photo(PERSON, world.JUDGED_BY), [Panel(open_photo(used), ["the photo, of nobody: drawn"])]
         )
-    photo = open_photo(chosen.photo)
-    if not chosen.drawn:
-        return Photos(chosen.photo, chosen.photo, [Panel(photo, ["the photo"])])
+    photo = open_photo(config.photo)
+    if not config.drawn:
+        return Photos(config.photo, config.photo, [Panel(photo, ["the photo"])])
     log.info("Looking for the drawn person who comes nearest ...")
     drawn = nearest.portrait(nearest.nearest(photo))
-    path = chosen.out / f"{chosen.photo.stem}_drawn.png"
+    path = config.out / f"{config.photo.stem}_drawn.png"
     drawn.save(path)
     return Photos(path, path, [Panel(photo, ["your photo"]), Panel(drawn, ["who comes nearest in the small world"])])
 
 
-def run(chosen: Settings) -> Path:
+def run(config: Settings) -> Path:
     """Make the portraits and say where everything is; returns the sheet's path.
 
     Raises:
         HyperLoRAError, SetupError, ServerError, ExecutionError, PromptRejectedError: they could not be made.
     """
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    photos = photos_of(chosen)
+    config.out.mkdir(parents=True, exist_ok=True)
+    photos = photos_of(config)
     cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     log.info("Starting ComfyUI on the %s ...", "CPU" if cpu else "GPU")
     started = time.monotonic()
     seconds: Counter[str] = Counter()
     portraits = []
     with tempfile.TemporaryDirectory() as base:
-        arguments = ["--output-directory", str(chosen.out)]
-        with ComfyServer(Path(base), chosen.models, arguments, cpu=cpu) as server:
+        arguments = ["--output-directory", str(config.out)]
+        with ComfyServer(Path(base), config.models, arguments, cpu=cpu) as server:
             seconds["start"] = round(time.monotonic() - started, 2)
-            sent = server.upload(photos.used), server.upload(photos.judging, f"judge{photos.judging.suffix}")
-            for number, text in enumerate(chosen.prompts):
-                prompt = _judged(workflows.fill(workflows.load("portrait_steps"), chosen.values), sent, text, number)
+            uploaded = server.upload(photos.used), server.upload(photos.judging, f"judge{photos.judging.suffix}")
+            for number, text in enumerate(config.prompts):
+                filled = workflows.fill(workflows.load("portrait_steps"), config.values)
+                prompt = _judged(filled, uploaded, text, number)
                 if not number:
                     check_models(server, prompt)
                 log.info("%s", text)
@@ -196,20 +197,20 @@ def run(chosen: Settings) -> Path:
                     )
                 (name,) = (image["filename"] for image in result.outputs[workflows.node(prompt, "SaveImage")]["images"])
                 (score,) = result.outputs[workflows.node(prompt, "HyperLoRALikeness")]["hyperlora_score"]
-                portraits.append(Portrait(chosen.out / name, text, score))
+                portraits.append(Portrait(config.out / name, text, score))
                 if not number:
                     (lora,) = result.outputs[workflows.node(prompt, "HyperLoRASave")]["text"]
-                    (shown,) = result.outputs[workflows.node(prompt, "HyperLoRAEncodeIdentity")]["images"]
-                    crop = server.view(shown)
-    return _report(chosen, photos, portraits, crop, lora, seconds)
+                    (crop_file,) = result.outputs[workflows.node(prompt, "HyperLoRAEncodeIdentity")]["images"]
+                    crop = server.view(crop_file)
+    return _report(config, photos, portraits, crop, lora, seconds)
 
 
-def _judged(prompt: workflows.Workflow, sent: tuple[str, str], text: str, seed: int) -> workflows.Workflow:
-    """The workflow with its photo, prompt and seed, and a judge through whom its picture goes to be saved."""
+def _judged(prompt: workflows.Workflow, uploaded: tuple[str, str], text: str, seed: int) -> workflows.Workflow:
+    """The workflow with its photo, prompt and seed set, and HyperLoRA Likeness between decoder and Save Image."""
     filled = workflows.fill_titled(
         prompt,
         {
-            "Photo": {"image": sent[0]},
+            "Photo": {"image": uploaded[0]},
             "Prompt: begin with the trigger words": {"text": f"{TRIGGER_WORDS}, {text}"},
             "KSampler": {"seed": seed},
         },
@@ -225,41 +226,44 @@ def _judged(prompt: workflows.Workflow, sent: tuple[str, str], text: str, seed: 
             face_model="auto",
         )
         | {"_meta": {"title": "Likeness"}},
-        photo: workflows.new("LoadImage", image=sent[1]) | {"_meta": {"title": "Photo to judge by"}},
+        photo: workflows.new("LoadImage", image=uploaded[1]) | {"_meta": {"title": "Photo to judge by"}},
     }
     filled[workflows.node(filled, "SaveImage")]["inputs"]["images"] = [judge, 0]
     return filled | added
 
 
 def _report(
-    chosen: Settings, photos: Photos, portraits: Sequence[Portrait], crop: bytes, lora: str, seconds: Counter[str]
+    config: Settings, photos: Photos, portraits: Sequence[Portrait], crop: bytes, lora: str, seconds: Counter[str]
 ) -> Path:
     stem = portraits[0].file.stem
-    crops = chosen.out / "crops" / f"{stem}_identity.png"
+    crops = config.out / "crops" / f"{stem}_identity.png"
     crops.parent.mkdir(exist_ok=True)
     crops.write_bytes(crop)
-    panels = [*photos.panels, *(Panel(open_photo(each.file), [each.prompt, str(each)]) for each in portraits)]
+    panels = [*photos.panels, *(Panel(open_photo(result.file), [result.prompt, str(result)]) for result in portraits)]
     title = "A photo, and portraits by the LoRA that HyperLoRA made of it"
-    made = chosen.out / f"sheet_{stem}.png"
-    sheet(title, panels).save(made)
+    sheet_file = config.out / f"sheet_{stem}.png"
+    sheet(title, panels).save(sheet_file)
     log.info("")
-    for each in portraits:
-        log.info("portrait  %s   %s", each.file, each)
+    for result in portraits:
+        log.info("portrait  %s   %s", result.file, result)
     log.info("crop      %s", crops)
     log.info("LoRA      %s", lora)
     log.info("seconds   %s", "  ".join(f"{stage} {value:.2f}" for stage, value in seconds.items()))
-    if chosen.drawn:
-        log.info("%s", _OF_REAL if chosen.photo else _of_drawn())
+    if config.drawn:
+        log.info("%s", _OF_REAL if config.photo else _of_drawn())
     log.info("")
-    log.info("all of it side by side: %s", made)
-    return made
+    log.info("all of it side by side: %s", sheet_file)
+    return sheet_file
 
 
 def _of_drawn() -> str:
-    said = "Likeness: with another photo of the person, by the stand-in face models"
-    if (found := results.read()) is None:
-        return f"{said}."
-    return f"{said}; two photos of one drawn person have {found.same:.2f} on average, of two people {found.other:.2f}."
+    sentence = "Likeness: with another photo of the person, by the stand-in face models"
+    if (measured := results.read()) is None:
+        return f"{sentence}."
+    return (
+        f"{sentence}; two photos of one drawn person have {measured.same:.2f} on average, of two people "
+        f"{measured.other:.2f}."
+    )
 
 
 _OF_REAL = (

@@ -1,4 +1,4 @@
-"""What the demo's commands share: which models are there, how far a server is, and errors in plain words."""
+"""What the demo's commands share: a check of the models, progress on the terminal, errors as one sentence."""
 
 import logging
 import sys
@@ -14,23 +14,27 @@ log = logging.getLogger("demo")
 
 
 def check_models(server: ComfyServer, prompt: workflows.Workflow) -> None:
-    """Say which model is missing, and what is there, before anything runs."""
+    """Check that the server has the workflow's models, before anything runs.
+
+    Raises:
+        SetupError: one is missing; the message lists those that there are.
+    """
     for node_id, name, folder in (
         ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
         ("HyperLoRALoadModel", "model", "hyper_lora"),
     ):
-        wanted = prompt[workflows.node(prompt, node_id)]["inputs"][name]
+        model = prompt[workflows.node(prompt, node_id)]["inputs"][name]
         kind, details = server.object_info(node_id)[node_id]["input"]["required"][name]
-        there = details["options"] if kind == "COMBO" else kind
-        if wanted not in there:
+        available = details["options"] if kind == "COMBO" else kind
+        if model not in available:
             raise SetupError(
-                f"{wanted} is not in the models' {folder} folder. Found there: {', '.join(there) or 'nothing'}. "
+                f"{model} is not in the models' {folder} folder. Found there: {', '.join(available) or 'nothing'}. "
                 f"Name another with {'CHECKPOINT' if folder == 'checkpoints' else 'HYPERLORA'}="
             )
 
 
 def show_progress(prompt: workflows.Workflow) -> Callable[[Event], None]:
-    """What is called with a server's messages: it says which node runs, and how far it is."""
+    """A callback for ``ComfyServer.run`` that logs which node runs and its progress."""
 
     def on_event(event: Event) -> None:
         data = event["data"]

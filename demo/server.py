@@ -154,7 +154,7 @@ class ComfyServer:
 
     @property
     def pid(self) -> int:
-        """Of the server's process."""
+        """The server's process id."""
         assert self._process is not None
         return self._process.pid
 
@@ -183,7 +183,7 @@ class ComfyServer:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def object_info(self, node_id: str = "") -> dict[str, Any]:
-        """What the server says of its nodes, or of one."""
+        """The server's description of its nodes, or of one node: its ``/object_info``."""
         return ComfyClient(self.url).object_info(node_id)
 
     def upload(self, path: Path, name: str | None = None) -> str:
@@ -199,7 +199,7 @@ class ComfyServer:
         requests.post(f"{self.url}/interrupt", timeout=60).raise_for_status()
 
     def history(self, prompt_id: str) -> dict[str, Any]:
-        """What the server remembers of a prompt; empty while it has not ended."""
+        """The server's history entry of a prompt; empty until the prompt has ended."""
         return requests.get(f"{self.url}/history/{prompt_id}", timeout=60).json().get(prompt_id, {})
 
     def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float = 600) -> Result:
@@ -246,8 +246,8 @@ class ComfyServer:
                 if kind == "executed":
                     result.outputs[data["node"]] = data["output"]
                 elif kind == "execution_error":
-                    said = data["exception_message"].strip()
-                    raise ExecutionError(data["node_type"], said, data["exception_type"])
+                    message_text = data["exception_message"].strip()
+                    raise ExecutionError(data["node_type"], message_text, data["exception_type"])
                 elif kind == "execution_interrupted":
                     raise ServerError("the prompt was interrupted")
                 elif kind == "execution_success":

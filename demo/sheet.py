@@ -18,15 +18,15 @@ class Panel:
 
     Attributes:
         picture: RGB.
-        said: below it, in lines of its own.
+        captions: texts below it, each begun on a line of its own.
     """
 
     picture: Image.Image
-    said: Sequence[str]
+    captions: Sequence[str]
 
 
 def sheet(title: str, panels: Sequence[Panel], side: int = SIDE) -> Image.Image:
-    """All panels in a row, each as high as the others, with a title above.
+    """All panels in a row, at one height, with a title above.
 
     Args:
         title: one line.
@@ -35,18 +35,18 @@ def sheet(title: str, panels: Sequence[Panel], side: int = SIDE) -> Image.Image:
     """
     widths = [max(side, round(side * panel.picture.width / panel.picture.height)) for panel in panels]
     texts = [
-        [line for text in panel.said for line in textwrap.wrap(text, int(width / _LETTER))]
+        [line for text in panel.captions for line in textwrap.wrap(text, int(width / _LETTER))]
         for panel, width in zip(panels, widths, strict=True)
     ]
-    whole = _EDGE + sum(width + _EDGE for width in widths)
+    total_width = _EDGE + sum(width + _EDGE for width in widths)
     below = _EDGE + _LINE * max(map(len, texts))
-    made = Image.new("RGB", (whole, 3 * _EDGE + _LINE + side + below), _PAPER)
-    draw = ImageDraw.Draw(made)
+    canvas = Image.new("RGB", (total_width, 3 * _EDGE + _LINE + side + below), _PAPER)
+    draw = ImageDraw.Draw(canvas)
     draw.text((_EDGE, _EDGE), title, fill=_INK, font_size=20)
     top, left = 2 * _EDGE + _LINE, _EDGE
     for panel, width, lines in zip(panels, widths, texts, strict=True):
-        made.paste(ImageOps.pad(panel.picture, (width, side), Image.Resampling.LANCZOS, _PAPER), (left, top))
+        canvas.paste(ImageOps.pad(panel.picture, (width, side), Image.Resampling.LANCZOS, _PAPER), (left, top))
         for line, text in enumerate(lines):
             draw.text((left, top + side + _EDGE // 2 + line * _LINE), text, fill=_INK, font_size=15)
         left += width + _EDGE
-    return made
+    return canvas

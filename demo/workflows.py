@@ -61,7 +61,7 @@ def fill_titled(workflow: Workflow, values: Mapping[str, Mapping[str, Any]]) -> 
     """
     titles = {node["_meta"]["title"]: number for number, node in workflow.items()}
     filled = dict(workflow)
-    for title, given in values.items():
+    for title, inputs in values.items():
         number = titles[title]
-        filled[number] = filled[number] | {"inputs": filled[number]["inputs"] | dict(given)}
+        filled[number] = filled[number] | {"inputs": filled[number]["inputs"] | dict(inputs)}
     return filled

@@ -91,20 +91,20 @@ def blueprint(page: FrontEnd, name: str) -> dict[str, Any]:
     """
     plan = BLUEPRINTS[name]
     page.load(template(plan["template"]))
-    made = page.page.evaluate(
+    graph = page.page.evaluate(
         _CONVERT, [name, plan["description"], [(plan["weighed"], "id_weight", "id_weight"), *_WIDGETS]]
     )
-    (subgraph,) = made["definitions"]["subgraphs"]
+    (subgraph,) = graph["definitions"]["subgraphs"]
     subgraph["category"] = "HyperLoRA"
-    return json.loads(_with_lasting_ids(json.dumps(made), name, subgraph["id"]))
+    return json.loads(_with_lasting_ids(json.dumps(graph), name, subgraph["id"]))
 
 
 def _with_lasting_ids(text: str, name: str, own: str) -> str:
     """A blueprint whose ids are the same whenever it is made: its own, and those that the front end drew by lot."""
-    drawn = [found for found in dict.fromkeys(_UUID.findall(text)) if found != own]
-    lasting = {found: uuid.uuid5(uuid.NAMESPACE_URL, f"hyperlora/{name}/{i}") for i, found in enumerate(drawn)}
+    drawn = [uuid_text for uuid_text in dict.fromkeys(_UUID.findall(text)) if uuid_text != own]
+    lasting = {uuid_text: uuid.uuid5(uuid.NAMESPACE_URL, f"hyperlora/{name}/{i}") for i, uuid_text in enumerate(drawn)}
     lasting[own] = uuid.uuid5(uuid.NAMESPACE_URL, f"hyperlora/{name}")
-    return _UUID.sub(lambda found: str(lasting[found[0]]), text)
+    return _UUID.sub(lambda uuid_text: str(lasting[uuid_text[0]]), text)
 
 
 def main() -> int:
@@ -117,8 +117,8 @@ def main() -> int:
             photos_that_stand_for(server, base)
             for name in BLUEPRINTS:
                 with front_end(server) as page:
-                    made = blueprint(page, name)
-                (FOLDER / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+                    content = blueprint(page, name)
+                (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
                 logging.info("subgraphs/%s.json", name)
     return 0
 

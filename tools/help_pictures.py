@@ -81,7 +81,7 @@ def pictures(page: FrontEnd, names: list[str], folder: Path) -> Iterator[tuple[s
     Raises:
         RuntimeError: a template could not be run.
     """
-    for template, shown in RUNS.items():
+    for template, names_shown in RUNS.items():
         page.load(workflows.template(template))
         page.set_widgets(SMALL)
         end = page.queue()
@@ -89,9 +89,9 @@ def pictures(page: FrontEnd, names: list[str], folder: Path) -> Iterator[tuple[s
             raise RuntimeError(f"{template}: {end}")
         page.page.wait_for_timeout(1000)  # for the pictures
         page.page.evaluate(_ANYWHERE, str(folder))
-        for name in shown:
+        for name in names_shown:
             yield name, _taken(page, name)
-    for name in sorted(set(names) - {name for shown in RUNS.values() for name in shown}):
+    for name in sorted(set(names) - {name for names_shown in RUNS.values() for name in names_shown}):
         page.page.evaluate(_ALONE, name)
         page.page.wait_for_timeout(300)  # it is measured when it is drawn
         yield name, _taken(page, name)

@@ -84,7 +84,7 @@ WAYS: Mapping[str, Mapping[str, object]] = {
 
 
 def words(
-    into: Path, who: Path, server: str, told: Mapping[str, object], clip: Path, ways: Iterable[str] = WAYS
+    into: Path, who: Path, server: str, protocol_json: Mapping[str, object], clip: Path, ways: Iterable[str] = WAYS
 ) -> list[str]:
     """The arguments of ``hyperlora evaluate``.
 
@@ -92,16 +92,16 @@ def words(
         into: a folder for all that is made.
         who: the folder of people.
         server: ComfyUI's address.
-        told: the protocol.
+        protocol_json: the protocol, as its file has it.
         clip: the folder of the CLIP that judges.
         ways: some of ``WAYS``.
     """
-    written = into / "told.json"
-    atomic.write_text(written, json.dumps(told, indent=1))
+    file = into / "told.json"
+    atomic.write_text(file, json.dumps(protocol_json, indent=1))
     # the baseline is drawn at each way's own CFG
     values = {way: dict(WAYS[way]) if way == BASELINE else {**WAYS[way], "cfg": SAMPLING["cfg"]} for way in ways}
     return [
-        *("evaluate", str(who), "--out", str(into / "evaluation"), "--server", server, "--protocol", str(written)),
+        *("evaluate", str(who), "--out", str(into / "evaluation"), "--server", server, "--protocol", str(file)),
         *("--clip", str(clip), "--faces", str(face_pack.face_pack())),
         *("--id-model", str(embedder.embedder()), "--methods", ",".join(values)),
         *(f"--set={way}.{slot}={value}" for way, slots in values.items() for slot, value in slots.items()),
@@ -112,10 +112,10 @@ def main() -> None:
     """The command; it goes on where it was stopped."""
     parser = argparse.ArgumentParser(prog="python -m demo.compared", description=__doc__)
     parser.add_argument("--people", type=int, default=PEOPLE, help="how many (%(default)s); others write no report")
-    given = parser.parse_args()
+    args = parser.parse_args()
     work = cache_dir() / f"compared-{folders.models().name}"
-    who = people(given.people, work / str(given.people))
-    wide = [loras.train(person, work / "loras") for person in range(given.people)]
+    who = people(args.people, work / str(args.people))
+    wide = [loras.train(person, work / "loras") for person in range(args.people)]
     clip = tower.folder()
     with tempfile.TemporaryDirectory() as base:
         models = Path(base) / "models"
@@ -124,10 +124,10 @@ def main() -> None:
         for path in wide:
             (models / "loras" / path.name).symlink_to(path)
         with ComfyServer(Path(base) / "server", models) as server:
-            told = words(who.parent, who, server.url, protocol(), clip)
-            command = [sys.executable, "-m", "hyperlora_core.cli", *told]
+            arguments = words(who.parent, who, server.url, protocol(), clip)
+            command = [sys.executable, "-m", "hyperlora_core.cli", *arguments]
             subprocess.run(command, check=True)
-    if given.people == PEOPLE:
+    if args.people == PEOPLE:
         REPORT.mkdir(parents=True, exist_ok=True)
         for name in _FILES:
             shutil.copy(who.parent / "evaluation" / name, REPORT)

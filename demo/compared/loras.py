@@ -44,9 +44,9 @@ def train(person: int, work: Path) -> Path:
     small = work / "small" / f"{name_of(person)}.safetensors"
     small.parent.mkdir(exist_ok=True)
     if not small.exists():
-        given = ("--images", str(own), "--faces", str(face_pack.face_pack()), "--out", str(small))
+        files = ("--images", str(own), "--faces", str(face_pack.face_pack()), "--out", str(small))
         base = ("--base", str(folders.built() / folders.DIFFUSERS))
-        command = [sys.executable, "-m", "hyperlora_core.cli", "finetune", "--cpu", *given, *base, *STEPS]
+        command = [sys.executable, "-m", "hyperlora_core.cli", "finetune", "--cpu", *files, *base, *STEPS]
         subprocess.run(command, check=True)
     wide.parent.mkdir(exist_ok=True)
     return wide_lora(LoRA(load_file(small))).save(wide)

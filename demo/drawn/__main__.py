@@ -19,14 +19,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one draws other people (%(default)s)")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first person (%(default)s)")
     parser.add_argument("--side", type=int, default=SIDE, metavar="N", help="pixels of a photo's side (%(default)s)")
-    given = parser.parse_args()
+    args = parser.parse_args()
     for name in ("people", "photos", "side"):
-        if getattr(given, name) < 1:
-            parser.error(f"--{name} is {getattr(given, name)}: 1 or more was expected")
-    if given.seed < 0 or given.first < 0:
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} is {getattr(args, name)}: 1 or more was expected")
+    if args.seed < 0 or args.first < 0:
         parser.error("--seed and --first are 0 or more")
     try:
-        write_people(given.folder, given.seed, given.people, given.photos, given.first, given.side)
+        write_people(args.folder, args.seed, args.people, args.photos, args.first, args.side)
     except HyperLoRAError as error:
         logging.error("%s", error)
         return 1

@@ -51,8 +51,8 @@ class Judge(nn.Module):
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Pictures ``(N, 3, S, S)`` in [0, 1] -> question -> ``(N, answers)`` logits."""
         small = F.interpolate(pictures, (SIDE, SIDE), mode="area")
-        seen = self.look(small * 2 - 1).flatten(1)
-        return {name: answer(seen) for name, answer in self.answers.items()}
+        features = self.look(small * 2 - 1).flatten(1)
+        return {name: answer(features) for name, answer in self.answers.items()}
 
     @torch.no_grad()
     def read(self, pictures: Tensor) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from .studio import SAMPLING, SIZE, Studio, kept_pictures
 log = logging.getLogger("demo.shown")
 
 
-def table(found: Results) -> str:
+def table(scores: Results) -> str:
     """The whole text."""
     lines = [
         "# What the demo's models draw",
@@ -30,15 +30,15 @@ def table(found: Results) -> str:
         f"{SIZE} x {SIZE} pixels, {SAMPLING['steps']} steps, CFG {SAMPLING['cfg']:g}, {world.PEOPLE} people that no "
         f"training saw. An interval holds the mean over people at {LEVEL:.0%}. Likeness is the cosine of the stand-in "
         "models' embeddings with another photo of the person than the one that was given: two photos of one person "
-        f"have {found.same:.2f} on average, of two people {found.other:.2f}; a picture without a face counts 0. Scenes "
-        "are read by the judge, a small network that learned on drawings alone.",
+        f"have {scores.same:.2f} on average, of two people {scores.other:.2f}; a picture without a face counts 0. "
+        "Scenes are read by the judge, a small network that learned on drawings alone.",
     ]
     for name, study in STUDIES.items():
         lines += ["", f"## {name.capitalize()}", "", inspect.getdoc(study) or ""]
-        if name not in found.studies:
+        if name not in scores.studies:
             lines[-1] += " Not measured of these weights yet."
             continue
-        measured = found.studies[name]
+        measured = scores.studies[name]
         lines[-1] += f" ({measured.seconds:.0f} s)"
         lines += ["", "| | mean | interval | people | wanted | met |", "|---|--:|--:|--:|--:|--:|"]
         lines += map(str, measured.rows)
@@ -48,23 +48,23 @@ def table(found: Results) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m demo.shown", description=__doc__)
-    known = ", ".join(STUDIES)
-    parser.add_argument("--only", default="", help=f"some of {known}, between commas; the others stay as they are")
-    given = parser.parse_args()
-    chosen = [name.strip() for name in given.only.split(",") if name.strip()] or list(STUDIES)
-    if unknown := [name for name in chosen if name not in STUDIES]:
-        parser.error(f"there is no study {unknown[0]!r}: one of {known} was expected")
-    found = results.read() or Results(*material.photos_themselves())
+    names = ", ".join(STUDIES)
+    parser.add_argument("--only", default="", help=f"some of {names}, between commas; the others stay as they are")
+    args = parser.parse_args()
+    selected = [name.strip() for name in args.only.split(",") if name.strip()] or list(STUDIES)
+    if unknown := [name for name in selected if name not in STUDIES]:
+        parser.error(f"there is no study {unknown[0]!r}: one of {names} was expected")
+    scores = results.read() or Results(*material.photos_themselves())
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base), folders.models()) as server:
         studio = Studio(server, kept_pictures())
-        for name in chosen:
+        for name in selected:
             began = time.monotonic()
             rows = STUDIES[name](studio)
             measured = Measured(round(time.monotonic() - began, 1), rows)
             log.info("%s, %.0f s\n%s", name, measured.seconds, "\n".join(map(str, rows)))
-            found = replace(found, studies={**found.studies, name: measured})
-            found.write()
-            atomic.write_text(results.TABLE, table(found))
+            scores = replace(scores, studies={**scores.studies, name: measured})
+            scores.write()
+            atomic.write_text(results.TABLE, table(scores))
 
 
 if __name__ == "__main__":

@@ -27,17 +27,17 @@ def identity(studio: Studio) -> list[Row]:
         ("", world.asked(), with_it, False),
         (", without the LoRA", world.asked(), without, True),
     )
-    same, other = photos_themselves()
+    same, different = photos_themselves()
 
     def among(embeds: Sequence[Tensor | None], most: int) -> Values:
         ranks = [world.rank(embed, person) for person, embed in enumerate(embeds)]
         return per_person([rank is not None and rank < most for rank in ranks])
 
-    given = [None if embed.isnan().any() else embed for embed in world.gallery(world.GIVEN)]
-    rows = [row(f"nearest of {world.PEOPLE}: the photos that are given", among(given, 1))]
+    references = [None if embed.isnan().any() else embed for embed in world.gallery(world.GIVEN)]
+    rows = [row(f"nearest of {world.PEOPLE}: the photos that are given", among(references, 1))]
     for way, scene, pictures, chance in ways:
         embeds = [world.face(picture) for picture in pictures]
-        up = [(likeness(embed, person) - other) / (same - other) for person, embed in enumerate(embeds)]
+        up = [(likeness(embed, person) - different) / (same - different) for person, embed in enumerate(embeds)]
         rows += [
             row(f"a face is found{way}", per_person([embed is not None for embed in embeds]), 0.95),
             row(f"nearest of {world.PEOPLE}{way}", among(embeds, 1), *((None, 0.05) if chance else (0.5,))),
@@ -54,9 +54,9 @@ def identity(studio: Studio) -> list[Row]:
 
 def scene_rows(pictures: Sequence[Image.Image], scene: scenes.Scene, name: str) -> list[Row]:
     """What was asked for, as the judge reads it."""
-    found, wanted = read(pictures), drawn_judge.asked(scene)
-    right = {question: (found[question] == wanted[question]).tolist() for question in wanted}
-    ears = [(found["headwear"][i] == 2) == (wanted["headwear"][i] == 2) for i in range(len(pictures))]
+    answers, expected = read(pictures), drawn_judge.asked(scene)
+    right = {question: (answers[question] == expected[question]).tolist() for question in expected}
+    ears = [(answers["headwear"][i] == 2) == (expected["headwear"][i] == 2) for i in range(len(pictures))]
     return [
         row(f"background as asked{name}", per_person(right["background"]), 0.85),
         row(f"clothing's colour as asked{name}", per_person(right["colour"]), 0.85),
@@ -75,7 +75,8 @@ def full(studio: Studio, people: int = 40) -> list[Row]:
     The photo's share is asked for where the prompt leaves the scene open: what words say, they say at either weight.
     """
     everyone = range(people)
-    of_photo = drawn_judge.asked(scenes.Scene.joined([scene_of(world.SEED, one, world.GIVEN) for one in everyone]))
+    photo_scenes = [scene_of(world.SEED, person, world.GIVEN) for person in everyone]
+    of_photo = drawn_judge.asked(scenes.Scene.joined(photo_scenes))
     of_prompt = drawn_judge.asked(world.asked().rows(slice(people)))
     silent = [world.told("photo of a person")] * people
 
@@ -83,17 +84,17 @@ def full(studio: Studio, people: int = 40) -> list[Row]:
         """With the Base-LoRA, and without."""
         return [[simple(studio, i, prompts[i], i, base_weight=weight) for i in everyone] for weight in (1.0, 0.0)]
 
-    def shares(pictures: Sequence[Image.Image], wanted: dict[str, Tensor]) -> Values:
-        found = read(pictures)
-        right = torch.stack([found[each] == wanted[each] for each in ("background", "colour", "light")])
+    def shares(pictures: Sequence[Image.Image], expected: dict[str, Tensor]) -> Values:
+        answers = read(pictures)
+        right = torch.stack([answers[each] == expected[each] for each in ("background", "colour", "light")])
         return per_person(right.float().mean(dim=0).tolist())
 
-    left_open, said = both(silent), both(texts())
+    left_open, described = both(silent), both(texts())
     photo, photo_beside_words, prompt = (
-        [shares(each, wanted) for each in pictures]
-        for pictures, wanted in ((left_open, of_photo), (said, of_photo), (said, of_prompt))
+        [shares(each, expected) for each in pictures]
+        for pictures, expected in ((left_open, of_photo), (described, of_photo), (described, of_prompt))
     )
-    like = [per_person([likeness(world.face(each), i) for i, each in enumerate(pictures)]) for pictures in said]
+    like = [per_person([likeness(world.face(each), i) for i, each in enumerate(pictures)]) for pictures in described]
     things = "background, colours, light"
     return [
         row(f"ID, a prompt that leaves the scene open: the photo's {things}", photo[1]),
@@ -122,7 +123,7 @@ def strength(studio: Studio, people: int = 24) -> list[Row]:
     for weight in (0.0, 0.4, 0.8, 1.2):
         pictures = [simple(studio, person, plain_text(), 0, id_weight=weight) for person in range(people)]
         like[weight] = [likeness(world.face(picture), person) for person, picture in enumerate(pictures)]
-    rows = [row(f"likeness at weight {weight:g}", per_person(found), share=False) for weight, found in like.items()]
+    rows = [row(f"likeness at weight {weight:g}", per_person(values), share=False) for weight, values in like.items()]
     for low, high in ((0.0, 0.4), (0.4, 0.8)):
         rows.append(
             difference(f"weight {high:g} - {low:g}: likeness", per_person(like[high]), per_person(like[low]), 1)
@@ -136,8 +137,8 @@ def schedule(studio: Studio, people: int = 24) -> list[Row]:
     for name, points in CURVES.items():
         pictures = [scheduled(studio, person, points) for person in range(people)]
         like[name] = per_person([likeness(world.face(picture), person) for person, picture in enumerate(pictures)])
-    first, half, never = like.values()
+    throughout, half, never = like.values()
     return [
-        difference("schedule: throughout - the first half: likeness", first, half, 1),
+        difference("schedule: throughout - the first half: likeness", throughout, half, 1),
         difference("schedule: the first half - never: likeness", half, never, 1),
     ]

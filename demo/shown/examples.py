@@ -23,13 +23,13 @@ class Example:
     """An example workflow and what is filled into it.
 
     Attributes:
-        given: photos, which are sent to the server; by the title of the node that loads them.
-        people: whose identities are loaded, by the title of the node.
-        values: more, by title.
+        photos: sent to the server; by the title of the node that loads them.
+        people: numbers of the people whose identities are loaded, by the title of the node that loads them.
+        values: further inputs of nodes, by their titles.
         text: the prompt, without trigger words.
     """
 
-    given: Mapping[str, Path]
+    photos: Mapping[str, Path]
     people: Mapping[str, int]
     values: Mapping[str, Mapping[str, object]]
     text: str = PORTRAIT
@@ -40,7 +40,7 @@ def examples() -> dict[str, Example]:
     photo, judging = world.photo(ONE), world.photo(ONE, world.JUDGED_BY)
     several = material.several(ONE)
     two = {"The first person": ONE, "The second person": OTHER}
-    kept = {"HyperLoRA Load Identity": ONE}
+    identity = {"HyperLoRA Load Identity": ONE}
     young, old = material.young_and_old()
     return {
         "portrait_simple": Example({"Photo": photo}, {}, {}),
@@ -53,7 +53,7 @@ def examples() -> dict[str, Example]:
             "photo of a person",
         ),
         "identity_save": Example(several, {}, {"HyperLoRA Save Identity": {"overwrite": True}}),
-        "identity_load": Example({}, kept, {}),
+        "identity_load": Example({}, identity, {}),
         "people_blend": Example({"Photo of one": photo, "Photo of the other": world.photo(OTHER)}, {}, {}),
         "slider": Example(
             {"Photo": photo, "More of it": old, "Less of it": young},
@@ -71,9 +71,9 @@ def examples() -> dict[str, Example]:
                 "Prompt of the second": {"text": world.told(HALF.replace("blue t-shirt", "red hoodie"))},
             },
         ),
-        "schedule": Example({}, kept, {}),
-        "likeness": Example({"Another photo of the person": judging}, kept, {}),
-        "sample_until_alike": Example({}, kept, {"HyperLoRA Sample until Alike": {"enough": 1.0}}),
+        "schedule": Example({}, identity, {}),
+        "likeness": Example({"Another photo of the person": judging}, identity, {}),
+        "sample_until_alike": Example({}, identity, {"HyperLoRA Sample until Alike": {"enough": 1.0}}),
         "faces_refine": Example(
             {"Picture with two people": material.two_strangers(0)},
             two,
@@ -86,8 +86,8 @@ def examples() -> dict[str, Example]:
 
 def filled(studio: Studio, name: str, example: Example) -> workflows.Workflow:
     """The workflow, ready for the studio's server."""
-    values = {title: dict(given) for title, given in example.values.items()}
-    for title, path in example.given.items():
+    values = {title: dict(inputs) for title, inputs in example.values.items()}
+    for title, path in example.photos.items():
         values.setdefault(title, {})["image"] = studio.send(path)
     for title, person in example.people.items():
         values.setdefault(title, {})["identity_name"] = material.kept(studio, person)
@@ -96,7 +96,7 @@ def filled(studio: Studio, name: str, example: Example) -> workflows.Workflow:
 
 def photos_of(example: Example) -> Sequence[Path]:
     """What an example was given: its photos, and one of each person whose identity it loads."""
-    return [*example.given.values(), *(world.photo(person) for person in example.people.values())]
+    return [*example.photos.values(), *(world.photo(person) for person in example.people.values())]
 
 
 def drawn(studio: Studio, name: str) -> list[Image.Image]:

@@ -28,8 +28,8 @@ _SEED = 1
 log = logging.getLogger("demo.shown")
 
 
-def _photo(person: int, said: str = "the photo") -> Panel:
-    return Panel(open_photo(world.photo(person)), [said])
+def _photo(person: int, caption: str = "the photo") -> Panel:
+    return Panel(open_photo(world.photo(person)), [caption])
 
 
 def portrait(studio: Studio) -> Sequence[Panel]:
@@ -56,11 +56,11 @@ def base(studio: Studio) -> Sequence[Panel]:
 
 def blend(studio: Studio) -> Sequence[Panel]:
     """From one person to another."""
-    one, other = examples.ONE, examples.OTHER
+    first, second = examples.ONE, examples.OTHER
     between = [
-        Panel(material.blended(studio, one, other, amount), [f"amount {amount:g}"]) for amount in (0.0, 0.5, 1.0)
+        Panel(material.blended(studio, first, second, amount), [f"amount {amount:g}"]) for amount in (0.0, 0.5, 1.0)
     ]
-    return [_photo(one, "the one"), *between, _photo(other, "the other")]
+    return [_photo(first, "the one"), *between, _photo(second, "the other")]
 
 
 def slider(studio: Studio) -> Sequence[Panel]:
@@ -76,7 +76,7 @@ def slider(studio: Studio) -> Sequence[Panel]:
 def schedule(studio: Studio) -> Sequence[Panel]:
     """The person throughout, and in half of the steps."""
     return [_photo(examples.ONE)] + [
-        Panel(material.scheduled(studio, examples.ONE, points), [said]) for said, points in material.CURVES.items()
+        Panel(material.scheduled(studio, examples.ONE, points), [name]) for name, points in material.CURVES.items()
     ]
 
 

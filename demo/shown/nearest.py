@@ -50,11 +50,11 @@ def read(photo: Image.Image, face: Face) -> Colours:
 
 
 def _median(photo: Image.Image, places: list[np.ndarray], side: float) -> Tensor:
-    found = []
+    pixels = []
     for x, y in places:
         square = photo.crop((round(x - side), round(y - side), round(x + side) + 1, round(y + side) + 1))
-        found.append(np.asarray(square.convert("RGB"), np.float32).reshape(-1, 3))
-    return torch.from_numpy(np.median(np.concatenate(found), axis=0) / 255)
+        pixels.append(np.asarray(square.convert("RGB"), np.float32).reshape(-1, 3))
+    return torch.from_numpy(np.median(np.concatenate(pixels), axis=0) / 255)
 
 
 def nearest(photo: Image.Image) -> Tensor:
@@ -63,16 +63,16 @@ def nearest(photo: Image.Image) -> Tensor:
     Raises:
         NoFaceError: there is none.
     """
-    face = max(world.analyzer().detect(photo, embed=True), key=lambda one: one.area, default=None)
+    face = max(world.analyzer().detect(photo, embed=True), key=lambda candidate: candidate.area, default=None)
     if face is None or face.embedding is None:
         raise NoFaceError("no face was found on the photo: use one on which a face is larger, or seen from the front")
-    seen, persons = read(photo, face), people.people(SEED, range(CANDIDATES))
+    target, persons = read(photo, face), people.people(SEED, range(CANDIDATES))
     skin, hair = colours(persons)
-    apart = _lab(skin).sub(_lab(seen.skin)).norm(dim=1) + _lab(hair).sub(_lab(seen.hair)).norm(dim=1)
+    apart = _lab(skin).sub(_lab(target.skin)).norm(dim=1) + _lab(hair).sub(_lab(target.hair)).norm(dim=1)
     like = persons[apart.argsort()[:OF_LIKE_COLOURS]]
     own = torch.from_numpy(face.embedding)
     faces = [world.face(as_image(picture)) for picture in draw(like, plain(len(like)))]
-    scores = [-1.0 if each is None else float(each @ own) for each in faces]
+    scores = [-1.0 if embed is None else float(embed @ own) for embed in faces]
     return like[int(np.argmax(scores))]
 
 

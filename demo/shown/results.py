@@ -46,14 +46,14 @@ class Results:
 
 def read() -> Results | None:
     """What was measured of the weights that are there; None where nothing was."""
-    told = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {}
-    if told.pop("weights", "") != _weights():
+    stored = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {}
+    if stored.pop("weights", "") != _weights():
         return None
     studies = {
         name: Measured(study["seconds"], [Row(**row) for row in study["rows"]])
-        for name, study in told["studies"].items()
+        for name, study in stored["studies"].items()
     }
-    return Results(told["same"], told["other"], studies)
+    return Results(stored["same"], stored["other"], studies)
 
 
 def _weights() -> str:

@@ -46,25 +46,25 @@ class Row:
 
 def row(what: str, values: Values, least: float | None = None, most: float | None = None, share: bool = True) -> Row:
     """A row of means, of which at least or at most so much is wanted."""
-    found = estimate(values)
-    assert found is not None
-    made = Row(what, SHARE if share else MEAN, found.mean, found.low, found.high, found.people)
-    for limit, word, met in ((least, "least", found.mean >= (least or 0)), (most, "most", found.mean <= (most or 0))):
+    mean = estimate(values)
+    assert mean is not None
+    result = Row(what, SHARE if share else MEAN, mean.mean, mean.low, mean.high, mean.people)
+    for limit, word, met in ((least, "least", mean.mean >= (least or 0)), (most, "most", mean.mean <= (most or 0))):
         if limit is not None:
-            return replace(made, wanted=f"at {word} {limit:{'.0%' if share else '.2f'}}", met=met)
-    return made
+            return replace(result, wanted=f"at {word} {limit:{'.0%' if share else '.2f'}}", met=met)
+    return result
 
 
-def difference(what: str, first: Values, second: Values, sign: int = 0) -> Row:
+def difference(what: str, minuend: Values, second: Values, sign: int = 0) -> Row:
     """A row of a paired difference, the first minus the second, which is to be above or below 0 with its interval."""
-    found = compare(first, second)
-    assert found is not None
-    made = Row(what, DIFFERENCE, found.mean, found.low, found.high, found.people)
+    paired = compare(minuend, second)
+    assert paired is not None
+    result = Row(what, DIFFERENCE, paired.mean, paired.low, paired.high, paired.people)
     if not sign:
-        return made
-    nearest = found.low if sign > 0 else found.high
+        return result
+    nearest = paired.low if sign > 0 else paired.high
     wanted = "above 0" if sign > 0 else "below 0"
-    return replace(made, wanted=wanted, met=nearest is not None and nearest * sign > 0)
+    return replace(result, wanted=wanted, met=nearest is not None and nearest * sign > 0)
 
 
 def per_person(numbers: Sequence[float]) -> Values:

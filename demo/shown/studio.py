@@ -59,12 +59,12 @@ class Studio:
 
     Args:
         server: it has ``folders.models`` and the photos that workflows name.
-        kept: the folder of what was drawn before, by this and other runs.
+        pictures: the folder of pictures drawn before, by this and other runs.
         steps: of sampling.
     """
 
-    def __init__(self, server: ComfyServer, kept: Path, steps: int = STEPS) -> None:
-        self.server, self.kept, self.steps = server, kept, steps
+    def __init__(self, server: ComfyServer, pictures: Path, steps: int = STEPS) -> None:
+        self.server, self.pictures, self.steps = server, pictures, steps
         self._models = folders.models().name + folders.built().name
         self.done: set[str] = set()
         """What was done once on this server, by names that the studies give."""
@@ -82,7 +82,7 @@ class Studio:
         """The pictures that a workflow saves."""
         prompt = workflows.fill(prompt, {name: {"steps": self.steps} for name in _SAMPLERS})
         key = hashlib.sha256(json.dumps([prompt, self._models], sort_keys=True).encode()).hexdigest()[:24]
-        folder = self.kept / key
+        folder = self.pictures / key
         if not (folder / "all").exists():
             result = self.server.run(prompt)
             saved = result.outputs[workflows.node(prompt, "SaveImage")]["images"]

@@ -20,14 +20,14 @@ class Result:
     """What a workflow was given, and what it drew.
 
     Attributes:
-        given: photos.
-        drawn: pictures.
-        said: what they are, in small letters.
+        photos: that the workflow was given.
+        drawn: pictures that it made.
+        caption: below the pictures, in small letters.
     """
 
-    given: Sequence[Image.Image]
+    photos: Sequence[Image.Image]
     drawn: Sequence[Image.Image]
-    said: str = "drawn by the demo's small models, in a world of drawn people"
+    caption: str = "drawn by the demo's small models, in a world of drawn people"
 
 
 def results(names: Sequence[str]) -> dict[str, Result]:
@@ -43,21 +43,21 @@ def results(names: Sequence[str]) -> dict[str, Result]:
 
 def thumbnail(title: str, result: Result) -> Image.Image:
     """A template's picture in the list: what it is for, in letters that are read at a small size, and what it draws."""
-    made = Image.new("RGB", (960, 600), "#161b22")
-    draw = ImageDraw.Draw(made)
+    canvas = Image.new("RGB", (960, 600), "#161b22")
+    draw = ImageDraw.Draw(canvas)
     size = next(size for size in range(80, 20, -2) if draw.textlength(title, font_size=size) <= 880)
     draw.text((40, 64), title, fill="white", font_size=size, anchor="lm")
-    draw.text((40, 576), result.said, fill="#9fb3c4", font_size=26, anchor="lm")
+    draw.text((40, 576), result.caption, fill="#9fb3c4", font_size=26, anchor="lm")
     top, height, edge = 124, 424, 16
-    given = min(3, len(result.given))
-    side = (height - edge * (given - 1)) // max(1, given) if given else 0
-    for number, photo in enumerate(result.given[:given]):
+    count = min(3, len(result.photos))
+    side = (height - edge * (count - 1)) // max(1, count) if count else 0
+    for number, photo in enumerate(result.photos[:count]):
         small = ImageOps.fit(photo.convert("RGB"), (min(side, 260),) * 2, Image.Resampling.LANCZOS)
-        made.paste(
-            small, (40, top + (height - given * (small.height + edge) + edge) // 2 + number * (small.height + edge))
+        canvas.paste(
+            small, (40, top + (height - count * (small.height + edge) + edge) // 2 + number * (small.height + edge))
         )
     left = 40
-    if given:
+    if count:
         left += min(side, 260) + 80
         x, y = left - 40, top + height // 2
         draw.line((x - 22, y, x + 8, y), fill="#9fb3c4", width=6)
@@ -67,7 +67,7 @@ def thumbnail(title: str, result: Result) -> Image.Image:
     down = -(-len(row) // across)
     cell = ((room - edge * (across - 1)) // across, (height - edge * (down - 1)) // down)
     for number, picture in enumerate(row):
-        shown = ImageOps.contain(picture.convert("RGB"), cell, Image.Resampling.LANCZOS)
+        scaled = ImageOps.contain(picture.convert("RGB"), cell, Image.Resampling.LANCZOS)
         x, y = left + number % across * (cell[0] + edge), top + number // across * (cell[1] + edge)
-        made.paste(shown, (x + (cell[0] - shown.width) // 2, y + (cell[1] - shown.height) // 2))
-    return made
+        canvas.paste(scaled, (x + (cell[0] - scaled.width) // 2, y + (cell[1] - scaled.height) // 2))
+    return canvas

@@ -22,11 +22,11 @@ from .studio import SIZE, Studio, workflow
 def blend(studio: Studio, people: int = 48) -> list[Row]:
     """Between two people."""
     nearer: dict[float, list[float]] = {amount: [] for amount in (0.0, 0.5, 1.0)}
-    for amount, found in nearer.items():
-        for one, other in pairs(people):
-            embed = world.face(blended(studio, one, other, amount))
-            found.append(likeness(embed, other) - likeness(embed, one))
-    by_pair = {amount: per_person(found) for amount, found in nearer.items()}
+    for amount, scores in nearer.items():
+        for first, second in pairs(people):
+            embed = world.face(blended(studio, first, second, amount))
+            scores.append(likeness(embed, second) - likeness(embed, first))
+    by_pair = {amount: per_person(scores) for amount, scores in nearer.items()}
     return [
         difference("blend 0.5 - 0: nearer to the other", by_pair[0.5], by_pair[0.0], 1),
         difference("blend 1 - 0.5: nearer to the other", by_pair[1.0], by_pair[0.5], 1),
@@ -43,9 +43,9 @@ def slider(studio: Studio, people: int = 24) -> list[Row]:
     for by in (-1.0, 0.0, 1.0):
         pictures = [aged(studio, person, by) for person in range(people)]
         embeds = [world.face(picture) for picture in pictures]
-        read_traits[by] = [0.0 if each is None else float(each @ towards) for each in embeds]
-        like[by] = [likeness(each, person) for person, each in enumerate(embeds)]
-    by_strength = {by: per_person(found) for by, found in read_traits.items()}
+        read_traits[by] = [0.0 if embed is None else float(embed @ towards) for embed in embeds]
+        like[by] = [likeness(embed, person) for person, embed in enumerate(embeds)]
+    by_strength = {by: per_person(scores) for by, scores in read_traits.items()}
     return [
         difference("slider of age, 1 - 0: older, by the embeddings", by_strength[1.0], by_strength[0.0], 1),
         difference("slider of age, 0 - (-1)", by_strength[0.0], by_strength[-1.0], 1),
@@ -55,21 +55,21 @@ def slider(studio: Studio, people: int = 24) -> list[Row]:
 
 def per_picture(studio: Studio, people: int = 40) -> list[Row]:
     """Two people in one batch: each picture is its own person's."""
-    own, others = [0.0] * people, [0.0] * people
-    for one, other in pairs(people):
+    to_person, to_stranger = [0.0] * people, [0.0] * people
+    for first, second in pairs(people):
         values = {
-            "The first person": {"identity_name": kept(studio, one)},
-            "The second person": {"identity_name": kept(studio, other)},
+            "The first person": {"identity_name": kept(studio, first)},
+            "The second person": {"identity_name": kept(studio, second)},
         }
         drawn = studio.draw(workflow("people_batch", plain_text(), values))
-        for (person, stranger), picture in zip(((one, other), (other, one)), drawn, strict=True):
+        for (person, stranger), picture in zip(((first, second), (second, first)), drawn, strict=True):
             embed = world.face(picture)
-            own[person], others[person] = likeness(embed, person), likeness(embed, stranger)
+            to_person[person], to_stranger[person] = likeness(embed, person), likeness(embed, stranger)
     return [
         difference(
             "each its own picture: likeness to it - to the other",
-            per_person(own),
-            per_person(others),
+            per_person(to_person),
+            per_person(to_stranger),
             1e-9,
         )
     ]
@@ -77,38 +77,40 @@ def per_picture(studio: Studio, people: int = 40) -> list[Row]:
 
 def regions(studio: Studio, people: int = 40) -> list[Row]:
     """Two people side by side, each where their mask is."""
-    own, others, found = [0.0] * people, [0.0] * people, [0.0] * people
-    for one, other in pairs(people):
+    to_person, to_stranger, has_face = [0.0] * people, [0.0] * people, [0.0] * people
+    for first, second in pairs(people):
         values = {
-            "The first person": {"identity_name": kept(studio, one)},
-            "The second person": {"identity_name": kept(studio, other)},
+            "The first person": {"identity_name": kept(studio, first)},
+            "The second person": {"identity_name": kept(studio, second)},
             **SIDE_BY_SIDE,
         }
         (drawn,) = studio.draw(workflow("people_regions", plain_text(), values))
         halves = drawn.crop((0, 0, SIZE, SIZE)), drawn.crop((SIZE, 0, 2 * SIZE, SIZE))
-        for (person, stranger), picture in zip(((one, other), (other, one)), halves, strict=True):
+        for (person, stranger), picture in zip(((first, second), (second, first)), halves, strict=True):
             embed = world.face(picture)
-            own[person], others[person] = likeness(embed, person), likeness(embed, stranger)
-            found[person] = float(embed is not None)
+            to_person[person], to_stranger[person] = likeness(embed, person), likeness(embed, stranger)
+            has_face[person] = float(embed is not None)
     return [
-        row("two in regions: a face on each half", per_person(found)),
-        difference("two in regions: likeness to its own - to the other", per_person(own), per_person(others), 1),
+        row("two in regions: a face on each half", per_person(has_face)),
+        difference(
+            "two in regions: likeness to its own - to the other", per_person(to_person), per_person(to_stranger), 1
+        ),
     ]
 
 
 def refine(studio: Studio, people: int = 20) -> list[Row]:
     """Two strangers side by side in a picture, drawn again as two people."""
     before, after = [0.0] * people, [0.0] * people
-    for one, other in pairs(people):
-        strangers = two_strangers(one)
+    for first_person, second_person in pairs(people):
+        strangers = two_strangers(first_person)
         values = {
-            "The first person": {"identity_name": kept(studio, one)},
-            "The second person": {"identity_name": kept(studio, other)},
+            "The first person": {"identity_name": kept(studio, first_person)},
+            "The second person": {"identity_name": kept(studio, second_person)},
             "Picture with two people": {"image": studio.send(strangers)},
             "HyperLoRA Refine Faces": REFINING,
         }
         (drawn,) = studio.draw(workflow("faces_refine", plain_text(), values))
-        for place, person in enumerate((one, other)):
+        for place, person in enumerate((first_person, second_person)):
             for picture, into in ((Image.open(strangers).convert("RGB"), before), (drawn, after)):
                 half = picture.width // 2
                 into[person] = likeness(

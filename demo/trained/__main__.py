@@ -75,8 +75,8 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m demo.trained", description=__doc__)
     parser.add_argument("part", choices=PARTS)
-    given = parser.parse_args()
-    PARTS[given.part]()
+    args = parser.parse_args()
+    PARTS[args.part]()
 
 
 if __name__ == "__main__":

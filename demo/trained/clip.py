@@ -64,15 +64,15 @@ class SmallClip(nn.Module):
         self.traits = nn.Linear(_SUMMED, len(TRAITS))
         self.answers = nn.ModuleDict({name: nn.Linear(_SUMMED, count) for name, count in QUESTIONS.items()})
 
-    def forward(self, shown: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Pictures ``(N, 3, 224, 224)`` in [0, 1] -> tokens, traits ``(N, T)``, logits of the judge's questions."""
-        tokens = self.encoder(normalised(shown * 255), output_hidden_states=True).hidden_states[-2]
-        seen = self.summed(self.token(tokens).flatten(1))
-        return tokens, self.traits(seen), {name: answer(seen) for name, answer in self.answers.items()}
+        tokens = self.encoder(normalised(pictures * 255), output_hidden_states=True).hidden_states[-2]
+        features = self.summed(self.token(tokens).flatten(1))
+        return tokens, self.traits(features), {name: answer(features) for name, answer in self.answers.items()}
 
 
 @torch.no_grad()
-def _begin_with_patches(encoder: CLIPVisionModelWithProjection, shown: Tensor) -> None:
+def _begin_with_patches(encoder: CLIPVisionModelWithProjection, pictures: Tensor) -> None:
     """Let tokens begin as the main components of patches, each with the same spread.
 
     Patches are smooth: of what chance projects them onto, nearly all is their mean colour, and it would be long before
@@ -80,11 +80,11 @@ def _begin_with_patches(encoder: CLIPVisionModelWithProjection, shown: Tensor) -
 
     Args:
         encoder: changed in place.
-        shown: pictures ``(N, 3, 224, 224)`` as the encoder is given them, normalised.
+        pictures: ``(N, 3, 224, 224)`` as the encoder is given them, normalised.
     """
     parts = encoder.vision_model.embeddings
     size = parts.patch_size
-    patches = F.unfold(shown, size, stride=size).transpose(1, 2).reshape(-1, 3 * size * size)
+    patches = F.unfold(pictures, size, stride=size).transpose(1, 2).reshape(-1, 3 * size * size)
     patches = patches - patches.mean(dim=0)
     _, spread, directions = torch.svd_lowrank(patches, q=WIDTH + 16, niter=4)
     spread = spread[:WIDTH] / len(patches) ** 0.5
@@ -99,19 +99,21 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
     everyone, everywhere = pictures.persons(range(len(drawn))), pictures.settings(range(len(drawn)))
     answers = asked(everywhere)
 
-    def shown(chosen: Tensor, kind: Tensor, chance: torch.Generator) -> Tensor:
-        outside, box = faces(everyone[chosen], everywhere.rows(chosen))
-        return _shown(drawn[chosen].float() / 255, outside, box, kind, chance)
+    def clip_input(numbers: Tensor, kind: Tensor, chance: torch.Generator) -> Tensor:
+        outside, box = faces(everyone[numbers], everywhere.rows(numbers))
+        return _clip_input(drawn[numbers].float() / 255, outside, box, kind, chance)
 
-    some = torch.arange(240)
-    _begin_with_patches(clip.encoder, normalised(shown(some, some % 3, torch.Generator().manual_seed(0)) * 255))
+    start = torch.arange(240)
+    _begin_with_patches(clip.encoder, normalised(clip_input(start, start % 3, torch.Generator().manual_seed(0)) * 255))
 
     def loss(chance: torch.Generator, count: int) -> Tensor:
-        chosen = torch.randint(len(drawn), (count,), generator=chance)
+        numbers = torch.randint(len(drawn), (count,), generator=chance)
         kind = torch.randint(3, (count,), generator=chance)
-        tokens, traits, found = clip(shown(chosen, kind, chance))
-        person = (traits - everyone[chosen]).square().mean(dim=1) * (kind != 1) * 12
-        scene = [F.cross_entropy(logits, answers[name][chosen], reduction="none") for name, logits in found.items()]
+        tokens, traits, predicted = clip(clip_input(numbers, kind, chance))
+        person = (traits - everyone[numbers]).square().mean(dim=1) * (kind != 1) * 12
+        scene = [
+            F.cross_entropy(logits, answers[name][numbers], reduction="none") for name, logits in predicted.items()
+        ]
         spread = (tokens.square().mean() - 1).abs()
         return (person + 0.3 * torch.stack(scene).mean(dim=0) * (kind > 0)).mean() + 0.02 * spread
 
@@ -123,22 +125,22 @@ def encoder_state(trained: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("encoder."): value for name, value in trained.items() if name.startswith("encoder.")}
 
 
-def _shown(picture: Tensor, outside: Tensor, box: Tensor, kind: Tensor, chance: torch.Generator) -> Tensor:
+def _clip_input(picture: Tensor, outside: Tensor, box: Tensor, kind: Tensor, chance: torch.Generator) -> Tensor:
     """What CLIP is shown: the face on grey (0), the picture with the face blurred (1), or the picture (2)."""
     mask = (6 * (1.06 - outside)).sigmoid()[:, None]
     wide = (6 * (1.35 - outside)).sigmoid()[:, None]
     blurred = F.interpolate(F.interpolate(picture, scale_factor=0.08, mode="area"), picture.shape[-2:], mode="bilinear")
     alone, hidden = torch.lerp(torch.full_like(picture, _GREY), picture, mask), torch.lerp(picture, blurred, wide)
     of_kind = kind[:, None, None, None]
-    seen = torch.where(of_kind == 0, alone, torch.where(of_kind == 1, hidden, picture))
+    source = torch.where(of_kind == 0, alone, torch.where(of_kind == 1, hidden, picture))
     count = len(picture)
-    whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(count, -1)
+    everything = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(count, -1)
     close = (kind == 0) | (torch.rand(count, generator=chance) < 0.3)
-    cut = torch.where(close[:, None], box, whole) + 0.02 * torch.randn(count, 4, generator=chance)
+    cut = torch.where(close[:, None], box, everything) + 0.02 * torch.randn(count, 4, generator=chance)
     left, top, right, bottom = (cut[:, i, None, None] for i in range(4))
     points = (torch.arange(SIDE) + 0.5) / SIDE
     x = (left + (right - left) * points[None, None, :]).expand(-1, SIDE, -1)
     y = (top + (bottom - top) * points[None, :, None]).expand(-1, -1, SIDE)
-    shown = F.grid_sample(seen, torch.stack([x, y], dim=-1) * 2 - 1, padding_mode="border", align_corners=False)
+    sampled = F.grid_sample(source, torch.stack([x, y], dim=-1) * 2 - 1, padding_mode="border", align_corners=False)
     gain = 1 + 0.03 * torch.randn(count, 3, 1, 1, generator=chance)
-    return (shown * gain + 0.01 * torch.randn(shown.shape, generator=chance)).clamp(0, 1)
+    return (sampled * gain + 0.01 * torch.randn(sampled.shape, generator=chance)).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Fitting a small network, in steps that can be stopped at any moment and go on from there."""
+"""A training loop for the small networks, which can be stopped at any moment and resumed."""
 
 import logging
 import math
@@ -26,10 +26,10 @@ class Recipe:
         rate: AdamW's learning rate, reached over ``warmup`` steps.
         decay: share of the steps over which it falls to 0 at the end, along a cosine.
         warmup: steps.
-        average: how much of its past the moving average of the weights keeps a step.
+        average: decay of the exponential moving average of the weights, a step.
         weight_decay: AdamW's.
         save_every: steps between two states.
-        seed: of all that is drawn.
+        seed: of the random numbers that the loss draws.
     """
 
     steps: int
@@ -45,22 +45,22 @@ class Recipe:
     def share(self, step: int) -> float:
         """The share of the learning rate at a step."""
         rise = min(1.0, (step + 1) / self.warmup)
-        left = (self.steps - step) / (self.decay * self.steps)
-        return rise * (0.5 * (1 - math.cos(math.pi * left)) if left < 1 else 1.0)
+        remaining = (self.steps - step) / (self.decay * self.steps)
+        return rise * (0.5 * (1 - math.cos(math.pi * remaining)) if remaining < 1 else 1.0)
 
 
 Loss = Callable[[torch.Generator, int], Tensor]
-"""Of a pass: chance, from which all that it draws follows, and how many samples it takes -> a number."""
+"""``(generator, count)`` -> the mean loss, a scalar, of ``count`` samples that the generator draws."""
 
 
 def fit(path: Path, network: nn.Module, loss: Loss, recipe: Recipe) -> Path:
-    """Fit a network to the end.
+    """Fit a network, from its saved state where there is one, to the recipe's last step.
 
     Args:
         path: the safetensors file of the averaged weights, which appears when it is done; the state lies beside it.
-        network: fitted in place; left as what it was averaged to.
-        loss: of a pass.
-        recipe: how.
+        network: fitted in place; it ends with the averaged weights.
+        loss: called once a step, with a generator seeded by the step.
+        recipe: steps, batch, learning rate.
     """
     state_file = path.with_suffix(".state")
     if path.exists():
@@ -70,15 +70,15 @@ def fit(path: Path, network: nn.Module, loss: Loss, recipe: Recipe) -> Path:
     trained = [value for value in network.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(trained, recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    first = 0
+    first_step = 0
     if state_file.exists():
         saved = torch.load(state_file, weights_only=True)
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
-        average, first = saved["average"], saved["step"]
-        log.info("%s goes on from step %d", path.stem, first)
+        average, first_step = saved["average"], saved["step"]
+        log.info("%s goes on from step %d", path.stem, first_step)
     began, smooth = time.monotonic(), math.nan
-    for step in range(first, recipe.steps):
+    for step in range(first_step, recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * recipe.share(step)
         chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
@@ -91,10 +91,10 @@ def fit(path: Path, network: nn.Module, loss: Loss, recipe: Recipe) -> Path:
         for name, now in network.state_dict().items():
             if now.is_floating_point():
                 average[name].lerp_(now, 1 - keep)
-        told = float(value.detach())
-        smooth = told if math.isnan(smooth) else 0.98 * smooth + 0.02 * told
+        loss_value = float(value.detach())
+        smooth = loss_value if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss_value
         if (step + 1) % recipe.save_every == 0:
-            pace = (time.monotonic() - began) / (step + 1 - first)
+            pace = (time.monotonic() - began) / (step + 1 - first_step)
             log.info("%s: step %d of %d, loss %.4f, %.2f s a step", path.stem, step + 1, recipe.steps, smooth, pace)
             now_state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
             with atomic.writing(state_file) as part:

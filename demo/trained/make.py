@@ -102,7 +102,7 @@ def steps(work: Path) -> list[Step]:
         *("-m", "hyperlora_core.cli", "prepare", people, "--out", shards, "--faces", faces, "--person-folders"),
         *("--min-side=256", "--min-face=64", "--min-score=0.5", "--min-sharpness=0", "--workers=2"),
     )
-    given = (
+    inputs = (
         *("--base", str(work / "diffusers"), "--data", shards, "--clip", str(work / "clip_vision.safetensors")),
         *(f"--validation.faces={faces}", *TRAINED),
     )
@@ -115,7 +115,7 @@ def steps(work: Path) -> list[Step]:
     for stage, own in STAGES.items():
         out = work / "runs" / stage
         length = (f"--steps={STEPS[stage]}", f"--sample-every={STEPS[stage]}")
-        words = ("-m", "hyperlora_core.training", stage, "--out", str(out), *given, *length, *own, *start)
+        words = ("-m", "hyperlora_core.training", stage, "--out", str(out), *inputs, *length, *own, *start)
         stages.append(Step(f"hyperlora {stage}", words))
         start = ("--start", str(out / "hyperlora"))
     return [*parts, Step("people", drawn), Step("set", prepare), part("decoder"), part("diffusers"), *stages]
@@ -157,14 +157,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.trained.make", description=__doc__)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many, to go on another time")
     parser.add_argument("--keep", action="store_true", help="put what is done into the repository, in half precision")
-    given = parser.parse_args()
+    args = parser.parse_args()
     work = cache_dir() / "drawn-models"
-    whole = make(work, time.monotonic() + 60 * given.minutes)
-    if given.keep:
+    complete = make(work, time.monotonic() + 60 * args.minutes)
+    if args.keep:
         folders.keep_all(work)
-        if whole:
+        if complete:
             tutorial.write(work)
-    log.info("%s is %s", work, "done" if whole else "not done yet; the same command goes on with what is left")
+    log.info("%s is %s", work, "done" if complete else "not done yet; the same command goes on with what is left")
 
 
 if __name__ == "__main__":

@@ -30,18 +30,18 @@ def write(work: Path) -> None:
     """Make them all of the folder of states and results, as JPEG of the sheets' size."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     base = BaseModel.load(str(work / "diffusers"), "cpu", torch.float32)
-    made = {"people": _people(work), "vae": _decoded(base), "base": _drawn(base)}
+    sheets = {"people": _people(work), "vae": _decoded(base), "base": _drawn(base)}
     for stage in sorted(path for path in (work / "runs").iterdir() if path.is_dir()):
         grids = sorted(stage.glob("grids/step-*.png"))
-        made[f"stage_{stage.name}"] = Image.open(grids[-1])
-    for name, picture in made.items():
+        sheets[f"stage_{stage.name}"] = Image.open(grids[-1])
+    for name, picture in sheets.items():
         picture.save(PICTURES / f"train_{name}.jpg", quality=70, optimize=True, progressive=True)
 
 
 def _people(work: Path) -> Image.Image:
     folder = work / "people"
-    shown = [path for person in sorted(folder.iterdir())[:_ACROSS] for path in sorted(person.glob("*.png"))[:1]]
-    panels = [Panel(Image.open(path), [path.with_suffix(".txt").read_text("utf-8").strip()]) for path in shown]
+    first_photos = [path for person in sorted(folder.iterdir())[:_ACROSS] for path in sorted(person.glob("*.png"))[:1]]
+    panels = [Panel(Image.open(path), [path.with_suffix(".txt").read_text("utf-8").strip()]) for path in first_photos]
     return sheet("Photos of the training set, and their captions", panels)
 
 
@@ -49,9 +49,9 @@ def _people(work: Path) -> Image.Image:
 def _decoded(base: BaseModel) -> Image.Image:
     photos = drawing.draw(people.people(_UNSEEN, range(_PAIRS)), scenes.scenes(_UNSEEN, _PAIRS))
     pixels = as_pixels((photos * 255).round().byte())
-    seen = base.pictures(base.latents(pixels, torch.zeros(_PAIRS, *base.latent_shape(*pixels.shape[-2:]))))
+    decoded = base.pictures(base.latents(pixels, torch.zeros(_PAIRS, *base.latent_shape(*pixels.shape[-2:]))))
     panels = []
-    for photo, back in zip(photos, seen, strict=True):
+    for photo, back in zip(photos, decoded, strict=True):
         panels += [Panel(as_image(photo), ["drawn"]), Panel(picture_of(back), ["what the VAE makes of it"])]
     return sheet("What is lost between pixels and latents", panels)
 

@@ -39,9 +39,9 @@ def test_places_that_matter_are_the_faces():
 
 
 def test_people_who_look_alike_are_near_in_what_is_told():
-    one, other = people.people(1, range(2))
-    nearly = one.clone()
+    person, stranger = people.people(1, range(2))
+    nearly = person.clone()
     nearly[0] += 0.02
-    told = base.seen_of(torch.stack([one, nearly, other]))
-    assert told.shape == (3, len(people.TRAITS) + 8)
-    assert (told[0] - told[1]).norm() < 0.2 * (told[0] - told[2]).norm()
+    vectors = base.seen_of(torch.stack([person, nearly, stranger]))
+    assert vectors.shape == (3, len(people.TRAITS) + 8)
+    assert (vectors[0] - vectors[1]).norm() < 0.2 * (vectors[0] - vectors[2]).norm()

@@ -25,22 +25,23 @@ def alike(judging, photos):
     embeds = []
     for person, path in photos:
         picture = open_photo(path)
-        if found := judging.faces(picture):
-            embeds.append((person, judging.embedding(picture, found[0])))
+        if faces := judging.faces(picture):
+            embeds.append((person, judging.embedding(picture, faces[0])))
     pairs = [(one == other, float(a @ b)) for (one, a), (other, b) in itertools.combinations(embeds, 2)]
     return [cosine for same, cosine in pairs if same], [cosine for same, cosine in pairs if not same]
 
 
 def test_the_second_embedder_knows_real_people(judging, photos):
-    own, others = alike(
+    same, different = alike(
         judging, [(name.rstrip("23"), photos[name]) for name in ("obama", "obama2", "obama3", "biden", "astronaut")]
     )
-    assert len(own) == 3 and min(own) > max(others) + 0.05
+    assert len(same) == 3 and min(same) > max(different) + 0.05
 
 
 def test_the_second_embedder_knows_drawn_people(judging):
-    own, others = alike(judging, [(person, world.photo(person, number)) for person in PEOPLE for number in range(3)])
-    assert fmean(sum(one > other for other in others) / len(others) for one in own) > 0.93
+    photos = [(person, world.photo(person, number)) for person in PEOPLE for number in range(3)]
+    same, different = alike(judging, photos)
+    assert fmean(sum(cosine > stranger for stranger in different) / len(different) for cosine in same) > 0.93
 
 
 def test_no_method_reads_faces_by_it(judging):
@@ -48,5 +49,5 @@ def test_no_method_reads_faces_by_it(judging):
 
 
 def test_the_protocol_is_one_that_the_command_reads():
-    told = Protocol.from_json(compared.protocol())
-    assert {prompt.group for prompt in told.prompts} == {"headshot", "editable", "style"}
+    protocol = Protocol.from_json(compared.protocol())
+    assert {prompt.group for prompt in protocol.prompts} == {"headshot", "editable", "style"}

@@ -70,7 +70,7 @@ def test_each_trait_is_to_be_seen(name):
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "phrase"),
     [
         ({"background": list(scenes.BACKGROUNDS).index("beach")}, "at the beach"),
         ({"background": list(scenes.BACKGROUNDS).index("red")}, "red background"),
@@ -84,20 +84,20 @@ def test_each_trait_is_to_be_seen(name):
         ({"style": 1}, "pencil sketch of a person"),
     ],
 )
-def test_captions_say_what_the_picture_shows(values, said):
+def test_captions_say_what_the_picture_shows(values, phrase):
     before = scenes.plain(1)
     after = before.replace(**values)
     who, chance = people.people(1, [0]), torch.Generator().manual_seed(0)
-    assert said in scenes.caption(after, 0, [], chance, said=1.0)
-    assert said not in scenes.caption(before, 0, [], chance, said=1.0)
+    assert phrase in scenes.caption(after, 0, [], chance, said=1.0)
+    assert phrase not in scenes.caption(before, 0, [], chance, said=1.0)
     assert (draw(who, before) - draw(who, after)).abs().amax(dim=1).gt(0.1).sum() > 30
 
 
 def test_captions_say_nothing_that_is_not_on_the_list():
-    known = {*scenes.every_phrase(), *people.every_description()}
+    vocabulary = {*scenes.every_phrase(), *people.every_description()}
     chance, where = torch.Generator().manual_seed(0), scenes.scenes(1, 50, styled=0.5)
     for i, person in enumerate(people.people(1, range(50))):
-        assert set(scenes.caption(where, i, people.described(person), chance).split(", ")) <= known
+        assert set(scenes.caption(where, i, people.described(person), chance).split(", ")) <= vocabulary
 
 
 def test_a_folder_of_people_is_drawn_by_one_command_and_goes_on_where_it_was_stopped(tmp_path):

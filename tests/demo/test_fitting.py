@@ -22,22 +22,22 @@ def loss_of(model, stop_at=None):
         passes.append(count)
         if len(passes) == stop_at:
             raise KeyboardInterrupt
-        given = torch.randn(count, 3, generator=chance)
-        return (model(given) - given[:, :2]).square().mean()
+        samples = torch.randn(count, 3, generator=chance)
+        return (model(samples) - samples[:, :2]).square().mean()
 
     return loss
 
 
 def test_it_ends_where_it_would_have_ended(tmp_path):
-    whole, other = network(), network()
-    one = fit(tmp_path / "one.safetensors", whole, loss_of(whole), RECIPE)
+    uninterrupted, interrupted = network(), network()
+    expected = fit(tmp_path / "one.safetensors", uninterrupted, loss_of(uninterrupted), RECIPE)
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "two.safetensors", other, loss_of(other, stop_at=7), RECIPE)
+        fit(tmp_path / "two.safetensors", interrupted, loss_of(interrupted, stop_at=7), RECIPE)
     assert not (tmp_path / "two.safetensors").exists()
-    again = network()
-    two = fit(tmp_path / "two.safetensors", again, loss_of(again), RECIPE)
-    for name, value in load_file(one).items():
-        assert torch.equal(value, load_file(two)[name]) and torch.equal(value, whole.state_dict()[name])
+    restarted = network()
+    resumed = fit(tmp_path / "two.safetensors", restarted, loss_of(restarted), RECIPE)
+    for name, value in load_file(expected).items():
+        assert torch.equal(value, load_file(resumed)[name]) and torch.equal(value, uninterrupted.state_dict()[name])
     assert not list(tmp_path.glob("*.state"))
 
 

@@ -19,10 +19,10 @@ def drawings():
 @pytest.mark.parametrize("side", [SIZE, 56], ids=["sharp", "blurred"])
 def test_it_reads_what_captions_say(drawings, side):
     pictures, where = drawings
-    shown = F.interpolate(F.interpolate(pictures, (side, side), mode="area"), (SIZE, SIZE), mode="bilinear")
-    read = judge.load().read(shown)
-    right = {name: (read[name] == answer).float() for name, answer in judge.asked(where).items()}
+    resized = F.interpolate(F.interpolate(pictures, (side, side), mode="area"), (SIZE, SIZE), mode="bilinear")
+    answers = judge.load().read(resized)
+    right = {name: (answers[name] == answer).float() for name, answer in judge.asked(where).items()}
     photos = where.style == 0
-    shares = {name: float(each[photos].mean()) for name, each in right.items()}
+    shares = {name: float(correct[photos].mean()) for name, correct in right.items()}
     least = {"clothing": 0.85, "light": 0.85, "gaze": 0.85, "smile": 0.9}
     assert {name: share for name, share in shares.items() if share < least.get(name, 0.95)} == {}

@@ -43,14 +43,14 @@ def arranged(words: list[str]) -> tuple[list[str], list[tuple[str, ...]]]:
 
 def test_the_tutorial_types_what_the_command_runs():
     _, _, *blocks = re.findall(r"```sh\n(.+?)```", TEXT, re.DOTALL)
-    told = subprocess.run(
+    printed = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", _PRINTING + "".join(blocks)],
         env={"PYTHON": sys.executable, "work": "work", "faces": str(face_pack.face_pack())},
         capture_output=True,
         text=True,
         check=True,
     )
-    lines = [arranged(json.loads(line)) for line in told.stdout.splitlines()]
+    lines = [arranged(json.loads(line)) for line in printed.stdout.splitlines()]
     assert lines == [arranged(typed(step.words)) for step in make.steps(Path("work"))]
 
 

@@ -36,14 +36,14 @@ def test_a_file_that_is_not_whole_is_named_with_what_to_do(tmp_path, monkeypatch
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(content)
-    with pytest.raises(SetupError) as told:
+    with pytest.raises(SetupError) as error:
         folders.check(file)
-    assert str(told.value) == f"{file} is {fault}: get it again with git checkout -- demo/weights/vae.safetensors"
+    assert str(error.value) == f"{file} is {fault}: get it again with git checkout -- demo/weights/vae.safetensors"
 
 
 def test_kept_weights_lose_little_and_once():
     value = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
-    kept = folders.as_kept(value)
-    assert kept.dtype == torch.float16 and ((kept - value).abs() <= value.abs() * 2**-6.9 + 1e-6).all()
-    assert torch.equal(folders.as_kept(kept), kept) and (kept.view(torch.int16) % 16 == 0).all()
+    stored = folders.as_kept(value)
+    assert stored.dtype == torch.float16 and ((stored - value).abs() <= value.abs() * 2**-6.9 + 1e-6).all()
+    assert torch.equal(folders.as_kept(stored), stored) and (stored.view(torch.int16) % 16 == 0).all()
     assert torch.equal(folders.as_kept(value[0]), value[0].half()), "norms and biases are whole"

@@ -50,9 +50,9 @@ class Graph:
         variance = self.weight((1 + 0.2 * self.random.random(wide)).astype(np.float32))
         return self.node("BatchNormalization", x, scale, self.numbers(wide), mean, variance, epsilon=epsilon)
 
-    def save(self, path: Path, given: tuple[str, list], made: list[tuple[str, list]], opset: int) -> Path:
+    def save(self, path: Path, input_spec: tuple[str, list], output_specs: list[tuple[str, list]], opset: int) -> Path:
         inputs, *outputs = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (given, *made)
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (input_spec, *output_specs)
         ]
         graph = helper.make_graph(self.nodes, path.stem, [inputs], outputs, self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=6)
@@ -82,10 +82,10 @@ def scrfd_10g(folder: Path) -> Path:
     for low, high in ((1, 2), (0, 1)):
         sides = g.node("Shape", lateral[low])
         bounds = [g.constant([bound]) for bound in (2, 4, 0)]
-        wanted = g.node("Cast", g.node("Slice", sides, *bounds), to=TensorProto.INT64)
+        target = g.node("Cast", g.node("Slice", sides, *bounds), to=TensorProto.INT64)
         all_sides = g.node("Shape", lateral[high])
-        first = g.node("Slice", all_sides, *[g.constant([bound]) for bound in (0, 2, 0)])
-        sizes = g.node("Concat", first, wanted, axis=0)
+        channels = g.node("Slice", all_sides, *[g.constant([bound]) for bound in (0, 2, 0)])
+        sizes = g.node("Concat", channels, target, axis=0)
         nothing = g.constant(np.zeros(0), np.float32)
         how = {"coordinate_transformation_mode": "asymmetric", "mode": "nearest", "nearest_mode": "floor"}
         above = g.node("Resize", lateral[high], nothing, nothing, sizes, cubic_coeff_a=-0.75, **how)
@@ -99,15 +99,15 @@ def scrfd_10g(folder: Path) -> Path:
         for wide, to in ((56, 80), (80, 80), (80, 80)):
             level = g.node("Relu", g.conv(level, wide, to))
         for kind, numbers in enumerate((1, 4, 10)):
-            found = g.conv(level, 80, 2 * numbers)
+            prediction = g.conv(level, 80, 2 * numbers)
             if kind == 1:
-                found = g.node("Mul", found, g.weight(np.array(1.3, np.float32)))
-            turned = g.node("Transpose", found, perm=[2, 3, 0, 1])
+                prediction = g.node("Mul", prediction, g.weight(np.array(1.3, np.float32)))
+            turned = g.node("Transpose", prediction, perm=[2, 3, 0, 1])
             flat = g.node("Reshape", turned, g.constant([-1, numbers]), output="" if kind == 0 else names[kind][place])
             if kind == 0:
                 g.node("Sigmoid", flat, output=names[0][place])
-    made = [(name, [f"n{name}", numbers]) for of, numbers in zip(names, (1, 4, 10), strict=True) for name in of]
-    return g.save(folder / "scrfd_10g_bnkps.onnx", ("input.1", [1, 3, "?", "?"]), made, 11)
+    outputs = [(name, [f"n{name}", numbers]) for of, numbers in zip(names, (1, 4, 10), strict=True) for name in of]
+    return g.save(folder / "scrfd_10g_bnkps.onnx", ("input.1", [1, 3, "?", "?"]), outputs, 11)
 
 
 def landmarks_106(folder: Path) -> Path:
@@ -148,9 +148,10 @@ def iresnet100(folder: Path, units: tuple[int, ...] = (3, 13, 30, 3)) -> Path:
             shortcut = g.conv(x, wide, to, side=1, stride=stride) if stride == 2 else x
             x, wide = g.node("Add", g.conv(inner, to, to, stride=stride), shortcut), to
     flat = g.node("Flatten", g.norm(x, 512), axis=1)
-    made = g.node("Gemm", flat, g.numbers(512, 512 * 49, spread=0.004), g.numbers(512), alpha=1.0, beta=1.0, transB=1)
+    matrix = g.numbers(512, 512 * 49, spread=0.004)
+    embedding = g.node("Gemm", flat, matrix, g.numbers(512), alpha=1.0, beta=1.0, transB=1)
     scale, zeros = g.weight(np.ones(512, np.float32)), g.weight(np.zeros(512, np.float32))
-    g.node("BatchNormalization", made, scale, g.numbers(512), zeros, scale, output="683", epsilon=1e-5)
+    g.node("BatchNormalization", embedding, scale, g.numbers(512), zeros, scale, output="683", epsilon=1e-5)
     return g.save(folder / "glintr100.onnx", ("input.1", ["None", 3, 112, 112]), [("683", ["None", 512])], 11)
 
 

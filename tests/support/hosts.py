@@ -53,32 +53,32 @@ class Host:
 
     def requirements(self) -> list[str]:
         """What it needs beside torch, with this front end."""
-        others = [line for line in comfyui.requirements(self.folder) if not line.startswith(_FRONT_END)]
-        return [f"{_FRONT_END}=={self.front_end}", *others]
+        packages = [line for line in comfyui.requirements(self.folder) if not line.startswith(_FRONT_END)]
+        return [f"{_FRONT_END}=={self.front_end}", *packages]
 
 
-def hosts(chosen: Sequence[str] = ()) -> list[Host]:
+def hosts(versions: Sequence[str] = ()) -> list[Host]:
     """The releases that a package carries, and the newest with a newer front end; or ``$COMFYUI_PATH`` alone.
 
     Args:
-        chosen: of these releases only.
+        versions: of these releases only.
 
     Raises:
-        SetupError: none is chosen, or a ComfyUI cannot be had.
+        SetupError: one of these is unknown, or a ComfyUI cannot be had.
     """
     if os.environ.get("COMFYUI_PATH"):
         return [_host(comfyui.comfyui(), _HOST, _BROWSER)]
-    unknown = set(chosen) - set(comfyui.RELEASES)
+    unknown = set(versions) - set(comfyui.RELEASES)
     if unknown:
         raise SetupError(f"HOSTS names {', '.join(sorted(unknown))}; there are {', '.join(comfyui.RELEASES)}")
     oldest, newest = comfyui.RELEASES[0], comfyui.RELEASES[-1]
-    found = []
-    for version in chosen or comfyui.RELEASES:
+    selected = []
+    for version in versions or comfyui.RELEASES:
         folder = comfyui.release(version)
-        found.append(_host(folder, _HOST, *([_BROWSER] if version == oldest else [])))
+        selected.append(_host(folder, _HOST, *([_BROWSER] if version == oldest else [])))
         if version == newest:
-            found.append(Host(folder, version, FRONT_END, (_BROWSER,)))
-    return found
+            selected.append(Host(folder, version, FRONT_END, (_BROWSER,)))
+    return selected
 
 
 def _host(folder: Path, *tests: str) -> Host:
@@ -108,12 +108,12 @@ def environment(host: Host) -> Path:
 
     def build(folder: Path) -> None:
         venv.create(folder, symlinks=True)
-        here, below = (sysconfig.get_path("purelib", vars={"base": base}) for base in (str(folder), sys.prefix))
-        Path(here, "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
+        own, below = (sysconfig.get_path("purelib", vars={"base": base}) for base in (str(folder), sys.prefix))
+        Path(own, "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
         (folder / "requirements.txt").write_text(needed)
         pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
-        asked = ["--disable-pip-version-check", "--requirement", str(folder / "requirements.txt")]
-        result = subprocess.run([*pip, *asked], capture_output=True, text=True, check=False)
+        options = ["--disable-pip-version-check", "--requirement", str(folder / "requirements.txt")]
+        result = subprocess.run([*pip, *options], capture_output=True, text=True, check=False)
         if result.returncode:
             raise SetupError(f"ComfyUI {host.version}'s packages cannot be installed:\n{result.stderr}")
 
@@ -129,8 +129,8 @@ def run(host: Host, tests: str) -> Outcome:
     with tempfile.TemporaryDirectory() as temporary:
         report = Path(temporary, "report.xml")
         command = [str(environment(host)), "-m", "pytest", "-q", "-n", "2", "-m", "not slow", tests]
-        here = {"COMFYUI_PATH": str(host.folder), "OMP_NUM_THREADS": "1"}
-        subprocess.run([*command, f"--junitxml={report}"], env=os.environ | here, check=False)
+        variables = {"COMFYUI_PATH": str(host.folder), "OMP_NUM_THREADS": "1"}
+        subprocess.run([*command, f"--junitxml={report}"], env=os.environ | variables, check=False)
         if not report.is_file():
             raise SetupError(f"the tests on ComfyUI {host.version} did not come to an end")
         (suite,) = ElementTree.parse(report).getroot()
@@ -140,12 +140,12 @@ def run(host: Host, tests: str) -> Outcome:
 
 def put_into_table(host: Host, results: Mapping[str, Outcome]) -> None:
     """Put a host's row into the table of ``docs/COMPATIBILITY.md``; the other rows stay."""
-    before, _, rest = TABLE.read_text().partition(BEGIN)
-    rows, _, after = rest.partition(END)
+    before, _, tail = TABLE.read_text().partition(BEGIN)
+    rows, _, after = tail.partition(END)
     name = f"| {host.version} | {host.front_end} |"
-    others = [row for row in rows.strip().splitlines()[len(_HEAD) :] if not row.startswith(name)]
+    kept_rows = [row for row in rows.strip().splitlines()[len(_HEAD) :] if not row.startswith(name)]
     row = f"{name} {' | '.join(str(results.get(tests, '')) for tests in (_HOST, _BROWSER))} |"
-    lines = [*_HEAD, *sorted([*others, row], key=_release)]
+    lines = [*_HEAD, *sorted([*kept_rows, row], key=_release)]
     TABLE.write_text("\n".join([before + BEGIN, *lines, END + after]))
 
 
@@ -158,15 +158,15 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("versions", nargs="*", help="releases of ComfyUI; all without any")
-    chosen = parser.parse_args().versions
+    args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        given = hosts(chosen)
+        tested = hosts(args.versions)
         os.environ.pop("COMFYUI_PATH", None)
         photos()
         demo_models()  # what is made once is made in the main environment, on the newest release
         went = []
-        for host in given:
+        for host in tested:
             results = {tests: run(host, tests) for tests in host.tests}
             put_into_table(host, results)
             went += results.values()

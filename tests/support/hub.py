@@ -70,9 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, body: bool) -> None:
-        served, wanted = self.served, self.headers.get("Range", "")
+        served, byte_range = self.served, self.headers.get("Range", "")
         if not self.path.startswith("/api/"):  # what the hub's package asks for itself
-            served.requests.append((self.command, self.path, wanted))
+            served.requests.append((self.command, self.path, byte_range))
         content = served.files.get(self.path.lstrip("/").replace("/resolve/main/", "/"))
         if content is None:
             self.send_response(404)
@@ -80,8 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        start = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if wanted else 0
-        self.send_response(206 if wanted else 200)
+        start = int(byte_range.removeprefix("bytes=").rstrip("-") or 0) if byte_range else 0
+        self.send_response(206 if byte_range else 200)
         large = not self.path.endswith(".json")
         sha1 = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False)
         etag = hashlib.sha256(content).hexdigest() if large else sha1.hexdigest()
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if large:
             self.send_header("X-Linked-Etag", f'"{etag}"')
             self.send_header("X-Linked-Size", str(size))
-        if wanted:
+        if byte_range:
             self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         self.send_header("Content-Length", str(size - start))
         self.end_headers()

@@ -23,8 +23,8 @@ def reference(pack: Path, photos: dict[str, Path], out: Path, python: str = sys.
         python: of the environment.
     """
     command = [python, __file__, str(pack), str(out), *(f"{name}={photo}" for name, photo in photos.items())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     with np.load(out) as stored:
         return dict(stored)
 
@@ -58,13 +58,13 @@ def _main(pack: str, out: str, *photos: str) -> None:
         for size in SIZES:
             analysis.det_model.input_size = None
             analysis.prepare(ctx_id=0, det_size=(size, size))
-            found = analysis.get(pixels)
-            if found:
-                return found
+            detected = analysis.get(pixels)
+            if detected:
+                return detected
         raise SystemExit("no face")
 
-    def overlap(one: np.ndarray, other: np.ndarray) -> float:
-        wide, high = np.minimum(one[2:4], other[2:4]) - np.maximum(one[:2], other[:2])
+    def overlap(a: np.ndarray, b: np.ndarray) -> float:
+        wide, high = np.minimum(a[2:4], b[2:4]) - np.maximum(a[:2], b[:2])
         return wide * high if wide > 0 and high > 0 else 0.0
 
     numbers = {}
@@ -77,9 +77,9 @@ def _main(pack: str, out: str, *photos: str) -> None:
             half = 0.75 * (high - low).max()
             x, y = (low + high) / 2 - (0, half / 8)
             corner = (round(x - 2 * half), round(y - 2 * half))
-            there = face.bbox - np.array([*corner, *corner])
+            box = face.bbox - np.array([*corner, *corner])
             crop = photo.crop((x - 2 * half, y - 2 * half, x + 2 * half, y + 2 * half))
-            ids.append(max(faces(crop), key=lambda other: overlap(other.bbox, there)).normed_embedding)
+            ids.append(max(faces(crop), key=lambda candidate: overlap(candidate.bbox, box)).normed_embedding)
         numbers |= {
             f"{name}.boxes": np.stack([face.bbox for face in found]),
             f"{name}.keypoints": np.stack([face.kps for face in found]),
