@@ -33,9 +33,9 @@ def people(photos, tmp_path):
 
 
 def test_a_folder_of_people(people):
-    found = read_people(people)
-    assert [(job.person, len(job.photos)) for job in found] == [("barack", 2), ("joe", 1)]
-    drawn = jobs_of(found, ["in a garden", "fcsks fxhks fhyks, at sea"], read_seeds("1, 4-5"))
+    jobs = read_people(people)
+    assert [(job.person, len(job.photos)) for job in jobs] == [("barack", 2), ("joe", 1)]
+    drawn = jobs_of(jobs, ["in a garden", "fcsks fxhks fhyks, at sea"], read_seeds("1, 4-5"))
     assert len(drawn) == 2 * 2 * 3
     assert {job.prompt for job in drawn} == {"fcsks fxhks fhyks, in a garden", "fcsks fxhks fhyks, at sea"}
     assert {job.seed for job in drawn} == {1, 4, 5}
@@ -64,14 +64,14 @@ def test_leftovers_are_nobody(people, photos):
 
 
 def test_a_photo_that_cannot_be_read_costs_its_person_alone(people, photos):
-    whole = read_people(people)
-    assert with_readable_photos(whole) == (whole, {})
+    everyone = read_people(people)
+    assert with_readable_photos(everyone) == (everyone, {})
     (people / "anna").mkdir()
     (people / "anna" / "cut.jpg").write_bytes(photos["obama"].read_bytes()[:5000])
     shutil.copy(photos["biden"], people / "anna")
     (people / "otto.png").write_text("<html>not found</html>")
-    found, left_out = with_readable_photos(read_people(people))
-    assert found == whole and list(left_out) == ["anna", "otto"]
+    readable, left_out = with_readable_photos(read_people(people))
+    assert readable == everyone and list(left_out) == ["anna", "otto"]
     assert f"the photo {people / 'anna' / 'cut.jpg'} cannot be read" in left_out["anna"]
     assert left_out["otto"] == f"{people / 'otto.png'} is no picture that can be read: it is a web page"
     with pytest.raises(HyperLoRAError, match=r"nobody is left to draw: .*otto\.png is no picture"):
@@ -95,10 +95,10 @@ def test_a_table_says_more_and_goes_before(people):
         "two,people/barack/obama2.jpg,,,\n".replace("obama2.jpg", next(people.glob("barack/obama2*")).name)
     )
     table.write_text(table.read_text().replace("obama.jpg", next(people.glob("barack/obama.*")).name))
-    one, *two = jobs_of(read_people(table), ["in a garden"], [1, 2])
-    assert (one.prompt, one.seed, one.inputs) == ("fcsks fxhks fhyks, at sea", 7, {"KSampler.cfg": "4.5"})
+    row_job, *two = jobs_of(read_people(table), ["in a garden"], [1, 2])
+    assert (row_job.prompt, row_job.seed, row_job.inputs) == ("fcsks fxhks fhyks, at sea", 7, {"KSampler.cfg": "4.5"})
     assert [job.seed for job in two] == [1, 2] and two[0].inputs == {}
-    filled = fill(workflows.load("portrait_simple"), one, ["a.png", "b.png"])
+    filled = fill(workflows.load("portrait_simple"), row_job, ["a.png", "b.png"])
     assert workflows.load("portrait_simple") != filled
     sampler = filled[workflows.node(filled, "KSampler")]["inputs"]
     assert (sampler["cfg"], sampler["seed"]) == (4.5, 7)
@@ -112,8 +112,8 @@ def test_a_table_says_more_and_goes_before(people):
 def test_names_have_dots_and_numbers_become_whole_or_not(people):
     shutil.copytree(people / "barack", people / "J. Smith")
     assert "J. Smith" in [job.person for job in read_people(people)]
-    for given, expected in (("4.5", 4.5), ("4", 4)):
-        filled = fill(workflows.load("portrait_simple"), Job("one", inputs={"KSampler.cfg": given}), [])
+    for cell, expected in (("4.5", 4.5), ("4", 4)):
+        filled = fill(workflows.load("portrait_simple"), Job("one", inputs={"KSampler.cfg": cell}), [])
         assert filled[workflows.node(filled, "KSampler")]["inputs"]["cfg"] == expected
 
 
@@ -137,8 +137,8 @@ def test_a_jobs_key_is_of_contents(people):
     job = read_people(people)[0]
     copy = shutil.copytree(people / "barack", people.parent / "elsewhere" / "barack")
     assert key(Job("barack", tuple(sorted(copy.iterdir())))) == key(job)
-    others = [Job("barack", job.photos[:1]), Job("barack", job.photos, "a"), Job("barack", job.photos, None, 1)]
-    keys = {key(other) for other in [job, *others]} | {key(job, "portrait_steps"), key(job, method="other")}
+    other_jobs = [Job("barack", job.photos[:1]), Job("barack", job.photos, "a"), Job("barack", job.photos, None, 1)]
+    keys = {key(each_job) for each_job in [job, *other_jobs]} | {key(job, "portrait_steps"), key(job, method="other")}
     assert len(keys) == 5 and key(job, method="other") == key(job)  # the same picture by another name
 
 

@@ -29,27 +29,27 @@ def workflow(number: int) -> dict:
     }
 
 
-def task(number: int, **given) -> Task:
-    return Task(workflow(number), Job(f"p{number}"), {"method": "m", **given.pop("labels", {})}, **given)
+def task(number: int, **kwargs) -> Task:
+    return Task(workflow(number), Job(f"p{number}"), {"method": "m", **kwargs.pop("labels", {})}, **kwargs)
 
 
 def run(tasks: list[Task], servers: list[ComfyStub], out: Path, **options) -> list[dict]:
     """In a thread, so that a queue that hangs is a failure and not the end of all tests."""
-    found: list = []
+    results: list = []
 
     def work() -> None:
         try:
-            found.append(Batch(tasks, Options([server.url for server in servers], out, **options)).run())
+            results.append(Batch(tasks, Options([server.url for server in servers], out, **options)).run())
         except HyperLoRAError as error:
-            found.append(error)
+            results.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(TIMEOUT)
-    assert found, "the queue hangs"
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    assert results, "the queue hangs"
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]
 
 
 def lines(out: Path) -> list[dict]:
@@ -114,13 +114,13 @@ def test_a_disk_that_fails_ends_the_queue_on_every_server(tmp_path, monkeypatch)
 
     monkeypatch.setattr(Manifest, "add", full_after_a_while)
     tasks = [task(number) for number in range(12)]
-    with ComfyStub() as one, ComfyStub() as other:
+    with ComfyStub() as server, ComfyStub() as second_server:
         with pytest.raises(HyperLoRAError, match=r"broke off \(OSError.*the same command goes on with it"):
-            run(tasks, [one, other], tmp_path)
-        drawn = len(one.queued) + len(other.queued)
+            run(tasks, [server, second_server], tmp_path)
+        drawn = len(server.queued) + len(second_server.queued)
         assert drawn < 12
         monkeypatch.undo()
-        assert run(tasks, [one, other], tmp_path) == []
+        assert run(tasks, [server, second_server], tmp_path) == []
     assert len(done(tmp_path)) == 12
 
 
@@ -150,7 +150,7 @@ def test_a_task_goes_where_it_can_be_drawn_and_that_is_waited_for(tmp_path, monk
         threading.Timer(2.5, away.rise).start()
         assert run(tasks, [alive, away], tmp_path, retries=9) == []
     entries = done(tmp_path)
-    assert {entries[each.key]["server"] for each in tasks[:3]} == {away.url} and len(entries) == 6
+    assert {entries[bound.key]["server"] for bound in tasks[:3]} == {away.url} and len(entries) == 6
     assert "3 of 3 pictures that are left can be drawn there alone" in caplog.text
 
 
@@ -176,8 +176,8 @@ def test_a_socket_that_breaks_costs_the_timing_alone(tmp_path):
 def test_a_line_that_was_cut_short_costs_itself_alone(tmp_path):
     with ComfyStub() as server:
         run([task(1)], [server], tmp_path)
-        with (tmp_path / MANIFEST).open("a") as opened:
-            opened.write('{"job": "cut')
+        with (tmp_path / MANIFEST).open("a") as file:
+            file.write('{"job": "cut')
         run([task(1), task(2)], [server], tmp_path)
-    kept = Manifest.open(tmp_path)
-    assert all(kept.is_done(task(number).key) for number in (1, 2)) and "cut" not in kept.last
+    manifest = Manifest.open(tmp_path)
+    assert all(manifest.is_done(task(number).key) for number in (1, 2)) and "cut" not in manifest.last

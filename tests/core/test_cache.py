@@ -40,9 +40,9 @@ def test_what_was_asked_for_longest_ago_goes_first():
     assert cache.nbytes <= 4 * MB and len(cache) == 3
     for key in "cad":
         cache.get(key, pytest.fail)
-    made = []
-    cache.get("b", lambda: made.append(1))
-    assert made
+    computed = []
+    cache.get("b", lambda: computed.append(1))
+    assert computed
 
 
 def test_a_smaller_limit_holds_at_once_and_what_is_larger_than_it_throws_nothing_out():
@@ -59,15 +59,15 @@ def test_a_smaller_limit_holds_at_once_and_what_is_larger_than_it_throws_nothing
 
 
 def test_several_are_found_together_and_those_that_are_missing_are_made_at_once():
-    cache, asked = Cache(4 * MB), []
+    cache, requests = Cache(4 * MB), []
 
     def make(places: list[int]) -> list[str]:
-        asked.append(places)
+        requests.append(places)
         return [f"made {place}" for place in places]
 
     cache.get("b", lambda: "kept")
     assert cache.get_all(["a", "b", "c", "a"], make) == ["made 3", "kept", "made 2", "made 3"]
-    assert cache.get_all(["c", "b"], make) == ["made 2", "kept"] and asked == [[3, 2]]
+    assert cache.get_all(["c", "b"], make) == ["made 2", "kept"] and requests == [[3, 2]]
 
 
 def test_several_are_all_there_though_the_cache_has_no_room_for_them():
@@ -88,18 +88,18 @@ def test_nothing_is_kept_without_a_limit_or_after_an_error():
 
 
 def test_threads_get_one_object_and_the_bytes_add_up():
-    cache, found = Cache(50 * MB), []
+    cache, results = Cache(50 * MB), []
 
     def ask() -> None:
         for i in range(200):
-            found.append(cache.get(i % 20, lambda: numbers(1)))
+            results.append(cache.get(i % 20, lambda: numbers(1)))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({id(value) for value in found}) == 20
+    assert len({id(value) for value in results}) == 20
     assert cache.nbytes == sum(size for _, size in cache._kept.values())
 
 
@@ -110,8 +110,8 @@ def test_sizes_are_of_the_numbers():
 
 def test_a_digest_is_of_type_shape_and_numbers():
     zeros = np.zeros((2, 3), np.float32)
-    others = [zeros.T, zeros.astype(np.float64), zeros + 1, None, Image.new("RGB", (2, 3)), Image.new("RGB", (3, 2))]
-    assert len({digest(value) for value in [zeros, *others]}) == 7
+    different = [zeros.T, zeros.astype(np.float64), zeros + 1, None, Image.new("RGB", (2, 3)), Image.new("RGB", (3, 2))]
+    assert len({digest(value) for value in [zeros, *different]}) == 7
     assert digest(zeros, None) != digest(None, zeros)
     assert digest(torch.zeros(2, 3)) == digest(zeros.copy())
 
@@ -139,7 +139,7 @@ class Counted:
 
 
 @pytest.fixture
-def counted(models, face_pack):
+def counting(models, face_pack):
     return Counted(models, face_pack)
 
 
@@ -147,25 +147,25 @@ def same(one, other) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_the_same_photos_again_compute_nothing_and_give_the_same(counted, photos, monkeypatch):
+def test_the_same_photos_again_compute_nothing_and_give_the_same(counting, photos, monkeypatch):
     cache = Cache(256 * MB)
     people = [[open_photo(photos[name])] for name in ("obama", "biden", "astronaut")]
-    plain = [counted(photo, Cache())[0] for photo in people]
-    first = [counted(photo, cache)[0] for photo in people]
+    plain = [counting(photo, Cache())[0] for photo in people]
+    first = [counting(photo, cache)[0] for photo in people]
     assert all(map(same, plain, first))
     assert cache.nbytes <= cache.limit
-    counted.computed.clear()
-    monkeypatch.setattr(counted.analyzer, "_detect_at", lambda *_: pytest.fail("a face was looked for again"))
-    again = [counted([open_photo(photos[name])], cache)[0] for name in ("biden", "obama", "astronaut", "biden")]
-    assert counted.computed == []
+    counting.computed.clear()
+    monkeypatch.setattr(counting.analyzer, "_detect_at", lambda *_: pytest.fail("a face was looked for again"))
+    again = [counting([open_photo(photos[name])], cache)[0] for name in ("biden", "obama", "astronaut", "biden")]
+    assert counting.computed == []
     assert [lora is first[i] for lora, i in zip(again, (1, 0, 2, 1), strict=True)] == [True] * 4
 
 
-def test_whatever_the_result_depends_on_is_told_apart(counted, models, face_pack, photos, tmp_path):
+def test_whatever_the_result_depends_on_is_told_apart(counting, models, face_pack, photos, tmp_path):
     """Each of these alone computes anew, and gives what it gives without a cache."""
     cache = Cache(256 * MB)
     obama, obama2 = open_photo(photos["obama"]), open_photo(photos["obama2"])
-    counted([obama], cache)
+    counting([obama], cache)
     ways = {
         "another photo": ([obama2], {}),
         "two photos": ([obama, obama2], {}),
@@ -174,12 +174,12 @@ def test_whatever_the_result_depends_on_is_told_apart(counted, models, face_pack
         "grey": ([obama], {"grayscale": True}),
         "with background": ([obama], {"remove_background": False}),
     }
-    for way, (given, settings) in ways.items():
-        counted.computed.clear()
-        found, pictures = counted(given, cache, **settings)
-        assert counted.computed, way
-        expected, expected_pictures = counted(given, Cache(), **settings)
-        assert same(found, expected), way
+    for way, (photo, settings) in ways.items():
+        counting.computed.clear()
+        identity, pictures = counting(photo, cache, **settings)
+        assert counting.computed, way
+        expected, expected_pictures = counting(photo, Cache(), **settings)
+        assert same(identity, expected), way
         assert pictures == expected_pictures, way
 
 
@@ -190,12 +190,12 @@ def with_another_pixel(photo: Image.Image) -> Image.Image:
     return changed
 
 
-def test_a_checkpoint_that_was_replaced_or_computes_elsewhere_has_results_of_its_own(counted, models):
-    keys = {counted.network.cache_key, HyperLoRA.load(models / "hyper_lora" / HYPER_LORA).cache_key}
+def test_a_checkpoint_that_was_replaced_or_computes_elsewhere_has_results_of_its_own(counting, models):
+    keys = {counting.network.cache_key, HyperLoRA.load(models / "hyper_lora" / HYPER_LORA).cache_key}
     assert len(keys) == 1
     keys.add(HyperLoRA.load(models / "hyper_lora" / HYPER_LORA, dtype=torch.bfloat16).cache_key)
-    keys.add(HyperLoRA(counted.network.config).cache_key)
-    keys.add(HyperLoRA(counted.network.config).cache_key)
+    keys.add(HyperLoRA(counting.network.config).cache_key)
+    keys.add(HyperLoRA(counting.network.config).cache_key)
     file = next((models / "hyper_lora" / HYPER_LORA).glob("resampler.safetensors"))
     stat = file.stat()
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
@@ -211,32 +211,32 @@ def test_a_checkpoint_that_was_replaced_or_computes_elsewhere_has_results_of_its
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def test_a_photo_without_a_face_is_refused_each_time_and_a_retouched_one_looked_at_again(counted, photos):
+def test_a_photo_without_a_face_is_refused_each_time_and_a_retouched_one_looked_at_again(counting, photos):
     cache = Cache(256 * MB)
     for _ in range(2):
         with pytest.raises(NoFaceError, match="photo 1 of 1: no face was found"):
-            find_references(counted.analyzer, [Image.new("RGB", (200, 200))], cache=cache)
+            find_references(counting.analyzer, [Image.new("RGB", (200, 200))], cache=cache)
     photo = open_photo(photos["obama"])
-    references = find_references(counted.analyzer, [photo], cache=cache)
+    references = find_references(counting.analyzer, [photo], cache=cache)
     retouched = ImageEnhance.Brightness(photo).enhance(1.2)
-    (placed,) = on_photos(counted.analyzer, references, [retouched], cache=cache)
-    (expected,) = on_photos(counted.analyzer, references, [retouched])
-    assert np.array_equal(placed.id_embed, expected.id_embed)
-    assert not np.array_equal(placed.id_embed, references[0].id_embed)
-    assert placed.photo_sha256 != references[0].photo_sha256
-    assert on_photos(counted.analyzer, references, [photo.copy()], cache=cache) == references
+    (updated,) = on_photos(counting.analyzer, references, [retouched], cache=cache)
+    (expected,) = on_photos(counting.analyzer, references, [retouched])
+    assert np.array_equal(updated.id_embed, expected.id_embed)
+    assert not np.array_equal(updated.id_embed, references[0].id_embed)
+    assert updated.photo_sha256 != references[0].photo_sha256
+    assert on_photos(counting.analyzer, references, [photo.copy()], cache=cache) == references
 
 
-def test_an_identity_is_told_apart_by_its_rows(counted, photos):
+def test_an_identity_is_told_apart_by_its_rows(counting, photos):
     cache = Cache(256 * MB)
     with torch.inference_mode():
-        references = find_references(counted.analyzer, [open_photo(photos["obama"])], cache=cache)
-        identity, _ = encode_id(counted.network, counted.clip, references, cache=cache)
-        lora = generate(counted.network, identity, cache=cache)
+        references = find_references(counting.analyzer, [open_photo(photos["obama"])], cache=cache)
+        identity, _ = encode_id(counting.network, counting.clip, references, cache=cache)
+        lora = generate(counting.network, identity, cache=cache)
         mixed = replace(identity, id_rows=identity.id_rows * 2 + 1)
-        assert generate(counted.network, replace(identity, id_rows=identity.id_rows.clone()), cache=cache) is lora
-        for other, weight in ((mixed, 0.8), (identity, 0.9), (replace(identity, photos=("x",)), 0.8)):
-            found = generate(counted.network, other, weight, cache=cache)
-            assert found is not lora
-            expected = generate(counted.network, other, weight)
-            assert same(found, expected) and found.metadata == expected.metadata
+        assert generate(counting.network, replace(identity, id_rows=identity.id_rows.clone()), cache=cache) is lora
+        for variant, weight in ((mixed, 0.8), (identity, 0.9), (replace(identity, photos=("x",)), 0.8)):
+            variant_lora = generate(counting.network, variant, weight, cache=cache)
+            assert variant_lora is not lora
+            expected = generate(counting.network, variant, weight)
+            assert same(variant_lora, expected) and variant_lora.metadata == expected.metadata

@@ -26,11 +26,13 @@ def photo(name: str) -> Image.Image:
 
 
 def crop_of(case: str) -> Image.Image:
-    name, kind, rest = case.split(".", 2)
+    name, kind, arguments = case.split(".", 2)
     if kind == "id":
-        return crops.id_image(photo(name), LANDMARKS[name], "rmbg1" in rest, "gray1" in rest)
-    scales = tuple(float(scale) for scale in rest[len("crop0.") : -len(".safe0")].split("_"))
-    return crops.base_image(photo(name), LANDMARKS[name], rest.startswith("crop1"), scales, rest.endswith("safe1"))
+        return crops.id_image(photo(name), LANDMARKS[name], "rmbg1" in arguments, "gray1" in arguments)
+    scales = tuple(float(scale) for scale in arguments[len("crop0.") : -len(".safe0")].split("_"))
+    return crops.base_image(
+        photo(name), LANDMARKS[name], arguments.startswith("crop1"), scales, arguments.endswith("safe1")
+    )
 
 
 def test_every_setting_is_covered():
@@ -40,9 +42,9 @@ def test_every_setting_is_covered():
 @pytest.mark.parametrize("case", EXPECTED)
 def test_clip_sees_what_the_public_implementation_shows_it(case):
     expected = CLIP.preprocess([Image.open(GOLDEN / f"{case}.png")])
-    found = CLIP.preprocess([crop_of(case)])
-    assert (found - expected).abs().mean() <= 5e-4  # required: 5e-3, in CLIP's units
-    assert (found - expected).abs().max() <= 4 / 255 / min(STD)
+    pixels = CLIP.preprocess([crop_of(case)])
+    assert (pixels - expected).abs().mean() <= 5e-4  # required: 5e-3, in CLIP's units
+    assert (pixels - expected).abs().max() <= 4 / 255 / min(STD)
 
 
 def test_the_photo_is_left_as_it_was():

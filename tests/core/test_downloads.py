@@ -62,27 +62,27 @@ def whole(folder: Path, files: dict[str, bytes]) -> bool:
 
 
 def test_a_bundle_is_downloaded_whole_and_only_once(hub, folder, files):
-    code, said = run(hub, folder, "fidelity", "--accept-licences")
-    assert code == 0, said
+    code, output = run(hub, folder, "fidelity", "--accept-licences")
+    assert code == 0, output
     assert whole(folder, files)
     read_checkpoint(folder / "hyper_lora" / FOLDER)
-    asked = len(hub.requests)
+    requests = len(hub.requests)
     assert run(hub, folder, "fidelity") == (0, "fidelity: there\n")  # no licence is asked for what is there
-    assert len(hub.requests) == asked
+    assert len(hub.requests) == requests
 
 
 def test_nothing_is_downloaded_before_the_licence_is_accepted(hub, folder):
-    code, said = run(hub, folder, "fidelity")
-    assert code == 1 and "under the licence CC BY-NC 4.0" in said and "Accept it to download" in said
+    code, output = run(hub, folder, "fidelity")
+    assert code == 1 and "under the licence CC BY-NC 4.0" in output and "Accept it to download" in output
     assert hub.requests == [] and list(folder.rglob("*")) == []
 
 
 def test_what_is_missing_is_listed_without_asking_the_hub(hub, folder):
     (folder / "clip_vision").mkdir()
     (folder / "clip_vision" / "clip-vit-large-patch14.safetensors").touch()
-    code, said = run(hub, folder, "--list")
+    code, output = run(hub, folder, "--list")
     assert code == 0 and hub.requests == []
-    lines = said.splitlines()
+    lines = output.splitlines()
     assert len(lines) == len(CATALOGUE)
     assert lines[0].startswith("fidelity (") and lines[0].endswith("hyper_lora_modules.safetensors")
     assert [line for line in lines if line.endswith(": there")] == ["clip (CLIP ViT-L/14): there"]
@@ -90,10 +90,10 @@ def test_what_is_missing_is_listed_without_asking_the_hub(hub, folder):
 
 def test_a_broken_connection_is_taken_up_again(hub, folder, files):
     hub.breaks_after = 12 << 20  # the hub's package writes pieces of 10 MB
-    code, said = run(hub, folder, "fidelity", "--accept-licences")
-    assert code == 0, said
+    code, output = run(hub, folder, "fidelity", "--accept-licences")
+    assert code == 0, output
     assert whole(folder, files)
-    assert any(wanted for _, _, wanted in hub.requests)
+    assert any(byte_range for _, _, byte_range in hub.requests)
 
 
 def test_a_killed_download_goes_on_where_it_was(hub, folder, files):
@@ -109,25 +109,25 @@ def test_a_killed_download_goes_on_where_it_was(hub, folder, files):
     (part,) = place.glob("*.part")
     have, hub.pause = part.stat().st_size, 0.0
     hub.requests.clear()
-    code, said = run(hub, folder, "fidelity", "--accept-licences")
-    assert code == 0, said
+    code, output = run(hub, folder, "fidelity", "--accept-licences")
+    assert code == 0, output
     assert whole(folder, files)
-    ranges = [wanted for method, _, wanted in hub.requests if method == "GET"]
+    ranges = [byte_range for method, _, byte_range in hub.requests if method == "GET"]
     assert ranges == [f"bytes={have}-"]
 
 
 def test_what_arrives_changed_is_deleted_and_said(hub, folder):
     hub.spoils = True
-    code, said = run(hub, folder, "fidelity", "--accept-licences")
-    assert code == 1 and "id_projector.safetensors did not arrive whole: its sha256 is" in said
+    code, output = run(hub, folder, "fidelity", "--accept-licences")
+    assert code == 1 and "id_projector.safetensors did not arrive whole: its sha256 is" in output
     assert [path.name for path in (folder / "hyper_lora" / FOLDER).iterdir()] == ["hyper_lora_modules.json"]
 
 
 def test_another_file_than_is_known_is_not_downloaded(folder, files):
-    known = find_bundle("clip").files[0]
-    with hubs.hub({f"{known.repo}/{known.path}": b"somebody else's"}) as hub:
-        code, said = run(hub, folder, "clip", "--accept-licences")
-    assert code == 1 and "is another file than was expected" in said and known.sha256 in said
+    file = find_bundle("clip").files[0]
+    with hubs.hub({f"{file.repo}/{file.path}": b"somebody else's"}) as hub:
+        code, output = run(hub, folder, "clip", "--accept-licences")
+    assert code == 1 and "is another file than was expected" in output and file.sha256 in output
     assert {method for method, _, _ in hub.requests} == {"HEAD"}
 
 
@@ -135,27 +135,29 @@ def test_a_full_disk_is_said_and_what_came_is_kept(hub, folder, files):
     place = folder / "hyper_lora" / FOLDER
     place.mkdir(parents=True)
     hub.claims = 1 << 50
-    code, said = run(hub, folder, "fidelity", "--accept-licences")
-    assert code == 1 and "there is no room for" in said and "1073741888 MB are needed" in said
+    code, output = run(hub, folder, "fidelity", "--accept-licences")
+    assert code == 1 and "there is no room for" in output and "1073741888 MB are needed" in output
     assert list(place.iterdir()) == []
 
     hub.claims = 0
     etag = hubs.hashlib.sha256(files[f"{REPO}/{FOLDER}/id_projector.safetensors"]).hexdigest()
     (place / f"id_projector.safetensors.{etag[:12]}.part").symlink_to("/dev/full")
-    code, said = run(hub, folder, "fidelity", "--accept-licences")
+    code, output = run(hub, folder, "fidelity", "--accept-licences")
     assert (
-        code == 1 and "cannot be written ([Errno 28] No space left on device)" in said and "goes on from there" in said
+        code == 1
+        and "cannot be written ([Errno 28] No space left on device)" in output
+        and "goes on from there" in output
     )
     assert (place / "hyper_lora_modules.json").is_file() and not (place / "id_projector.safetensors").exists()
 
 
 def test_a_hub_without_the_file_and_no_hub_at_all_are_said(hub, folder):
     hub.files = {}
-    code, said = run(hub, folder, "edit", "--accept-licences")
-    assert code == 1 and "cannot be downloaded (404" in said
+    code, output = run(hub, folder, "edit", "--accept-licences")
+    assert code == 1 and "cannot be downloaded (404" in output
     hub.url = "http://127.0.0.1:9"
-    code, said = run(hub, folder, "edit", "--accept-licences")
-    assert code == 1 and "Look at the connection, and at HF_ENDPOINT" in said
+    code, output = run(hub, folder, "edit", "--accept-licences")
+    assert code == 1 and "Look at the connection, and at HF_ENDPOINT" in output
 
 
 def test_a_name_that_is_no_download_and_a_folder_that_is_none_are_said(hub, folder):

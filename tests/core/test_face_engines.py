@@ -35,18 +35,18 @@ def test_every_number_is_insightfaces(engine, face_pack, photos, expected):
     analyzer, faces = FaceAnalyzer.load(face_pack, engine), 0
     for name, path in photos.items():
         photo = open_photo(path)
-        found = analyzer.detect(photo, embed=True)
-        assert len(found) == len(expected[f"{name}.boxes"])
-        faces += len(found)
-        for place, face in enumerate(found):
+        detected = analyzer.detect(photo, embed=True)
+        assert len(detected) == len(expected[f"{name}.boxes"])
+        faces += len(detected)
+        for place, face in enumerate(detected):
             landmarks, embed = (expected[f"{name}.{kind}"][place] for kind in ("landmarks", "id_embeds"))
             assert np.abs(face.box - expected[f"{name}.boxes"][place]).max() < 0.1
             assert np.abs(face.keypoints - expected[f"{name}.keypoints"][place]).max() < 0.1
             assert np.abs(face.landmarks - landmarks).max() < 0.1
             assert float(face.embedding @ expected[f"{name}.embeddings"][place]) > 0.9999
             assert float(analyzer.id_embedding(photo, face) @ embed) > least_cosine(landmarks)
-            there = replace(face, landmarks=landmarks)
-            assert float(analyzer.id_embedding(photo, there) @ embed) > 0.9999
+            with_their_landmarks = replace(face, landmarks=landmarks)
+            assert float(analyzer.id_embedding(photo, with_their_landmarks) @ embed) > 0.9999
     assert faces == 11
 
 
@@ -88,9 +88,9 @@ def test_models_in_the_form_of_antelopev2s_are_computed_as_onnxruntime_does(make
         pixels = torch.randn(shape, generator=torch.Generator().manual_seed(1))
         theirs = session.run(None, {session.get_inputs()[0].name: pixels.numpy()})
         ours = module(pixels)
-        assert [tuple(each.shape) for each in ours] == [each.shape for each in theirs] == module.check(shape)
-        for one, other in zip(ours, theirs, strict=True):
-            assert np.abs(one.numpy() - other).max() < 1e-4 * np.abs(other).max()
+        assert [tuple(output.shape) for output in ours] == [output.shape for output in theirs] == module.check(shape)
+        for our_output, their_output in zip(ours, theirs, strict=True):
+            assert np.abs(our_output.numpy() - their_output).max() < 1e-4 * np.abs(their_output).max()
 
 
 def test_a_pack_in_the_form_of_antelopev2_is_opened_by_torch_alone(tmp_path, photos):
@@ -102,9 +102,9 @@ def test_a_pack_in_the_form_of_antelopev2_is_opened_by_torch_alone(tmp_path, pho
     assert analyzers[0].runs_on == "torch on cpu"
     photo = np.asarray(open_photo(photos["obama"]))
     box, points = np.array([200, 300, 500, 700], np.float32), aligned_places() * 3 + [200, 300]
-    landmarks = [each.models.landmarker.landmarks(photo, box) for each in analyzers]
-    embeddings = [each.models.embedder.embedding(photo, points.astype(np.float32)) for each in analyzers]
-    boxes = [each.models.detector.detect(photo, 640, 640)[0] for each in analyzers]
+    landmarks = [analyzer.models.landmarker.landmarks(photo, box) for analyzer in analyzers]
+    embeddings = [analyzer.models.embedder.embedding(photo, points.astype(np.float32)) for analyzer in analyzers]
+    boxes = [analyzer.models.detector.detect(photo, 640, 640)[0] for analyzer in analyzers]
     assert np.abs(landmarks[0] - landmarks[1]).max() < 0.01 and np.abs(landmarks[0] - landmarks[2]).max() < 0.1
     assert embeddings[0] @ embeddings[1] > 0.99999
     assert embeddings[0] @ embeddings[2] > 0.9999
@@ -115,12 +115,12 @@ def test_a_pack_in_the_form_of_antelopev2_is_opened_by_torch_alone(tmp_path, pho
 def with_node(pack, name: str, kind: str, **attributes) -> None:
     """Put a node before a model's input."""
     model = onnx.load(pack / f"{name}.onnx")
-    given = model.graph.input[0].name
+    input_name = model.graph.input[0].name
     for node in model.graph.node:
         for i, value in enumerate(node.input):
-            if value == given:
+            if value == input_name:
                 node.input[i] = "before"
-    model.graph.node.insert(0, helper.make_node(kind, [given], ["before"], **attributes))
+    model.graph.node.insert(0, helper.make_node(kind, [input_name], ["before"], **attributes))
     onnx.save(model, pack / f"{name}.onnx")
 
 
@@ -198,8 +198,8 @@ spec = importlib.machinery.ModuleSpec("onnxruntime", None, is_package=True)
 spec.submodule_search_locations = [{str(tmp_path / "onnxruntime")!r}]
 sys.modules["onnxruntime"] = importlib.util.module_from_spec(spec)
 """
-    said = load(face_pack, photos, engine, request.config.rootpath, tmp_path, before=hidden)
-    assert "onnxruntime is half installed" in said and "onnxruntime-gpu 1.20" in said and LINE in said
+    output = load(face_pack, photos, engine, request.config.rootpath, tmp_path, before=hidden)
+    assert "onnxruntime is half installed" in output and "onnxruntime-gpu 1.20" in output and LINE in output
     assert load(face_pack, photos, "auto", request.config.rootpath, tmp_path, before=hidden).startswith("1\n")
 
 
@@ -223,11 +223,11 @@ def test_a_way_that_is_not_known_is_seen_when_a_model_is_opened(tmp_path):
 @pytest.mark.parametrize("model", ["scrfd_10g_bnkps", "2d106det", "glintr100"])
 def test_changed_bytes_are_told_or_do_no_harm(model, face_pack, tmp_path):
     """Each fault opens, or is an error of the file: never another exception, never a crash."""
-    whole, told = (face_pack / f"{model}.onnx").read_bytes(), 0
+    content, refused = (face_pack / f"{model}.onnx").read_bytes(), 0
     numbers = np.random.default_rng(0)
     path = tmp_path / "model.onnx"
     for fault in range(60):
-        data = bytearray(whole)
+        data = bytearray(content)
         if fault % 3 == 0:
             del data[numbers.integers(len(data)) :]
         else:
@@ -240,5 +240,5 @@ def test_changed_bytes_are_told_or_do_no_harm(model, face_pack, tmp_path):
             if max(sides) <= 640:
                 module.check(tuple(sides))
         except OnnxError:
-            told += 1
-    assert told > 20
+            refused += 1
+    assert refused > 20

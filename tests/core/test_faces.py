@@ -46,17 +46,17 @@ def test_faces_are_embedded_where_it_is_asked_for_alone(analyzer, opened, monkey
     monkeypatch.setattr(analyzer.models.embedder, "embedding", lambda *face: embedded.append(1) or embedding(*face))
     group = analyzer.detect(opened["group"])
     assert [face.embedding for face in group] == [None] * 6 and not embedded
-    found = analyzer.id_embedding(opened["group"], group[0])
-    assert len(embedded) == 1 and np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+    id_embedding = analyzer.id_embedding(opened["group"], group[0])
+    assert len(embedded) == 1 and np.linalg.norm(id_embedding) == pytest.approx(1, abs=1e-5)
 
 
 def test_one_person_is_nearer_to_themselves_than_to_others(analyzer, opened):
     embeddings = {name: id_embedding(analyzer, photo) for name, photo in opened.items() if name != "group"}
     same = ("obama", "obama2", "obama3")
-    for one in same:
-        for other, embedding in embeddings.items():
-            cosine = float(embeddings[one] @ embedding)
-            assert cosine > 0.6 if other in same else cosine < 0.36, (one, other)
+    for own_name in same:
+        for other_name, embedding in embeddings.items():
+            cosine = float(embeddings[own_name] @ embedding)
+            assert cosine > 0.6 if other_name in same else cosine < 0.36, (own_name, other_name)
 
 
 def test_the_same_photo_gives_the_same_numbers(analyzer, opened):
@@ -67,13 +67,13 @@ def test_the_same_photo_gives_the_same_numbers(analyzer, opened):
 @pytest.mark.parametrize("name", ["astronaut", "obama", "biden"])
 def test_a_face_that_fills_the_frame_is_found(analyzer, opened, name):
     photo = opened[name]
-    whole = choose_face(sort_faces(analyzer.detect(photo)))
-    left, top, right, bottom = (round(float(value)) for value in whole.box)
+    face = choose_face(sort_faces(analyzer.detect(photo)))
+    left, top, right, bottom = (round(float(value)) for value in face.box)
     tight = photo.crop((left, top, right, bottom))
-    found = choose_face(sort_faces(analyzer.detect(tight)))
+    tight_face = choose_face(sort_faces(analyzer.detect(tight)))
     size = max(tight.size)
-    assert np.abs(found.landmarks + [left, top] - whole.landmarks).mean() < 0.05 * size
-    assert float(analyzer.id_embedding(tight, found) @ analyzer.id_embedding(photo, whole)) > 0.6
+    assert np.abs(tight_face.landmarks + [left, top] - face.landmarks).mean() < 0.05 * size
+    assert float(analyzer.id_embedding(tight, tight_face) @ analyzer.id_embedding(photo, face)) > 0.6
 
 
 def test_a_turned_photo_is_found_upright(analyzer, photos, tmp_path):
@@ -130,19 +130,19 @@ def test_faces_that_cannot_be_chosen(group):
 
 def test_the_preview_marks_the_chosen_face(opened, group):
     plain, drawn = opened["group"], draw_faces(opened["group"], group, [group[1]])
-    other = draw_faces(opened["group"], group, [group[2]])
-    assert drawn.size == plain.size and drawn.tobytes() != other.tobytes()
+    other_preview = draw_faces(opened["group"], group, [group[2]])
+    assert drawn.size == plain.size and drawn.tobytes() != other_preview.tobytes()
     assert plain.tobytes() == opened["group"].tobytes()
 
 
 def test_a_pack_is_loaded_once_a_process(face_pack):
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(FaceAnalyzer.load(face_pack))) for _ in range(4)]
+    analyzers = []
+    threads = [threading.Thread(target=lambda: analyzers.append(FaceAnalyzer.load(face_pack))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({id(analyzer) for analyzer in found}) == 1
+    assert len({id(analyzer) for analyzer in analyzers}) == 1
 
 
 @pytest.fixture

@@ -91,8 +91,8 @@ def test_versions_agree(request):
 def test_a_comfyui_gets_what_it_lacks_and_keeps_what_it_has(request):
     lines = (request.config.rootpath / "requirements.txt").read_text().splitlines()
     packages = [line.split("#")[0].strip() for line in lines]
-    named = [package for package in packages if package]
-    assert named == ["huggingface_hub"], "without a version: whichever is there stays"
+    names = [package for package in packages if package]
+    assert names == ["huggingface_hub"], "without a version: whichever is there stays"
 
 
 def test_training_without_its_packages_says_which_is_missing(request):

@@ -32,9 +32,9 @@ OWN = {"comfyui-hyperlora", "setuptools"}
 
 
 def run(*command: str | Path) -> str:
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    return done.stdout
+    process = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, (process.stdout + process.stderr)[-5000:]
+    return process.stdout
 
 
 def freeze(python: Path) -> set[str]:
@@ -64,8 +64,8 @@ def test_nothing_that_is_there_is_changed(python, request):
     run(python, "-m", "pip", "install", "--quiet", "-r", root / "requirements.txt")
     after = freeze(python)
     assert before <= after
-    new = {line.partition("==")[0].lower() for line in after - before}
-    assert not new & {"insightface", "onnxruntime", "opencv-python", "opencv-python-headless", "numpy"}
+    added = {line.partition("==")[0].lower() for line in after - before}
+    assert not added & {"insightface", "onnxruntime", "opencv-python", "opencv-python-headless", "numpy"}
     code = "import cv2, onnxruntime; cv2.ximgproc; print(onnxruntime.get_available_providers())"
     assert "CUDAExecutionProvider" in run(python, "-c", code)
 
@@ -76,9 +76,9 @@ def test_the_command_s_package_changes_nothing_either(python, request, tmp_path)
     """As a trial, for torch would come with it, which a ComfyUI has."""
     report = tmp_path / "report.json"
     run(python, "-m", "pip", "install", "--dry-run", "--quiet", "--report", report, request.config.rootpath)
-    added = {each["metadata"]["name"].lower() for each in json.loads(report.read_text())["install"]}
-    there = {line.partition("==")[0].lower() for line in freeze(python)}
-    assert "comfyui-hyperlora" in added and not (added - OWN) & there
+    added = {package["metadata"]["name"].lower() for package in json.loads(report.read_text())["install"]}
+    installed = {line.partition("==")[0].lower() for line in freeze(python)}
+    assert "comfyui-hyperlora" in added and not (added - OWN) & installed
 
 
 @pytest.mark.slow
@@ -93,5 +93,5 @@ def test_numbers_are_those_of_insightface_0_7_3_too(python, face_pack, photos, t
             assert np.abs(face.box - theirs["boxes"]).max() < 0.1
             assert np.abs(face.landmarks - theirs["landmarks"]).max() < 0.1
             assert float(analyzer.id_embedding(photo, face) @ theirs["id_embeds"]) > least_cosine(theirs["landmarks"])
-            there = replace(face, landmarks=theirs["landmarks"])
-            assert float(analyzer.id_embedding(photo, there) @ theirs["id_embeds"]) > 0.9999
+            with_their_landmarks = replace(face, landmarks=theirs["landmarks"])
+            assert float(analyzer.id_embedding(photo, with_their_landmarks) @ theirs["id_embeds"]) > 0.9999

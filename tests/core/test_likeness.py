@@ -23,15 +23,15 @@ def obama(analyzer, pictures) -> Person:
     return Person.of_references(find_references(analyzer, [pictures["obama"]]))
 
 
-def scores(analyzer, person: Person, *given: Image.Image) -> list[float | None]:
-    return [one.score for one in judge(analyzer, person, given)]
+def scores(analyzer, person: Person, *images: Image.Image) -> list[float | None]:
+    return [picture.score for picture in judge(analyzer, person, images)]
 
 
 def test_the_same_picture_has_one_and_other_people_less(analyzer, pictures, obama):
     names = ("obama", "obama2", "obama3", "biden", "astronaut")
-    same, *others = scores(analyzer, obama, *(pictures[name] for name in names))
+    same, *lower = scores(analyzer, obama, *(pictures[name] for name in names))
     assert same == pytest.approx(1, abs=1e-5)
-    assert min(others[:2]) > 0.5 and max(others[2:]) < 0.36
+    assert min(lower[:2]) > 0.5 and max(lower[2:]) < 0.36
 
 
 def test_every_face_of_a_group_is_judged_from_left_to_right(analyzer, pictures, obama):
@@ -56,9 +56,9 @@ def test_a_picture_without_a_face_has_no_score(analyzer, obama):
 
 def test_several_photos_are_a_weighted_mean_of_cosines(analyzer, pictures, obama):
     references = find_references(analyzer, [pictures[name] for name in ("obama", "obama2", "biden")])
-    each = [Person.of_references([ref]) for ref in references]
+    people = [Person.of_references([ref]) for ref in references]
     (together,) = scores(analyzer, Person.of_references(references), pictures["obama3"])
-    alone = [scores(analyzer, person, pictures["obama3"])[0] for person in each]
+    alone = [scores(analyzer, person, pictures["obama3"])[0] for person in people]
     assert together == pytest.approx(np.mean(alone), abs=1e-6)
     embeds = torch.stack([torch.from_numpy(ref.id_embed) for ref in references])
     weighed = Person(embeds, (3.0, 1.0, 0.0), references[0].embedder)
@@ -73,14 +73,14 @@ def test_an_identity_judges_as_its_photos_do(analyzer, people, pictures):
 
 def test_who_judges_is_said(obama):
     assert obama.remark.endswith("if the HyperLoRA reads faces by it too, that flatters")
-    other = Person(obama.embeds, obama.weights, obama.embedder, Encoder("somebody's", "0" * 64))
-    assert other.remark.endswith("the person was encoded by somebody's")
+    stranger = Person(obama.embeds, obama.weights, obama.embedder, Encoder("somebody's", "0" * 64))
+    assert stranger.remark.endswith("the person was encoded by somebody's")
 
 
 def test_another_embedder_is_refused(analyzer, obama, pictures):
-    other = Person(obama.embeds, obama.weights, Encoder("somebody's", "0" * 64))
+    stranger = Person(obama.embeds, obama.weights, Encoder("somebody's", "0" * 64))
     with pytest.raises(HyperLoRAError, match="described by somebody's, whose numbers mean nothing to"):
-        judge(analyzer, other, [pictures["obama"]])
+        judge(analyzer, stranger, [pictures["obama"]])
 
 
 def test_nothing_to_judge_by_is_refused(analyzer, pictures, obama):
@@ -93,17 +93,19 @@ def test_nothing_to_judge_by_is_refused(analyzer, pictures, obama):
 
 
 def test_faces_are_found_once_with_a_cache(analyzer, pictures, obama):
-    cache, done = Cache(64 << 20), []
-    given = [pictures["obama2"], pictures["biden"]]
-    first = judge(analyzer, obama, given, cache, done.append)
-    second = judge(analyzer, obama, given, cache)
-    assert done == [1, 2] and len(cache) > 0
-    assert [one.scores for one in first] == [one.scores for one in second]
+    cache, progress = Cache(64 << 20), []
+    images = [pictures["obama2"], pictures["biden"]]
+    first = judge(analyzer, obama, images, cache, progress.append)
+    second = judge(analyzer, obama, images, cache)
+    assert progress == [1, 2] and len(cache) > 0
+    assert [picture.scores for picture in first] == [picture.scores for picture in second]
 
 
-def judged(*given: float | None) -> list[Judged]:
+def judged(*values: float | None) -> list[Judged]:
     blank = Image.new("RGB", (8, 8))
-    return [Judged(number, blank, (), () if score is None else (score,)) for number, score in enumerate(given, start=1)]
+    return [
+        Judged(number, blank, (), () if score is None else (score,)) for number, score in enumerate(values, start=1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def judged(*given: float | None) -> list[Judged]:
     ],
 )
 def test_pictures_are_sorted_and_dropped(least, best_first, most, kept):
-    assert [one.number for one in select(judged(0.5, None, 0.7, 0.1), least, best_first, most)] == kept
+    assert [picture.number for picture in select(judged(0.5, None, 0.7, 0.1), least, best_first, most)] == kept
 
 
 def test_none_left_is_an_error_that_says_what_there_was():

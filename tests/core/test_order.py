@@ -58,8 +58,8 @@ def modules() -> list[Path]:
 
 
 def test_every_package_has_its_place():
-    there = {path.stem if path.is_file() else path.name for path in CORE.iterdir()} - {"__init__", "__pycache__"}
-    assert there == {*GROUND, *PACKAGES}
+    packages = {path.stem if path.is_file() else path.name for path in CORE.iterdir()} - {"__init__", "__pycache__"}
+    assert packages == {*GROUND, *PACKAGES}
 
 
 def test_arrows_run_one_way():
@@ -80,8 +80,8 @@ def test_no_two_modules_import_each_other():
     names = {path.relative_to(ROOT).with_suffix("").parts: path for path in modules()}
     reads = {}
     for name, path in names.items():
-        found = {cut for full in imports(path) for cut in (full, full[:-1]) if cut in names}
-        reads[name] = found - {name}
+        imported = {cut for full in imports(path) for cut in (full, full[:-1]) if cut in names}
+        reads[name] = imported - {name}
     mutual = {
         " and ".join(sorted((".".join(a), ".".join(b))))
         for a, b in itertools.permutations(names, 2)

@@ -54,36 +54,36 @@ def test_sharpness_tells_a_blurred_face(references, name, blur, low, high):
 
 def test_sharpness_does_not_know_brightness_contrast_or_size(references):
     ref = references["obama"]
-    first = sharpness(ref.photo, ref.face.landmarks)
+    expected = sharpness(ref.photo, ref.face.landmarks)
     darker = ref.photo.point(lambda value: value * 0.5 + 20)
-    assert sharpness(darker, ref.face.landmarks) == pytest.approx(first, rel=0.05)
+    assert sharpness(darker, ref.face.landmarks) == pytest.approx(expected, rel=0.05)
     larger = ref.photo.resize((ref.photo.width * 2, ref.photo.height * 2), Image.Resampling.NEAREST)
-    assert sharpness(larger, ref.face.landmarks * 2) == pytest.approx(first, rel=0.15)
+    assert sharpness(larger, ref.face.landmarks * 2) == pytest.approx(expected, rel=0.15)
 
 
 def test_good_photos_of_one_person_are_kept(references):
-    found = examine([references[name] for name in ("obama", "obama2", "obama3")])
-    assert [(one.is_bad, one.faults) for one in found] == [(False, [])] * 3
-    assert all(one.agreement > 0.6 for one in found)
-    assert summary(found) == "nothing has to be replaced"
-    assert str(found[0]).startswith("photo 1: keep. face ") and str(found[0]).endswith(". good")
+    qualities = examine([references[name] for name in ("obama", "obama2", "obama3")])
+    assert [(quality.is_bad, quality.faults) for quality in qualities] == [(False, [])] * 3
+    assert all(quality.agreement > 0.6 for quality in qualities)
+    assert summary(qualities) == "nothing has to be replaced"
+    assert str(qualities[0]).startswith("photo 1: keep. face ") and str(qualities[0]).endswith(". good")
 
 
 def test_the_one_that_is_somebody_else_is_named(references):
-    found = examine([references[name] for name in ("obama", "biden", "obama3", "obama2")])
-    assert [one.is_bad for one in found] == [False, True, False, False]
-    assert found[1].faults[0] == "looks like somebody else than the others: check who it is"
-    assert summary(found) == f"replace photo {references['biden'].number}"
+    qualities = examine([references[name] for name in ("obama", "biden", "obama3", "obama2")])
+    assert [photo.is_bad for photo in qualities] == [False, True, False, False]
+    assert qualities[1].faults[0] == "looks like somebody else than the others: check who it is"
+    assert summary(qualities) == f"replace photo {references['biden'].number}"
 
 
 def test_two_people_and_no_majority(references):
-    found = examine([references[name] for name in ("obama", "biden")])
-    assert summary(found).startswith("these photos show several people")
+    qualities = examine([references[name] for name in ("obama", "biden")])
+    assert summary(qualities).startswith("these photos show several people")
 
 
 def test_a_single_photo_has_nothing_to_agree_with(references):
-    (found,) = examine([references["obama"]])
-    assert found.agreement is None and "agreement" not in str(found)
+    (only,) = examine([references["obama"]])
+    assert only.agreement is None and "agreement" not in str(only)
 
 
 def quality(**changes) -> PhotoQuality:
@@ -106,8 +106,8 @@ def quality(**changes) -> PhotoQuality:
     ],
 )
 def test_every_fault_has_its_word(changes, bad, said):
-    found = quality(**changes)
-    assert found.is_bad is bad and any(said in fault for fault in found.faults)
+    report = quality(**changes)
+    assert report.is_bad is bad and any(said in fault for fault in report.faults)
 
 
 def test_a_person_from_the_side_only():
@@ -118,9 +118,9 @@ def opencvs(size: tuple[int, int], keypoints: np.ndarray) -> np.ndarray:
     """The same picture by OpenCV's ellipses and circles, in whole pixels."""
     picture = np.zeros((size[1], size[0], 3), dtype=np.uint8)
     for number in (0, 1, 3, 4):
-        one, nose = keypoints[number], keypoints[2]
-        angle = math.degrees(math.atan2(one[1] - nose[1], one[0] - nose[0]))
-        middle, half = (one + nose) / 2, float(np.hypot(*(one - nose))) / 2
+        end, nose = keypoints[number], keypoints[2]
+        angle = math.degrees(math.atan2(end[1] - nose[1], end[0] - nose[0]))
+        middle, half = (end + nose) / 2, float(np.hypot(*(end - nose))) / 2
         polygon = cv2.ellipse2Poly((int(middle[0]), int(middle[1])), (int(half), 4), int(angle), 0, 360, 1)
         cv2.fillConvexPoly(picture, polygon, COLOURS[number])
     picture = (picture * 0.6).astype(np.uint8)
@@ -131,14 +131,14 @@ def opencvs(size: tuple[int, int], keypoints: np.ndarray) -> np.ndarray:
 
 def test_keypoints_are_drawn_as_instantids_controlnet_knows_them(references):
     ref = references["obama"]
-    found = np.asarray(keypoints_picture(ref.photo.size, [ref.face.keypoints])).astype(int)
+    pixels = np.asarray(keypoints_picture(ref.photo.size, [ref.face.keypoints])).astype(int)
     expected = opencvs(ref.photo.size, ref.face.keypoints).astype(int)
-    drawn = (expected.max(axis=-1) > 0) | (found.max(axis=-1) > 0)
-    off = np.abs(found - expected).max(axis=-1)
+    drawn = (expected.max(axis=-1) > 0) | (pixels.max(axis=-1) > 0)
+    off = np.abs(pixels - expected).max(axis=-1)
     assert off[~drawn].max() == 0
     assert np.mean(off[drawn] > 60) < 0.2  # edges alone: it is drawn in whole pixels there
     for point, colour in zip(ref.face.keypoints.round().astype(int), COLOURS, strict=True):
-        assert tuple(found[point[1], point[0]]) == colour
+        assert tuple(pixels[point[1], point[0]]) == colour
 
 
 def test_what_is_no_face_is_refused():

@@ -37,28 +37,30 @@ def test_each_face_of_a_group_can_be_picked_through_json(analyzer, group):
 def test_several_picks_on_a_photo_are_so_many_references_in_their_order(analyzer, group, photos):
     faces = analyzer.detect(group)
     picks = [Pick.of(face, group, digest(group)) for face in (faces[3], faces[1])]
-    alone, said = open_photo(photos["obama"]), []
-    references = find_references(analyzer, [alone, group], picks=picks, report=said.append)
+    alone, reports = open_photo(photos["obama"]), []
+    references = find_references(analyzer, [alone, group], picks=picks, report=reports.append)
     assert [reference.number for reference in references] == [1, 2, 2]
     assert [tuple(reference.face.box) for reference in references[1:]] == [tuple(faces[i].box) for i in (3, 1)]
-    assert any("may show two people" in remark for remark in said)
+    assert any("may show two people" in remark for remark in reports)
 
 
 def test_two_people_picked_on_one_photo_are_said_to_be_two(analyzer, group):
     faces = analyzer.detect(group, embed=True)
     pairs = [(a, b) for a in faces for b in faces if a is not b and float(a.embedding @ b.embedding) < 0.1]
-    said = []
-    find_references(analyzer, [group], picks=[Pick.of(f, group, digest(group)) for f in pairs[0]], report=said.append)
-    assert said and said[0].startswith("the faces picked on photo 1 may show two people")
+    reports = []
+    find_references(
+        analyzer, [group], picks=[Pick.of(f, group, digest(group)) for f in pairs[0]], report=reports.append
+    )
+    assert reports and reports[0].startswith("the faces picked on photo 1 may show two people")
 
 
 def test_a_pick_on_another_photo_is_refused(analyzer, group, photos):
     pick = Pick.of(analyzer.detect(group)[0], group, digest(group))
     changed = group.copy()
     changed.putpixel((0, 0), (1, 2, 3))
-    for other in (changed, group.resize((group.width // 2, group.height // 2)), open_photo(photos["obama"])):
+    for other_photo in (changed, group.resize((group.width // 2, group.height // 2)), open_photo(photos["obama"])):
         with pytest.raises(HyperLoRAError, match=r"picked on another photo \(\w{8}\) than is connected now \(\w{8}\)"):
-            find_references(analyzer, [other], picks=[pick])
+            find_references(analyzer, [other_photo], picks=[pick])
 
 
 def test_a_pick_beside_every_face_is_refused(analyzer, group):

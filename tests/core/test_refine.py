@@ -56,9 +56,9 @@ def test_what_is_no_face_stays_to_the_pixel(photo, faces, image):
     result = cut.put_back(image, torch.zeros(1, 64, 64, 3), mask)
     assert torch.equal(image, before)
     changed = (result != image).any(dim=-1)
-    there = torch.zeros_like(changed)
-    there[cut.top : cut.top + cut.side, cut.left : cut.left + cut.side] = mask > 0
-    assert not (changed & ~there).any()
+    inside = torch.zeros_like(changed)
+    inside[cut.top : cut.top + cut.side, cut.left : cut.left + cut.side] = mask > 0
+    assert not (changed & ~inside).any()
     x, y = face.keypoints[2].round().astype(int)
     assert result[y, x].max() < 0.02
 
@@ -66,9 +66,9 @@ def test_what_is_no_face_stays_to_the_pixel(photo, faces, image):
 def test_a_face_laid_back_as_it_was_is_as_it_was(photo, faces, image):
     face = faces[0]
     cut = Cut.around(face, photo.size, 1.6)
-    taken = cut.take(image, 1024)
-    assert taken.shape == (1, 1024, 1024, 3)
-    result = cut.put_back(image, taken, cut.mask(face, 0.08))
+    square = cut.take(image, 1024)
+    assert square.shape == (1, 1024, 1024, 3)
+    result = cut.put_back(image, square, cut.mask(face, 0.08))
     assert float((result - image).abs().max()) < 0.06
 
 

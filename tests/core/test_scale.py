@@ -20,13 +20,13 @@ def test_limits_stand_in_order():
 
 def test_what_the_report_keeps_is_not_dropped(network, clip, references):
     """One photo is somebody else's; both say which, at the limit that both begin with."""
-    for chosen in itertools.combinations(("obama", "obama2", "obama3", "biden"), 3):
-        photos = [references[name] for name in chosen]
+    for names in itertools.combinations(("obama", "obama2", "obama3", "biden"), 3):
+        photos = [references[name] for name in names]
         identity, _ = encode_id(network, clip, photos)
-        kept = without_outliers(identity, INSIGHTFACE.same, lambda line: None)
+        remaining = without_outliers(identity, INSIGHTFACE.same, lambda line: None)
         strangers = [quality.is_somebody_else for quality in examine(photos)]
-        dropped = [sha256 not in kept.photos for sha256 in identity.photos]
-        assert dropped == strangers == [name == "biden" for name in chosen]
+        dropped = [sha256 not in remaining.photos for sha256 in identity.photos]
+        assert dropped == strangers == [name == "biden" for name in names]
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_what_the_report_keeps_is_not_dropped(network, clip, references):
     ],
 )
 def test_help_pages_say_the_same(page, words, number):
-    (said,) = re.findall(words, (PAGES / f"HyperLoRA{page}.md").read_text())
-    assert float(said) == number
+    (on_page,) = re.findall(words, (PAGES / f"HyperLoRA{page}.md").read_text())
+    assert float(on_page) == number

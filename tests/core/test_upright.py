@@ -15,10 +15,10 @@ LIKE = 0.85  # cosine of one photo's embedding, resampled; of two photos of one 
 
 @pytest.fixture(scope="module")
 def small(photos) -> dict[str, Image.Image]:
-    opened = {name: open_photo(photos[name]) for name in ("obama", "biden", "group")}
-    opened["obama"].thumbnail((600, 600))
-    opened["biden"].thumbnail((600, 600))
-    return opened
+    originals = {name: open_photo(photos[name]) for name in ("obama", "biden", "group")}
+    originals["obama"].thumbnail((600, 600))
+    originals["biden"].thumbnail((600, 600))
+    return originals
 
 
 def lain(photo: Image.Image, degrees: float) -> Image.Image:
@@ -41,12 +41,12 @@ def test_a_photo_is_turned_back_without_loss_by_quarters(small):
 
 @pytest.mark.parametrize("degrees", [45, 60, 90, 180, 270])
 def test_a_head_that_lies_is_read_upright_and_it_is_said(analyzer, small, degrees):
-    said = []
+    reports = []
     (upright,) = find_references(analyzer, [small["obama"]])
-    (ref,) = find_references(analyzer, [lain(small["obama"], degrees)], report=said.append)
+    (ref,) = find_references(analyzer, [lain(small["obama"], degrees)], report=reports.append)
     assert abs(roll(ref.view.face.keypoints)) <= 30 and abs(roll(ref.face.keypoints)) > 30
     assert float(ref.id_embed @ upright.id_embed) > LIKE
-    assert len(said) == 1 and said[0].startswith("photo 1 of 1: the head was turned by some ")
+    assert len(reports) == 1 and reports[0].startswith("photo 1 of 1: the head was turned by some ")
     if degrees % 90 == 0:
         assert ref.view.turned % 360 == degrees and ref.view.photo.tobytes() == small["obama"].tobytes()
     (quality,) = examine([ref])
@@ -54,20 +54,20 @@ def test_a_head_that_lies_is_read_upright_and_it_is_said(analyzer, small, degree
 
 
 def test_an_upright_photo_stays_the_photo(analyzer, small):
-    said = []
+    reports = []
     for name in ("obama", "biden"):
-        (ref,) = find_references(analyzer, [lain(small[name], 10)], report=said.append)
+        (ref,) = find_references(analyzer, [lain(small[name], 10)], report=reports.append)
         assert ref.view.photo is ref.photo and ref.view.face is ref.face and ref.view.turned == 0
-    assert said == []
+    assert reports == []
 
 
 def test_where_it_is_not_turned_it_is_said_what_that_makes(analyzer, small):
-    said, photo = [], lain(small["obama"], 180)
+    reports, photo = [], lain(small["obama"], 180)
     (upright,) = find_references(analyzer, [small["obama"]])
-    (ref,) = find_references(analyzer, [photo], report=said.append, turn_upright=False)
+    (ref,) = find_references(analyzer, [photo], report=reports.append, turn_upright=False)
     assert float(ref.id_embed @ upright.id_embed) < 0.6
     assert ref.view.photo is ref.photo
-    assert said[0].endswith("and is read as another person's: turn the photo upright")
+    assert reports[0].endswith("and is read as another person's: turn the photo upright")
     (quality,) = examine([ref])
     assert quality.is_bad and any("turn the photo upright" in fault for fault in quality.faults)
     assert summary([quality]) == "replace photo 1"
@@ -78,10 +78,10 @@ def test_the_face_that_was_chosen_is_the_one_that_is_turned(analyzer, small):
     lying = group.transpose(Image.Transpose.ROTATE_180)
     ref = find_references(analyzer, [lying], "left to right", 1)[0]
     x, y = np.array(group.size) - (ref.face.box[:2] + ref.face.box[2:]) / 2
-    (there,) = [
+    (lain_face,) = [
         face for face in analyzer.detect(group) if face.box[0] < x < face.box[2] and face.box[1] < y < face.box[3]
     ]
-    assert len(ref.faces) > 2 and float(ref.id_embed @ analyzer.id_embedding(group, there)) > 0.99
+    assert len(ref.faces) > 2 and float(ref.id_embed @ analyzer.id_embedding(group, lain_face)) > 0.99
 
 
 def test_a_retouched_photo_is_turned_as_the_first_was(analyzer, small):
@@ -103,7 +103,7 @@ def test_a_face_of_a_hundred_pixels_is_found_on_a_photo_of_any_size(analyzer, ph
     huge = Image.fromarray(noise).resize(size)
     huge.paste(face, (size[0] // 2, size[1] // 3))
     huge.paste(photo, (0, 0))  # one that is seen at any size hides no other
-    places = [np.round(found.box).astype(int) for found in analyzer.detect(huge, margins=False)]
+    places = [np.round(detected.box).astype(int) for detected in analyzer.detect(huge, margins=False)]
     assert len(places) == 2
     assert abs(places[0][2] - places[0][0] - wide) < 0.2 * wide and 80 < places[1][2] - places[1][0] < 140
     assert size[0] // 2 < places[1][0] < size[0] // 2 + face.width
