@@ -83,18 +83,18 @@ class ClipScorer:
             raise HyperLoRAError(f"the CLIP of {folder} cannot be loaded ({reason})") from error
         encoder = Encoder(folder.resolve().name, file_sha256(folder / WEIGHTS))
         log.info("Loaded the CLIP %s, %s numbers a picture, from %s", encoder.name, width, folder)
-        both = f"{encoder.sha256}{file_sha256(folder / CONFIG)}"
-        fingerprint = hashlib.sha256(both.encode()).hexdigest()
+        content = f"{encoder.sha256}{file_sha256(folder / CONFIG)}"
+        fingerprint = hashlib.sha256(content.encode()).hexdigest()
         return cls(model.requires_grad_(False).eval(), transform, tokenizer, encoder, fingerprint, device)
 
     @torch.inference_mode()
     def pictures(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         """Embeddings ``(N, D)`` of RGB pictures, float32, unit length, by the tower's own preprocessing."""
-        found = []
+        embeddings = []
         for start in range(0, len(pictures), _BATCH):
-            some = [self._transform(picture.convert("RGB")) for picture in pictures[start : start + _BATCH]]
-            found.append(self._model.encode_image(torch.stack(some).to(self.device), normalize=True))
-        return _numbers(found)
+            batch = [self._transform(picture.convert("RGB")) for picture in pictures[start : start + _BATCH]]
+            embeddings.append(self._model.encode_image(torch.stack(batch).to(self.device), normalize=True))
+        return _numbers(embeddings)
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -104,11 +104,11 @@ class ClipScorer:
             if self._length(text) > length:
                 log.warning("CLIP reads %d tokens of a prompt, and scores by no more of %r", length, text)
         tokens = self._tokenizer(list(texts))
-        found = [
+        embeddings = [
             self._model.encode_text(tokens[start : start + _BATCH].to(self.device), normalize=True)
             for start in range(0, len(texts), _BATCH)
         ]
-        return _numbers(found)
+        return _numbers(embeddings)
 
     def _length(self, text: str) -> int:
         """Tokens of a text, its ends included."""
@@ -117,8 +117,8 @@ class ClipScorer:
         return len(self._tokenizer.tokenizer.encode(text))  # open_clip's wrapper of transformers' tokenizers
 
 
-def _numbers(found: Sequence[Tensor]) -> np.ndarray:
-    return torch.cat(list(found)).float().cpu().numpy()
+def _numbers(batches: Sequence[Tensor]) -> np.ndarray:
+    return torch.cat(list(batches)).float().cpu().numpy()
 
 
 def _open_clip() -> Any:

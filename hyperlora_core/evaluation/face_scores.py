@@ -79,8 +79,8 @@ class FaceJudge:
 
     def embedding(self, picture: Image.Image, face: Face) -> np.ndarray:
         """Of a face on an RGB picture, float32, unit length."""
-        found = self._embed(aligned(np.asarray(picture), face.keypoints))
-        return (found / np.linalg.norm(found)).astype(np.float32)
+        embedding = self._embed(aligned(np.asarray(picture), face.keypoints))
+        return (embedding / np.linalg.norm(embedding)).astype(np.float32)
 
 
 class IRNetwork(nn.Module):

@@ -17,9 +17,9 @@ COMMON = (*FILLED, "cfg")
 OWN = ("weight", "base_weight", "start", "end", "lora", "model", "provider")
 
 
-def main_table(found: Tables) -> Lines:
+def main_table(tables: Tables) -> Lines:
     lines = [["Method", *(column.title for column in COLUMNS), "Pictures"]]
-    for summary in found.whole:
+    for summary in tables.whole:
         counts = f"{summary.drawn}" + (
             f" of {summary.drawn + summary.failed + summary.missing}" if summary.failed or summary.missing else ""
         )
@@ -27,19 +27,19 @@ def main_table(found: Tables) -> Lines:
     return lines
 
 
-def drawn_table(found: Evaluation) -> Lines:
+def drawn_table(evaluation: Evaluation) -> Lines:
     """What each method is drawn with: its own, where the protocol does not say it."""
-    methods = [one.variant.method for one in found.tables.whole]
-    said = {each.name: each.values_in(each.filled(found.plan.protocol.values())) for each in methods}
-    negatives = {values["negative"] for values in said.values() if "negative" in values}
+    methods = [summary.variant.method for summary in evaluation.tables.whole]
+    values_of = {method.name: method.values_in(method.filled(evaluation.plan.protocol.values())) for method in methods}
+    negatives = {values["negative"] for values in values_of.values() if "negative" in values}
     hidden = "negative" if len(negatives) < 2 else ""  # it is long, and mostly the same for all
     slots = [slot for slot in (*COMMON, *OWN) if slot != hidden]
     lines = [["Method", *slots, "photos"]]
-    for summary in found.tables.whole:
+    for summary in evaluation.tables.whole:
         method = summary.variant.method
-        values = said[method.name]
-        shown = [_value(values.get(slot)) for slot in slots]
-        lines.append([method.title, *shown, str(summary.variant.photos or "-")])
+        values = values_of[method.name]
+        cells = [_value(values.get(slot)) for slot in slots]
+        lines.append([method.title, *cells, str(summary.variant.photos or "-")])
     return lines
 
 
@@ -55,9 +55,9 @@ def _cell(estimate: Estimate | None) -> str:
     return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-def difference_table(found: Tables) -> Lines:
+def difference_table(tables: Tables) -> Lines:
     lines = [["Method", "Measure", "Difference", "p", "p, corrected", "Of how many people", "What it tells"]]
-    for summary in found.whole:
+    for summary in tables.whole:
         for column in COLUMNS:
             if column.key in summary.against:
                 difference, corrected = summary.against[column.key]
@@ -88,36 +88,36 @@ def _verdict(column: Column, mean: float, corrected: float) -> str:
     return "better" if (mean > 0) == column.more_is_better else "worse"
 
 
-def sweep_tables(found: Tables) -> list[tuple[str, Lines]]:
-    shown = [
+def sweep_tables(tables: Tables) -> list[tuple[str, Lines]]:
+    columns = [
         column
         for column in COLUMNS
         if column.key in ("id_sim_headshot", "held_out_headshot", "clip_i_edit_editable", "clip_t_editable")
     ]
-    made = []
-    for slot, families in found.frontiers().items():
-        lines = [["Method", slot, *(column.title for column in shown)]]
-        for some in families.values():
+    sections = []
+    for slot, families in tables.frontiers().items():
+        lines = [["Method", slot, *(column.title for column in columns)]]
+        for summaries in families.values():
             lines += [
                 [
-                    title_of(found, one.variant.family),
-                    f"{one.variant.value:g}",
-                    *(_cell(one.cells[column.key]) for column in shown),
+                    title_of(tables, summary.variant.family),
+                    f"{summary.variant.value:g}",
+                    *(_cell(summary.cells[column.key]) for column in columns),
                 ]
-                for one in some
+                for summary in summaries
             ]
-        made.append((slot, lines))
-    return made
+        sections.append((slot, lines))
+    return sections
 
 
-def speed_table(found: Tables) -> Lines:
+def speed_table(tables: Tables) -> Lines:
     lines = [["Method", "", *STAGES, "total", "Peak memory"]]
-    for summary in found.whole:
-        for what, seconds in (("first", summary.cold), ("others", summary.warm)):  # the others load nothing
+    for summary in tables.whole:
+        for label, seconds in (("first", summary.cold), ("others", summary.warm)):  # the others load nothing
             if seconds:
-                peak = f"{summary.peak_memory / 2**30:.1f} GB" if summary.peak_memory and what == "others" else "-"
+                peak = f"{summary.peak_memory / 2**30:.1f} GB" if summary.peak_memory and label == "others" else "-"
                 stages = [f"{seconds[stage]:.2f}" if stage in seconds else "-" for stage in (*STAGES, "total")]
-                lines.append([summary.variant.method.title, what, *stages, peak])
+                lines.append([summary.variant.method.title, label, *stages, peak])
     return lines
 
 
@@ -133,89 +133,98 @@ def paper_speed_table() -> Lines:
     ]
 
 
-def failure_table(found: Evaluation) -> Lines:
+def failure_table(evaluation: Evaluation) -> Lines:
     return [["Method", "Person", "Prompt", "Seed", "Why"]] + [
-        [row.method, row.person if row.method in found.plan.of_people else "-", row.name, str(row.seed), row.error]
-        for row in found.pictures
+        [row.method, row.person if row.method in evaluation.plan.of_people else "-", row.name, str(row.seed), row.error]
+        for row in evaluation.pictures
         if row.state == FAILED
     ]
 
 
-def made_table(found: Evaluation) -> Lines:
-    lines = [["What", "With"], ["hyperlora", __version__], ["CLIP", found.clip], ["Faces", found.judge]]
-    lines += [["Server", f"{url}: {host}"] for url, host in found.hosts.items()]
-    for name, value in asdict(found.plan.protocol).items():
+def made_table(evaluation: Evaluation) -> Lines:
+    lines = [["What", "With"], ["hyperlora", __version__], ["CLIP", evaluation.clip], ["Faces", evaluation.judge]]
+    lines += [["Server", f"{url}: {host}"] for url, host in evaluation.hosts.items()]
+    for name, value in asdict(evaluation.plan.protocol).items():
         if name == "prompts":
-            shown = "; ".join(f"{one['name']}: {one['text']}" for one in value)
+            cell = "; ".join(f"{prompt['name']}: {prompt['text']}" for prompt in value)
         else:
-            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        lines.append([name, shown])
-    for summary in found.tables.whole:
+            cell = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        lines.append([name, cell])
+    for summary in evaluation.tables.whole:
         method = summary.variant.method
         own = ", ".join(f"{key} {value}" for key, value in method.settings.items())
         lines.append([method.title, " ".join(filter(None, [method.about, method.source, own]))])
     return lines
 
 
-def title_of(found: Tables, name: str) -> str:
-    return next((one.variant.method.title for one in found.summaries if one.variant.method.name == name), name)
+def title_of(tables: Tables, name: str) -> str:
+    return next(
+        (summary.variant.method.title for summary in tables.summaries if summary.variant.method.name == name), name
+    )
 
 
-def sentence(found: Evaluation) -> str:
-    protocol = found.plan.protocol
+def sentence(evaluation: Evaluation) -> str:
+    protocol = evaluation.plan.protocol
     model = protocol.checkpoint or "Each workflow's own base model"
     return (
         f"{model}, {protocol.width} x {protocol.height}, {protocol.sampler} {protocol.scheduler}, steps: "
         f"{protocol.steps}; the same prompts and seeds for every method, each at its own CFG, see below. "
-        f"CLIP: {found.clip}. Faces: {found.judge}. Intervals hold the mean over people at {LEVEL:.0%}."
+        f"CLIP: {evaluation.clip}. Faces: {evaluation.judge}. Intervals hold the mean over people at {LEVEL:.0%}."
     )
 
 
-def remarks(found: Evaluation) -> list[str]:
-    told = list(found.remarks)
-    told += [f"the method {name} was left out: {why}" for name, why in found.tables.unavailable.items()]
-    people = len(found.plan.people)
-    least = least_people(sum(one.variant.method.identity for one in found.tables.whole) - 1)
+def remarks(evaluation: Evaluation) -> list[str]:
+    sentences = list(evaluation.remarks)
+    sentences += [f"the method {name} was left out: {why}" for name, why in evaluation.tables.unavailable.items()]
+    people = len(evaluation.plan.people)
+    least = least_people(sum(summary.variant.method.identity for summary in evaluation.tables.whole) - 1)
     if people < least:
-        told.append(f"of {people} people no difference between methods can be told from chance: {least} are the least")
-    held = sum(bool(person.held_out) for person in found.plan.people)
-    if not held:
-        told.append("no person has a photo that was held out: whether a method copies the photo cannot be told")
-    if 0 < held < people:
-        told.append(
-            f"{held} of {people} people have photos that are held out: what is compared with those is of them alone"
+        sentences.append(
+            f"of {people} people no difference between methods can be told from chance: {least} are the least"
         )
-    if held:
-        blind = [one.variant.method for one in found.tables.whole if one.variant.method.identity]
-        told += [
+    with_held_out = sum(bool(person.held_out) for person in evaluation.plan.people)
+    if not with_held_out:
+        sentences.append("no person has a photo that was held out: whether a method copies the photo cannot be told")
+    if 0 < with_held_out < people:
+        sentences.append(
+            f"{with_held_out} of {people} people have photos that are held out: "
+            "what is compared with those is of them alone"
+        )
+    if with_held_out:
+        blind = [summary.variant.method for summary in evaluation.tables.whole if summary.variant.method.identity]
+        sentences += [
             f"{method.title} is given no photo here: if it was trained on photos that are held out, they flatter it"
             for method in blind
             if not method.photos
         ]
-    untimed = len({row.picture for row in found.rows if row.state == DONE and not (row.timing or {}).get("heard")})
+    untimed = len({row.picture for row in evaluation.rows if row.state == DONE and not (row.timing or {}).get("heard")})
     if untimed:
-        told.append(
+        sentences.append(
             f"{untimed} pictures were not timed: the server's events were not heard, or the run was killed there"
         )
-    if len(found.hosts) > 1:
-        told.append(f"{len(found.hosts)} servers drew: seconds of methods can be compared if the servers are alike")
-    for one in found.tables.whole:
-        method = one.variant.method
+    if len(evaluation.hosts) > 1:
+        sentences.append(
+            f"{len(evaluation.hosts)} servers drew: seconds of methods can be compared if the servers are alike"
+        )
+    for summary in evaluation.tables.whole:
+        method = summary.variant.method
         lacking = [slot for slot in COMMON if slot not in method.slots and not (slot == "cfg" and not method.identity)]
         if lacking:
-            told.append(f"{method.title} has no slot for {', '.join(lacking)}: there it is drawn as its workflow says")
+            sentences.append(
+                f"{method.title} has no slot for {', '.join(lacking)}: there it is drawn as its workflow says"
+            )
     enough = {
-        one.variant.family: (len(one.variant.draws(found.plan.people)), one.variant.least)
-        for one in found.tables.summaries
-        if one.variant.least
+        summary.variant.family: (len(summary.variant.draws(evaluation.plan.people)), summary.variant.least)
+        for summary in evaluation.tables.summaries
+        if summary.variant.least
     }
-    told += [
-        f"{title_of(found.tables, family)} over photos is of {count} of {people} people, who have {least} photos"
+    sentences += [
+        f"{title_of(evaluation.tables, family)} over photos is of {count} of {people} people, who have {least} photos"
         for family, (count, least) in enough.items()
         if count < people
     ]
-    lost = {one.variant.method.title: one.failed + one.missing for one in found.tables.summaries}
+    lost = {summary.variant.method.title: summary.failed + summary.missing for summary in evaluation.tables.summaries}
     for title, count in lost.items():
         if count:
-            told.append(f"{title}: {count} pictures failed or are missing; its means are of the others")
-    return told
+            sentences.append(f"{title}: {count} pictures failed or are missing; its means are of the others")
+    return sentences

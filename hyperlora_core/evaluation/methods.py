@@ -1,4 +1,4 @@
-"""Identity methods as ComfyUI workflows with named slots: those that ship, and a user's own.
+"""Identity methods as ComfyUI workflows with named slots: the project's own, and a user's.
 
 A method is a JSON object: a ``workflow`` in the API format (or the name of its file, from the manifest's folder), and
 ``slots``, which name the inputs that an evaluation fills in, as ``"Node's title.input"`` or a list of such.
@@ -37,14 +37,14 @@ SLOTS = (
     "model",
     "provider",
 )
-"""What a slot may be called. "photo" is filled with the person's photos, in the order of its inputs."""
+"""Names of slots. "photo" is filled with the person's photos, in the order of its inputs."""
 
 NEEDED = ("seed",)
 VARIED = ("seed", "photo", "prompt")
-"""Slots that an evaluation alone fills."""
+"""Slots that only the evaluation fills, never a method's settings."""
 
 BASELINE = "none"
-"""The method without a person, that editability is measured against."""
+"""Name of the method that draws without a person; editability is measured against its pictures."""
 
 STAGES = ("load", "encode", "apply", "text", "sample", "decode", "other")
 _STAGE_OF = {
@@ -59,7 +59,7 @@ _STAGE_OF = {
     "VAEDecode": "decode",
     "VAEDecodeTiled": "decode",
 }
-"""Of ComfyUI's own nodes; a node that no stage names is "other", such as what loads photos and saves pictures."""
+"""A class of ComfyUI's own nodes -> its stage; all others are "other", as those that load and save pictures."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ class Method:
     """A way to draw a person.
 
     Attributes:
-        name: as it is chosen by.
+        name: for the command line and files.
         workflow: in the API format.
-        slots: what is filled in -> inputs, as ``"title.input"``.
-        title: as reports call it.
+        slots: slot -> inputs that it fills, as ``"title.input"``.
+        title: its name in reports.
         about: a sentence on it.
-        source: where it is from.
-        prompt: how its prompts are made of plain ones, ``{prompt}``; ``{person}`` becomes the person's name.
+        source: where it comes from, a URL.
+        prompt: template of its prompts: ``{prompt}`` is the plain prompt, ``{person}`` the person's name.
         identity: whether it draws the person at all.
-        photos: whether it is given photos: in the inputs of its slot "photo", of which those that are left over get
-            the same ones again; without that slot, connected with the one node that takes any number.
-        fidelity_only: it reads no prompt.
+        photos: whether it takes photos. They go into the inputs of the slot "photo", over again where it has
+            more inputs than there are photos; without that slot, into the one node that takes any number.
+        fidelity_only: whether it reads no prompt.
         settings: slots, or ``"title.input"``, -> values of its own; ``{person}`` in a text becomes the person's name.
         stages: stage -> classes of nodes.
     """
@@ -101,22 +101,22 @@ class Method:
 
         Args:
             name: of the method.
-            value: the object.
-            folder: that a workflow's file is looked for in.
+            value: the JSON object.
+            folder: in which a workflow that is named by its file lies.
 
         Raises:
             HyperLoRAError: it is wrong; the sentence names what.
         """
 
-        def wrong(what: str) -> HyperLoRAError:
-            return HyperLoRAError(f"the method {name}: {what}")
+        def wrong(reason: str) -> HyperLoRAError:
+            return HyperLoRAError(f"the method {name}: {reason}")
 
         if not isinstance(value, dict) or "workflow" not in value:
             raise wrong("its manifest is a JSON object with a workflow and slots")
-        known = [each.name for each in fields(cls) if each.name != "name"]
-        unknown = [key for key in value if key not in known]
+        field_names = [attribute.name for attribute in fields(cls) if attribute.name != "name"]
+        unknown = [key for key in value if key not in field_names]
         if unknown:
-            raise wrong(f"{unknown[0]!r} is unknown: one of {', '.join(known)} was expected")
+            raise wrong(f"{unknown[0]!r} is unknown: one of {', '.join(field_names)} was expected")
         workflow = value["workflow"]
         if isinstance(workflow, str):
             workflow = read_workflow((folder or Path()) / workflow)
@@ -144,39 +144,39 @@ class Method:
         stages = {stage: _listed(kinds) for stage, kinds in value.get("stages", {}).items()}
         if any(stage not in STAGES for stage in stages):
             raise wrong(f"its stages are {', '.join(STAGES)}")
-        given = {**value, "workflow": workflow, "slots": slots, "stages": stages, "fidelity_only": fidelity_only}
-        given.setdefault("title", name)
-        if not given.get("identity", True):
-            given["photos"] = False
-        made = cls(name, **given)
-        if made.photos and "photo" not in slots and len(takes_photos(workflow)) != 1:
+        values = {**value, "workflow": workflow, "slots": slots, "stages": stages, "fidelity_only": fidelity_only}
+        values.setdefault("title", name)
+        if not values.get("identity", True):
+            values["photos"] = False
+        method = cls(name, **values)
+        if method.photos and "photo" not in slots and len(takes_photos(workflow)) != 1:
             raise wrong('it needs a slot "photo", as "Load Image.image"; or say "photos": false, if it is given none')
-        if "{prompt}" not in made.prompt:
+        if "{prompt}" not in method.prompt:
             raise wrong("its prompt holds no {prompt}")
         for slot, places in slots.items():
-            for number, wanted in (at for place in places for at in inputs_at(workflow, place)):
-                if isinstance(workflow[number]["inputs"][wanted], list):
+            for number, input_name in (at for place in places for at in inputs_at(workflow, place)):
+                if isinstance(workflow[number]["inputs"][input_name], list):
                     raise wrong(
-                        f"the input {wanted!r} of its slot {slot!r} is a link: name the node that has the value"
+                        f"the input {input_name!r} of its slot {slot!r} is a link: name the node that has the value"
                     )
-        made._checked()
-        return made
+        method._checked()
+        return method
 
     def to_json(self) -> dict[str, Any]:
-        """What ``from_json`` reads."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "name"}
+        """The manifest, as ``from_json`` reads it."""
+        return {attribute.name: getattr(self, attribute.name) for attribute in fields(self) if attribute.name != "name"}
 
     @property
     def file_name(self) -> str:
-        """Of what ``to_json`` gives, by its contents: the same method set otherwise has another."""
-        said = json.dumps(self.to_json(), sort_keys=True).encode()
-        return f"{self.name}-{hashlib.sha256(said).hexdigest()[:8]}.json"
+        """The name of its manifest's file, with a hash of the contents: other settings make another file."""
+        content = json.dumps(self.to_json(), sort_keys=True).encode()
+        return f"{self.name}-{hashlib.sha256(content).hexdigest()[:8]}.json"
 
     def filled(self, values: Mapping[str, Any], person: str = "person") -> Workflow:
-        """The workflow with values in its slots; those that it has no slot for are left out.
+        """Put values into the slots of a copy of the workflow; values that it has no slot for are ignored.
 
         Args:
-            values: slots, or ``"title.input"``, -> values; the method's own settings go before slots' values.
+            values: slots, or ``"title.input"``, -> values; the method's own settings go before these.
             person: who is drawn.
 
         Raises:
@@ -191,17 +191,17 @@ class Method:
                 put_input(filled, place, value)
         return filled
 
-    def photos_of(self, asked: int) -> int:
-        """How many of a person's photos it is given, where so many are asked for."""
-        places = len(self.slots.get("photo", ())) or asked
-        return min(asked, places) if self.photos else 0
+    def photos_of(self, photos: int) -> int:
+        """How many of so many photos of a person the method takes."""
+        places = len(self.slots.get("photo", ())) or photos
+        return min(photos, places) if self.photos else 0
 
     def takes(self, name: str) -> bool:
-        """Whether there is a slot, or an input, of a name."""
+        """Whether a setting of this name can be one of its: a slot it has, or an input."""
         return name in self.slots or "." in name
 
     def with_settings(self, name: str, title: str, settings: Mapping[str, Any]) -> "Method":
-        """A variant by a name of its own.
+        """A copy under another name, with more settings.
 
         Raises:
             HyperLoRAError: a setting is what an evaluation varies, or it does not fit.
@@ -210,12 +210,12 @@ class Method:
         prompt = own.pop("prompt", self.prompt)
         if "{prompt}" not in str(prompt):
             raise HyperLoRAError(f"the method {name}: its prompt holds no {{prompt}}")
-        made = replace(self, name=name, title=title, prompt=prompt, settings={**self.settings, **own})
-        made._checked()
-        return made
+        variant = replace(self, name=name, title=title, prompt=prompt, settings={**self.settings, **own})
+        variant._checked()
+        return variant
 
     def _checked(self) -> None:
-        """Its settings are its own to make, and fit."""
+        """Refuse settings that it has no slot for, or that only the evaluation sets."""
         varied = {at for slot in VARIED for place in self.slots.get(slot, ()) for at in inputs_at(self.workflow, place)}
         for setting in self.settings:
             if not self.takes(setting):
@@ -226,38 +226,38 @@ class Method:
 
     @property
     def cfg(self) -> float | None:
-        """Its classifier-free guidance; None where it has no slot for it."""
-        found = self.values_in(self.filled({})).get("cfg")
-        return None if found is None else float(found)
+        """Its classifier-free guidance scale; None where it has no slot for it."""
+        value = self.values_in(self.filled({})).get("cfg")
+        return None if value is None else float(value)
 
     def values_in(self, workflow: Workflow) -> dict[str, Any]:
-        """What each slot, and each other input that it sets, holds in a workflow that was filled."""
+        """The value of each slot, and of each input that its settings name, in a filled workflow."""
         places = {name: name for name in self.settings if "." in name}
-        places |= {slot: some[0] for slot, some in self.slots.items()}
-        found = {}
+        places |= {slot: inputs[0] for slot, inputs in self.slots.items()}
+        values = {}
         for name, place in places.items():
-            number, wanted = inputs_at(workflow, place)[0]
-            found[name] = workflow[number]["inputs"][wanted]
-        return found
+            number, input_name = inputs_at(workflow, place)[0]
+            values[name] = workflow[number]["inputs"][input_name]
+        return values
 
     @property
     def of_each(self) -> bool:
-        """Whether it has files of each person's own."""
+        """Whether each person has files of their own in its settings."""
         return any("{person}" in value for value in self.settings.values() if isinstance(value, str))
 
     def stage_of(self, kind: str) -> str:
-        """Of a class of nodes."""
+        """The stage of a class of nodes."""
         own = next((stage for stage, kinds in self.stages.items() if kind in kinds), None)
         return own or _STAGE_OF.get(kind, "other")
 
     @property
     def files(self) -> list[str]:
-        """The files of models that its workflow names."""
+        """Sorted names of the model files in its workflow."""
         values = [value for node in self.filled({}).values() for value in node["inputs"].values()]
         return sorted({value for value in values if isinstance(value, str) and value.endswith(MODEL_SUFFIXES)})
 
     def missing(self, info: Mapping[str, Any], values: Mapping[str, Any], person: str = "") -> list[str]:
-        """What a server lacks to draw with it.
+        """List what a server lacks to draw with this method.
 
         Args:
             info: the server's ``/object_info``.
@@ -287,15 +287,15 @@ class Method:
 
 
 def shipped() -> dict[str, Method]:
-    """Name -> method, of all that this project has."""
-    found = resources.files(__package__).joinpath("methods")
-    names = sorted(entry.name.removesuffix(".json") for entry in found.iterdir() if entry.name.endswith(".json"))
-    read = {name: json.loads(found.joinpath(f"{name}.json").read_text(encoding="utf-8")) for name in names}
-    return {name: Method.from_json(name, value) for name, value in read.items()}
+    """The project's own methods, by name."""
+    folder = resources.files(__package__).joinpath("methods")
+    names = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    manifests = {name: json.loads(folder.joinpath(f"{name}.json").read_text(encoding="utf-8")) for name in names}
+    return {name: Method.from_json(name, value) for name, value in manifests.items()}
 
 
 def read_method(path: Path) -> Method:
-    """A user's own, named for its file.
+    """Read a user's method, which is named after its file.
 
     Raises:
         HyperLoRAError: it is none; the sentence names what is wrong.
@@ -308,32 +308,33 @@ def read_method(path: Path) -> Method:
 
 
 def chosen(names: Sequence[str], own: Iterable[Method] = ()) -> list[Method]:
-    """Methods by their names, a user's own beside those that ship; all of them where no name is given.
+    """Methods by their names, of the project's and a user's; all of them where no name is given.
 
     Raises:
         HyperLoRAError: there is none of a name, or there are two.
     """
-    every = shipped()
+    methods = shipped()
     for method in own:
-        if method.name in every:
+        if method.name in methods:
             raise HyperLoRAError(
                 f"there are two methods {method.name!r}: a method is named for its file, so rename that"
             )
-        every[method.name] = method
-    unknown = [name for name in names if name not in every]
+        methods[method.name] = method
+    unknown = [name for name in names if name not in methods]
     if unknown:
-        raise HyperLoRAError(f"there is no method {unknown[0]!r}: one of {', '.join(every)} was expected")
-    return [every[name] for name in names or every]
+        raise HyperLoRAError(f"there is no method {unknown[0]!r}: one of {', '.join(methods)} was expected")
+    return [methods[name] for name in names or methods]
 
 
 @dataclass(frozen=True)
 class Where:
-    """On which servers a method can draw.
+    """Which servers can draw with a method.
 
     Attributes:
-        servers: person -> addresses of those that can draw them; of a person whom none can, those that can draw others,
-            which say why; "" where nobody is drawn. Empty where no server can draw anybody.
-        lacks: of other servers, address -> what it lacks.
+        servers: person -> addresses of the servers that can draw them; "" stands for pictures without a person.
+            Where no server can draw a person, those that can draw others, whose errors say why. Empty where none can
+            draw anybody.
+        lacks: address of any other server -> what it lacks.
     """
 
     servers: Mapping[str, frozenset[str]]
@@ -348,10 +349,10 @@ class Where:
 def available(
     methods: Sequence[Method], clients: Sequence[ComfyClient], values: Mapping[str, Any], people: Sequence[str]
 ) -> dict[str, Where]:
-    """A method's name -> which servers can draw by it.
+    """Find out which servers can draw with which method, by name.
 
     Args:
-        methods: to be looked for.
+        methods: to look for.
         clients: of servers that answer.
         values: as ``Method.filled`` takes them.
         people: who are to be drawn.
@@ -360,24 +361,26 @@ def available(
         UnreachableError: a server does not answer.
     """
     infos = {client.url: client.object_info() for client in clients}
-    found = {}
+    servers = {}
     for method in methods:
         lacks: dict[str, str] = {}
         names = people if method.identity else [""]
         able: dict[str, set[str]] = {name: set() for name in names}
         for url, info in infos.items():
-            said: dict[str, list[str]] = {}
+            lacks_of: dict[str, list[str]] = {}
             for name in names:
-                said[name] = said[names[0]] if said and not method.of_each else method.missing(info, values, name)
-                if not said[name]:
+                lacks_of[name] = (
+                    lacks_of[names[0]] if lacks_of and not method.of_each else method.missing(info, values, name)
+                )
+                if not lacks_of[name]:
                     able[name].add(url)
-            if all(said.values()):
-                lacks[url] = "; ".join(said[names[0]])
+            if all(lacks_of.values()):
+                lacks[url] = "; ".join(lacks_of[names[0]])
         anybody = set(infos) - set(lacks)
-        found[method.name] = Where(
+        servers[method.name] = Where(
             {name: frozenset(urls or anybody) for name, urls in able.items()} if anybody else {}, lacks
         )
-    return found
+    return servers
 
 
 def _listed(places: Any) -> tuple[str, ...]:
@@ -385,12 +388,12 @@ def _listed(places: Any) -> tuple[str, ...]:
 
 
 def _slashes(value: Any) -> Any:
-    """Of a file in a folder, as a server on Windows has it too."""
+    """A file name with forward slashes, for a server on Windows writes the others."""
     return value.replace("\\", "/") if isinstance(value, str) else value
 
 
 def _choices(spec: Any) -> Sequence[Any] | None:
-    """What an input may be, where it is one of a list."""
+    """The allowed values of an input; None where it is no list to choose from."""
     if not spec:
         return None
     if isinstance(spec[0], list):

@@ -57,43 +57,42 @@ figure { margin: 0; flex: 0 0 112px; width: 112px; } figure img { width: 112px; 
 """
 
 
-def page(folder: Path, found: Evaluation) -> str:
+def page(folder: Path, evaluation: Evaluation) -> str:
     """The page, whole."""
     parts = (
-        _head(found),
-        _said(found),
-        _table("Methods", main_table(found.tables), _about_columns()),
-        _plots(found.tables),
+        _head(evaluation),
+        _said(evaluation),
+        _table("Methods", main_table(evaluation.tables), _about_columns()),
+        _plots(evaluation.tables),
         _paper(),
-        _table("What each is drawn with", drawn_table(found), ""),
-        _differences(found.tables),
-        _sweeps(found.tables),
-        _speed(found),
-        _worst(folder / found.folder, found),
-        _sheets(folder / found.folder, found),
-        _failures(found),
-        _table("Made with", made_table(found), ""),
+        _table("What each is drawn with", drawn_table(evaluation), ""),
+        _differences(evaluation.tables),
+        _sweeps(evaluation.tables),
+        _speed(evaluation),
+        _worst(folder / evaluation.folder, evaluation),
+        _sheets(folder / evaluation.folder, evaluation),
+        _failures(evaluation),
+        _table("Made with", made_table(evaluation), ""),
     )
-    return whole(f"Identity methods: {len(found.tables.whole)} compared", "".join(parts), _STYLE)
+    return whole(f"Identity methods: {len(evaluation.tables.whole)} compared", "".join(parts), _STYLE)
 
 
-def _head(found: Evaluation) -> str:
-    states = Counter(row.state for row in found.pictures)
+def _head(evaluation: Evaluation) -> str:
+    states = Counter(row.state for row in evaluation.pictures)
     cards = [
-        (f"{len(found.tables.whole)}", "methods"),
-        (f"{len(found.plan.people)}", "people"),
+        (f"{len(evaluation.tables.whole)}", "methods"),
+        (f"{len(evaluation.plan.people)}", "people"),
         (f"{states[DONE]:,}", "pictures"),
         (f"{states[FAILED]:,}", "failed"),
         (f"{states[MISSING]:,}", "not drawn yet"),
     ]
-    shown = "".join(f'<div class="card"><b>{text(number)}</b>{text(what)}</div>' for number, what in cards)
-    return (
-        f'<h1>Identity methods compared</h1><p class="dim">{text(sentence(found))}</p><div class="cards">{shown}</div>'
-    )
+    html = "".join(f'<div class="card"><b>{text(number)}</b>{text(label)}</div>' for number, label in cards)
+    about = text(sentence(evaluation))
+    return f'<h1>Identity methods compared</h1><p class="dim">{about}</p><div class="cards">{html}</div>'
 
 
-def _said(found: Evaluation) -> str:
-    lines = "".join(f"<p>{text(remark[:1].upper() + remark[1:])}.</p>" for remark in remarks(found))
+def _said(evaluation: Evaluation) -> str:
+    lines = "".join(f"<p>{text(remark[:1].upper() + remark[1:])}.</p>" for remark in remarks(evaluation))
     return f'<h2>To be known first</h2><div class="said">{lines}</div>' if lines else ""
 
 
@@ -101,40 +100,41 @@ def _about_columns() -> str:
     return "".join(f"<p class=dim><b>{text(column.title)}</b>: {text(column.about)}.</p>" for column in COLUMNS)
 
 
-def _plots(found: Tables) -> str:
+def _plots(tables: Tables) -> str:
     drawn = []
     for column in COLUMNS:
-        points = [(one.variant.method.title, one.cells[column.key]) for one in found.whole]
-        shown = [(title, cell.mean, cell.low, cell.high) for title, cell in points if cell is not None]
-        if shown:
-            drawn.append(f'<div class="card"><h3>{text(column.title)}</h3>{dots(column.title, shown)}</div>')
+        points = [(summary.variant.method.title, summary.cells[column.key]) for summary in tables.whole]
+        measured = [(title, cell.mean, cell.low, cell.high) for title, cell in points if cell is not None]
+        if measured:
+            drawn.append(f'<div class="card"><h3>{text(column.title)}</h3>{dots(column.title, measured)}</div>')
     return f'<div class="plots">{"".join(drawn)}</div>'
 
 
-def _differences(found: Tables) -> str:
-    lines = difference_table(found)
+def _differences(tables: Tables) -> str:
+    lines = difference_table(tables)
     if not lines[1:]:
         return ""
     note = (
         "<p class=dim>Paired by person; signs of the differences are permuted. Corrected for as many methods as are "
         "compared (Holm).</p>"
     )
-    return _table(f"Against {title_of(found, found.reference)}", lines, note)
+    return _table(f"Against {title_of(tables, tables.reference)}", lines, note)
 
 
-def _sweeps(found: Tables) -> str:
+def _sweeps(tables: Tables) -> str:
     parts = []
-    for (slot, families), (_, lines) in zip(found.frontiers().items(), sweep_tables(found), strict=True):
+    for (slot, families), (_, lines) in zip(tables.frontiers().items(), sweep_tables(tables), strict=True):
         drawn = []
         for edit in ("clip_t_editable", "clip_i_edit_editable"):
             column = next(column for column in COLUMNS if column.key == edit)
             curves = {
-                title_of(found, family): [
-                    (across.mean, up.mean, f"{one.variant.value:g}")
-                    for one in some
-                    if (across := one.cells[edit]) is not None and (up := one.cells["id_sim_headshot"]) is not None
+                title_of(tables, family): [
+                    (across.mean, up.mean, f"{summary.variant.value:g}")
+                    for summary in summaries
+                    if (across := summary.cells[edit]) is not None
+                    and (up := summary.cells["id_sim_headshot"]) is not None
                 ]
-                for family, some in families.items()
+                for family, summaries in families.items()
             }
             title = f"ID Sim against {column.title}, by {slot}"
             drawn.append(
@@ -144,9 +144,9 @@ def _sweeps(found: Tables) -> str:
     return "".join(parts)
 
 
-def _speed(found: Evaluation) -> str:
-    lines = speed_table(found.tables)
-    where = "; ".join(f"{url}: {host}" for url, host in found.hosts.items())
+def _speed(evaluation: Evaluation) -> str:
+    lines = speed_table(evaluation.tables)
+    where = "; ".join(f"{url}: {host}" for url, host in evaluation.hosts.items())
     note = f"<p class=dim>{text(SPEED_NOTE)} Drawn by {text(where)}.</p>"
     own = _table("Seconds a picture", lines, note) if lines[1:] else ""
     return own + _table("Seconds, the paper's", paper_speed_table(), f"<p class=dim>{text(PAPER_NOTE)}</p>")
@@ -156,68 +156,70 @@ def _paper() -> str:
     return _table("The paper's table, quoted", paper_table(), f"<p class=dim>{text(PAPER_NOTE)}</p>")
 
 
-def _worst(folder: Path, found: Evaluation) -> str:
+def _worst(folder: Path, evaluation: Evaluation) -> str:
     parts = []
-    for summary in found.tables.whole:
+    for summary in evaluation.tables.whole:
         method = summary.variant.method
-        for metric, group, what in _WORST if method.identity else ():
-            rows = _worst_first(found.rows, method.name, metric, group)[:_WORST_SHOWN]
+        for metric, group, heading in _WORST if method.identity else ():
+            rows = _worst_first(evaluation.rows, method.name, metric, group)[:_WORST_SHOWN]
             if rows:
-                title = f"{method.title}: {what}"
-                shown = "".join(_figure(folder, row, f"{row.person}: {row.prompt}, seed {row.seed}") for row in rows)
-                parts.append(f'<p class="dim">{text(title)}</p><div {_scrolls("strip", title)}>{shown}</div>')
+                title = f"{method.title}: {heading}"
+                figures = "".join(_figure(folder, row, f"{row.person}: {row.prompt}, seed {row.seed}") for row in rows)
+                parts.append(f'<p class="dim">{text(title)}</p><div {_scrolls("strip", title)}>{figures}</div>')
     return f"<h2>Worst cases first</h2>{''.join(parts)}" if parts else ""
 
 
 def _worst_first(rows: Sequence[Row], method: str, metric: str, group: str) -> list[Row]:
     scored = [(getattr(row.scores, metric), row) for row in rows if (row.method, row.group) == (method, group)]
-    some = [(value, row.person, row.name, row.seed, row) for value, row in scored if value is not None]
-    return [row for *_, row in sorted(some, key=lambda one: one[:4])]
+    entries = [(value, row.person, row.name, row.seed, row) for value, row in scored if value is not None]
+    return [row for *_, row in sorted(entries, key=lambda entry: entry[:4])]
 
 
-def _sheets(folder: Path, found: Evaluation) -> str:
+def _sheets(folder: Path, evaluation: Evaluation) -> str:
     """A strip for each method and each of some people, the least alike first: a photo, a picture of each prompt."""
     parts = []
-    likeness: dict[str, list[float]] = {person.name: [] for person in found.plan.people}
-    for row in found.rows:
+    likeness: dict[str, list[float]] = {person.name: [] for person in evaluation.plan.people}
+    for row in evaluation.rows:
         if row.scores.id_sim is not None:
             likeness[row.person].append(row.scores.id_sim)
-    people = sorted(found.plan.people, key=lambda person: (fmean(likeness[person.name] or [1.0]), person.name))
+    people = sorted(evaluation.plan.people, key=lambda person: (fmean(likeness[person.name] or [1.0]), person.name))
     for person in people[:_PEOPLE_SHOWN]:
         parts.append(f"<h3>{text(person.name)}</h3>")
-        for summary in found.tables.whole:
+        for summary in evaluation.tables.whole:
             method = summary.variant.method
-            rows = [row for row in found.rows if row.method == method.name and row.person == person.name]
+            rows = [row for row in evaluation.rows if row.method == method.name and row.person == person.name]
             if not method.identity and person is not people[0]:
                 continue
-            shown = "".join(_figure(folder, row, f"{row.prompt}, seed {row.seed}") for row in rows)
-            said = "The photo that is given" if method.photos else "A photo of the person"
-            given = _photo(person.photos[0], said) if method.identity else ""
+            figures = "".join(_figure(folder, row, f"{row.prompt}, seed {row.seed}") for row in rows)
+            caption = "The photo that is given" if method.photos else "A photo of the person"
+            photo = _photo(person.photos[0], caption) if method.identity else ""
             parts.append(
-                f'<p class="dim">{text(method.title)}</p><div {_scrolls("strip", method.title)}>{given}{shown}</div>'
+                f'<p class="dim">{text(method.title)}</p><div {_scrolls("strip", method.title)}>{photo}{figures}</div>'
             )
-    rest = len(found.plan.people) - _PEOPLE_SHOWN
-    note = f"<p class=dim>And {rest} more people, whose pictures lie beside this page.</p>" if rest > 0 else ""
+    others = len(evaluation.plan.people) - _PEOPLE_SHOWN
+    note = f"<p class=dim>And {others} more people, whose pictures lie beside this page.</p>" if others > 0 else ""
     return f"<h2>Contact sheets</h2>{''.join(parts)}{note}"
 
 
-def _figure(folder: Path, row: Row, said: str) -> str:
+def _figure(folder: Path, row: Row, label: str) -> str:
     numbers = [
         f"{name} {value:.2f}"
         for name, value in (("ID", row.scores.id_sim), ("CLIP-T", row.scores.clip_t), ("edit", row.scores.clip_i_edit))
         if value is not None
     ]
-    caption = f"<figcaption>{text(said)}<br>{text(', '.join(numbers))}</figcaption>"
+    caption = f"<figcaption>{text(label)}<br>{text(', '.join(numbers))}</figcaption>"
     thumb = _thumb(folder / row.picture) if row.picture and row.state == DONE else ""
     if not thumb:
         return f'<figure><div class="none">{text(row.error or "not drawn")}</div>{caption}</figure>'
-    return f'<figure><img alt="{text(said)}" src="{thumb}">{caption}</figure>'
+    return f'<figure><img alt="{text(label)}" src="{thumb}">{caption}</figure>'
 
 
-def _photo(path: Path, said: str) -> str:
+def _photo(path: Path, label: str) -> str:
     thumb = _thumb(path)
     return (
-        f'<figure><img alt="{text(said)}" src="{thumb}"><figcaption>{text(said)}</figcaption></figure>' if thumb else ""
+        f'<figure><img alt="{text(label)}" src="{thumb}"><figcaption>{text(label)}</figcaption></figure>'
+        if thumb
+        else ""
     )
 
 
@@ -232,12 +234,12 @@ def _thumb(path: Path) -> str:
     return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def _failures(found: Evaluation) -> str:
-    lines = failure_table(found)
+def _failures(evaluation: Evaluation) -> str:
+    lines = failure_table(evaluation)
     if not lines[1:]:
         return ""
-    rest = len(lines) - 1 - _FAILURES_SHOWN
-    note = f"<p class=dim>And {rest} more, in pictures.csv.</p>" if rest > 0 else ""
+    others = len(lines) - 1 - _FAILURES_SHOWN
+    note = f"<p class=dim>And {others} more, in pictures.csv.</p>" if others > 0 else ""
     return _table("Failures", lines[: _FAILURES_SHOWN + 1], note)
 
 
@@ -255,9 +257,9 @@ def _table(title: str, lines: Sequence[Sequence[str]], note: str) -> str:
     return f"<h2>{text(title)}</h2><div {_scrolls('wide', title)}>{table}</div>{note}"
 
 
-def _scrolls(kind: str, what: str) -> str:
+def _scrolls(kind: str, label: str) -> str:
     """What scrolls sideways is to be reached by keys too."""
-    return f'class="{kind}" tabindex="0" role="region" aria-label="{text(what)}"'
+    return f'class="{kind}" tabindex="0" role="region" aria-label="{text(label)}"'
 
 
 def _html_cell(cell: str, number: bool) -> str:

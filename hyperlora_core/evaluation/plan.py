@@ -105,18 +105,18 @@ def read_sweep(text: str) -> Sweep:
     """
     slot, _, values = text.partition("=")
     try:
-        found = tuple(dict.fromkeys(float(value) for value in values.split(",")))
-        if not all(map(math.isfinite, found)):
+        numbers = tuple(dict.fromkeys(float(value) for value in values.split(",")))
+        if not all(map(math.isfinite, numbers)):
             raise ValueError(values)
     except ValueError as error:
         raise HyperLoRAError(f"the sweep {text!r} cannot be read: weight=0.4,0.8,1 was expected") from error
     if slot not in SWEPT:
         raise HyperLoRAError(f"{slot!r} cannot be swept: one of {', '.join(SWEPT)} can")
-    if slot == "photos" and any(value != int(value) or value < 1 for value in found):
+    if slot == "photos" and any(value != int(value) or value < 1 for value in numbers):
         raise HyperLoRAError(f"the sweep {text!r}: photos are whole numbers from 1")
-    if slot in ("start", "end") and not all(0 <= value <= 1 and value != (slot == "start") for value in found):
+    if slot in ("start", "end") and not all(0 <= value <= 1 and value != (slot == "start") for value in numbers):
         raise HyperLoRAError(f"the sweep {text!r}: start is from 0 to below 1, end from above 0 to 1")
-    return Sweep(slot, found)
+    return Sweep(slot, numbers)
 
 
 def read_persons(source: Path) -> tuple[Person, ...]:
@@ -153,10 +153,10 @@ def readable(everybody: Sequence[Person]) -> tuple[tuple[Person, ...], list[str]
     wrong = unreadable(photo for person in everybody for photo in person.photos)
     why = {person: [wrong[photo] for photo in person.photos if photo in wrong] for person in everybody}
     people = tuple(person for person in everybody if not why[person])
-    said = [f"{person.name} is left out: {'; '.join(reasons)}" for person, reasons in why.items() if reasons]
+    sentences = [f"{person.name} is left out: {'; '.join(reasons)}" for person, reasons in why.items() if reasons]
     if not people:
-        raise HyperLoRAError("; ".join(said))
-    return people, said
+        raise HyperLoRAError("; ".join(sentences))
+    return people, sentences
 
 
 def plan(
@@ -188,17 +188,21 @@ def plan(
     idle = [sweep.slot for sweep in sweeps if not any(variant.sweep == sweep.slot for variant in variants)]
     if idle:
         raise HyperLoRAError(f"none of the methods {', '.join(method.name for method in methods)} has {idle[0]!r}")
-    given = max(protocol.photos, *(variant.photos for variant in variants))
-    people = tuple(Person(person.name, person.photos[:given], person.photos[given:]) for person in everybody)
+    most_photos = max(protocol.photos, *(variant.photos for variant in variants))
+    people = tuple(
+        Person(person.name, person.photos[:most_photos], person.photos[most_photos:]) for person in everybody
+    )
     empty = [variant.method.name for variant in variants if not variant.draws(people)]
     if empty:
         raise HyperLoRAError(f"{empty[0]}: nobody has as many photos as that sweep goes up to")
     variants = _with_baselines(variants)
-    known, files = where or {}, {method.name: method.file_name for method in methods}
+    servers_of, files = where or {}, {method.name: method.file_name for method in methods}
     tasks = [
         task
         for variant in variants
-        for task in _tasks(variant, protocol, people, known.get(variant.family, Where({}, {})), files[variant.family])
+        for task in _tasks(
+            variant, protocol, people, servers_of.get(variant.family, Where({}, {})), files[variant.family]
+        )
     ]
     return Plan(protocol, people, tuple(variants), tuple(tasks))
 
@@ -208,7 +212,7 @@ def _merged(sweeps: Sequence[Sweep]) -> list[Sweep]:
     values: dict[str, dict[float, None]] = {}
     for sweep in sweeps:
         values.setdefault(sweep.slot, {}).update(dict.fromkeys(sweep.values))
-    return [Sweep(slot, tuple(some)) for slot, some in values.items()]
+    return [Sweep(slot, tuple(numbers)) for slot, numbers in values.items()]
 
 
 def _with_baselines(variants: Sequence[Variant]) -> list[Variant]:
@@ -221,15 +225,22 @@ def _with_baselines(variants: Sequence[Variant]) -> list[Variant]:
     if plain is None or plain.cfg is None:
         return drawing
     cfgs = {
-        one.method.name: plain.cfg if one.method.cfg is None else one.method.cfg for one in drawing if _is_edited(one)
+        variant.method.name: plain.cfg if variant.method.cfg is None else variant.method.cfg
+        for variant in drawing
+        if _is_edited(variant)
     }
-    whole = {cfgs[one.method.name] for one in drawing if one.method.name in cfgs and not one.sweep} or {plain.cfg}
+    unswept_cfgs = {
+        cfgs[variant.method.name] for variant in drawing if variant.method.name in cfgs and not variant.sweep
+    } or {plain.cfg}
     baselines = {}
-    for cfg in sorted({*whole, *cfgs.values()}):
+    for cfg in sorted({*unswept_cfgs, *cfgs.values()}):
         method = plain.with_settings(f"{BASELINE}@cfg={cfg:g}", f"{plain.title}, CFG {cfg:g}", {"cfg": cfg})
-        baselines[cfg] = Variant(method, BASELINE, 0, *(() if cfg in whole else ("cfg", cfg)))
+        baselines[cfg] = Variant(method, BASELINE, 0, *(() if cfg in unswept_cfgs else ("cfg", cfg)))
     names = {name: baselines[cfg].method.name for name, cfg in cfgs.items()}
-    return [*baselines.values(), *(replace(one, baseline=names.get(one.method.name, "")) for one in drawing)]
+    return [
+        *baselines.values(),
+        *(replace(variant, baseline=names.get(variant.method.name, "")) for variant in drawing),
+    ]
 
 
 def _is_edited(variant: Variant) -> bool:
@@ -256,18 +267,18 @@ def _swept(method: Method, sweep: Sweep, protocol: Protocol) -> list[Variant]:
         ]
     if sweep.slot not in method.slots:
         return []
-    made = []
+    variants = []
     for value in sweep.values:
         title = f"{method.title}, {sweep.slot} {value:g}"
         swept = method.with_settings(f"{method.name}@{sweep.slot}={value:g}", title, {sweep.slot: value})
-        made.append(Variant(swept, method.name, method.photos_of(protocol.photos), sweep.slot, value))
-    return made
+        variants.append(Variant(swept, method.name, method.photos_of(protocol.photos), sweep.slot, value))
+    return variants
 
 
 def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person], where: Where, drawn_by: str) -> list[Task]:
     method = variant.method
     prompts = [prompt for prompt in protocol.prompts if prompt.group == HEADSHOT or not method.fidelity_only]
-    made = []
+    tasks = []
     for person, prompt in itertools.product(variant.draws(people), prompts):
         for seed in protocol.headshots if prompt.group == HEADSHOT else protocol.seeds:
             text = method.prompt.replace("{prompt}", prompt.text).replace("{person}", person.name)
@@ -290,5 +301,5 @@ def _tasks(variant: Variant, protocol: Protocol, people: Sequence[Person], where
             workflow = method.filled(values, person.name)
             labels["settings"] = method.values_in(workflow)
             servers = where.servers.get(person.name, frozenset())
-            made.append(Task(workflow, job, labels, places, not variant.sweep, servers, single=True))
-    return made
+            tasks.append(Task(workflow, job, labels, places, not variant.sweep, servers, single=True))
+    return tasks

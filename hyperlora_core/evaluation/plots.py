@@ -52,18 +52,18 @@ def frontier(
     points = [point for curve in curves.values() for point in curve]
     if not points:
         return '<p class="dim">Nothing was measured.</p>'
-    left, right = _range([across for across, _, _ in points])
+    least, most = _range([across for across, _, _ in points])
     low, high = _range([up for _, up, _ in points])
 
     def place_of(point: tuple[float, float, str]) -> tuple[float, float]:
-        x = _MARGIN + (point[0] - left) / (right - left) * (_WIDTH - _MARGIN - 20)
+        x = _MARGIN + (point[0] - least) / (most - least) * (_WIDTH - _MARGIN - 20)
         y = _SIDE - (point[1] - low) / (high - low) * (_SIDE - 20)
         return x, y
 
     drawn = [
         f'<path d="M{_MARGIN} 0V{_SIDE}H{_WIDTH}" fill="none" stroke="var(--line)"/>',
-        f'<text x="{_WIDTH}" y="{_SIDE + 14}" text-anchor="end">{text(across_title)} {right:.3g}</text>',
-        f'<text x="{_MARGIN}" y="{_SIDE + 14}">{left:.3g}</text>',
+        f'<text x="{_WIDTH}" y="{_SIDE + 14}" text-anchor="end">{text(across_title)} {most:.3g}</text>',
+        f'<text x="{_MARGIN}" y="{_SIDE + 14}">{least:.3g}</text>',
         f'<text x="0" y="{_SIDE}">{low:.3g}</text><text x="0" y="10">{high:.3g}</text>',
         f'<text x="{_MARGIN + 4}" y="10">{text(up_title)}</text>',
     ]

@@ -99,28 +99,30 @@ class Protocol:
         Raises:
             HyperLoRAError: it is wrong; the sentence names what.
         """
-        known = {each.name: each.default for each in fields(cls)}
+        defaults = {field.name: field.default for field in fields(cls)}
         if not isinstance(value, dict):
             raise HyperLoRAError("a protocol is a JSON object")
-        unknown = [key for key in value if key not in known]
+        unknown = [key for key in value if key not in defaults]
         if unknown:
-            raise HyperLoRAError(f"the protocol's {unknown[0]!r} is unknown: one of {', '.join(known)} was expected")
+            raise HyperLoRAError(f"the protocol's {unknown[0]!r} is unknown: one of {', '.join(defaults)} was expected")
         try:
-            given = dict(value)
-            if "prompts" in given:
-                given["prompts"] = tuple(Prompt(**prompt) for prompt in given["prompts"])
-                texts = [text for prompt in given["prompts"] for text in asdict(prompt).values()]
+            values = dict(value)
+            if "prompts" in values:
+                values["prompts"] = tuple(Prompt(**prompt) for prompt in values["prompts"])
+                texts = [text for prompt in values["prompts"] for text in asdict(prompt).values()]
                 if not all(isinstance(text, str) for text in texts):
                     raise TypeError("a prompt's name, text and group are texts")
             for name in ("headshots", "seeds"):
-                if name in given:
-                    if not isinstance(given[name], (list, tuple)) or any(type(seed) is not int for seed in given[name]):
-                        raise TypeError(f"{name} is {given[name]!r}, where whole numbers in a list were expected")
-                    given[name] = tuple(given[name])
-            for name, default in known.items():
-                if name in given and isinstance(default, (int, str)) and type(given[name]) is not type(default):
-                    raise TypeError(f"{name} is {given[name]!r}")
-            return cls(**given)
+                if name in values:
+                    if not isinstance(values[name], (list, tuple)) or any(
+                        type(seed) is not int for seed in values[name]
+                    ):
+                        raise TypeError(f"{name} is {values[name]!r}, where whole numbers in a list were expected")
+                    values[name] = tuple(values[name])
+            for name, default in defaults.items():
+                if name in values and isinstance(default, (int, str)) and type(values[name]) is not type(default):
+                    raise TypeError(f"{name} is {values[name]!r}")
+            return cls(**values)
         except (TypeError, ValueError) as error:
             raise HyperLoRAError(f"the protocol cannot be read ({error})") from error
 
@@ -142,5 +144,5 @@ class Protocol:
 
     def values(self) -> dict[str, Any]:
         """Slots of every method -> values."""
-        found = {name: getattr(self, name) for name in FILLED}
-        return {name: value for name, value in found.items() if name != "checkpoint" or value}
+        values = {name: getattr(self, name) for name in FILLED}
+        return {name: value for name, value in values.items() if name != "checkpoint" or value}

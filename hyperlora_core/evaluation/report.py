@@ -28,12 +28,12 @@ from .tables import COLUMNS, PAPER_NOTE, SPEED_NOTE, Evaluation, Tables
 PAGE, MARKDOWN, ROWS, SUMMARY = "report.html", "report.md", "pictures.csv", "summary.csv"
 
 
-def write(folder: Path, found: Evaluation) -> Path:
+def write(folder: Path, evaluation: Evaluation) -> Path:
     """Write the page, the Markdown and both CSV files.
 
     Args:
         folder: of the evaluation; the pictures lie below it.
-        found: what is told.
+        evaluation: what the report is made of.
 
     Returns:
         The page.
@@ -41,10 +41,10 @@ def write(folder: Path, found: Evaluation) -> Path:
     Raises:
         HyperLoRAError: one of them cannot be written.
     """
-    atomic.write_text(folder / ROWS, rows_csv(found.rows))
-    atomic.write_text(folder / SUMMARY, summary_csv(found.tables))
-    atomic.write_text(folder / MARKDOWN, markdown(found))
-    atomic.write_text(folder / PAGE, page(folder, found))
+    atomic.write_text(folder / ROWS, rows_csv(evaluation.rows))
+    atomic.write_text(folder / SUMMARY, summary_csv(evaluation.tables))
+    atomic.write_text(folder / MARKDOWN, markdown(evaluation))
+    atomic.write_text(folder / PAGE, page(folder, evaluation))
     return folder / PAGE
 
 
@@ -58,12 +58,12 @@ def rows_csv(rows: Iterable[Row]) -> str:
     return _csv([[*names, *METRICS], *lines])
 
 
-def summary_csv(found: Tables) -> str:
+def summary_csv(tables: Tables) -> str:
     """A line for each method and column."""
     heading = ["method", "sweep", "value", "measure", "mean", "low", "high", "people", "pictures"]
     heading += ["difference", "difference_low", "difference_high", "p", "p_corrected"]
     lines = []
-    for summary in found.summaries:
+    for summary in tables.summaries:
         variant = summary.variant
         for column in COLUMNS:
             cell, against = summary.cells[column.key], summary.against.get(column.key)
@@ -78,30 +78,30 @@ def summary_csv(found: Tables) -> str:
     return _csv([heading, *lines])
 
 
-def markdown(found: Evaluation) -> str:
+def markdown(evaluation: Evaluation) -> str:
     """The tables, without pictures."""
-    parts = ["# Identity methods compared", "", sentence(found), ""]
-    parts += [f"- {remark}" for remark in remarks(found)] + [""]
-    parts += ["## Methods", "", *_markdown_table(main_table(found.tables)), ""]
+    parts = ["# Identity methods compared", "", sentence(evaluation), ""]
+    parts += [f"- {remark}" for remark in remarks(evaluation)] + [""]
+    parts += ["## Methods", "", *_markdown_table(main_table(evaluation.tables)), ""]
     parts += [f"- **{column.title}**: {column.about}" for column in COLUMNS] + [""]
     parts += ["### The paper's table, quoted", "", *_markdown_table(paper_table()), "", PAPER_NOTE, ""]
-    parts += ["## What each is drawn with", "", *_markdown_table(drawn_table(found)), ""]
-    differences = difference_table(found.tables)
+    parts += ["## What each is drawn with", "", *_markdown_table(drawn_table(evaluation)), ""]
+    differences = difference_table(evaluation.tables)
     if differences[1:]:
         parts += [
-            f"## Against {title_of(found.tables, found.tables.reference)}",
+            f"## Against {title_of(evaluation.tables, evaluation.tables.reference)}",
             "",
             *_markdown_table(differences),
             "",
         ]
-    for slot, table in sweep_tables(found.tables):
+    for slot, table in sweep_tables(evaluation.tables):
         parts += [f"## Sweep of {slot}", "", *_markdown_table(table), ""]
-    parts += ["## Seconds a picture", "", *_markdown_table(speed_table(found.tables)), "", SPEED_NOTE, ""]
+    parts += ["## Seconds a picture", "", *_markdown_table(speed_table(evaluation.tables)), "", SPEED_NOTE, ""]
     parts += ["### The paper's seconds, quoted", "", *_markdown_table(paper_speed_table()), ""]
-    failures = failure_table(found)
+    failures = failure_table(evaluation)
     if failures[1:]:
         parts += ["## Failures", "", *_markdown_table(failures), ""]
-    parts += ["## Made with", "", *_markdown_table(made_table(found)), ""]
+    parts += ["## Made with", "", *_markdown_table(made_table(evaluation)), ""]
     return "\n".join(parts)
 
 

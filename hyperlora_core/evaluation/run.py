@@ -24,23 +24,26 @@ from .scoring import DONE, Describer, rows_of
 from .tables import Evaluation, default_reference, tables
 
 PROTOCOL, METHODS, PICTURES, FEATURES = "protocol.json", "methods", "pictures", "features"
-_SAID_EVERY = 50  # pictures
+_PICTURES_PER_LINE = 50
 
 log = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw what is left, score what was drawn, and report; 1 where a picture failed or is missing.
+    """Draw the pictures that are not there yet, score all, and write the report.
+
+    Returns:
+        The exit code: 1 where a picture failed or is missing.
 
     Raises:
-        HyperLoRAError: something given cannot be used.
+        HyperLoRAError: an argument cannot be used.
     """
     methods = _methods(options)
     if options.list:
         for method in methods:
             kinds = sorted({node["class_type"] for node in method.workflow.values()})
-            said = {"nodes": ", ".join(kinds), "files": ", ".join(method.files), "from": method.source}
-            lines = "".join(f"    {name}: {value}\n" for name, value in said.items() if value)
+            needs = {"nodes": ", ".join(kinds), "files": ", ".join(method.files), "from": method.source}
+            lines = "".join(f"    {name}: {value}\n" for name, value in needs.items() if value)
             sys.stdout.write(f"{method.name}: {method.title}. {method.about}\n{lines}")
         return 0
     needed = {"PEOPLE": options.people, "--out": options.out, "--clip": options.clip, "--faces": options.faces}
@@ -52,11 +55,11 @@ def run(options: argparse.Namespace) -> int:
         log.warning(why)
     _compare(options.out, protocol)
     where = {} if options.no_draw else _where(options, methods, protocol, people)
-    begun = _begun(options.out, plan(protocol, people, methods))
+    started = _started(options.out, plan(protocol, people, methods))
     absent = {
         method.name: where[method.name].why if where else "nothing was drawn by it, as it is set now"
         for method in methods
-        if method.name not in begun and (options.no_draw or not where[method.name].servers)
+        if method.name not in started and (options.no_draw or not where[method.name].servers)
     }
     for name, why in absent.items():
         log.warning("%s is left out: %s", name, why)
@@ -67,19 +70,21 @@ def run(options: argparse.Namespace) -> int:
     reference = options.against or default_reference(methods)
     if reference not in drawing:
         raise HyperLoRAError(f"--against {reference}: one of {', '.join(drawing)} was expected")
-    wanted = plan(protocol, people, methods, [read_sweep(text) for text in options.sweep], where)
+    full_plan = plan(protocol, people, methods, [read_sweep(text) for text in options.sweep], where)
     describer = _describer(options)
-    gone = [name for name, one in where.items() if not one.servers and name in begun]
+    unavailable = [name for name in where if not where[name].servers and name in started]
     remarks = (
-        describer.people(wanted) + left_out + [f"{name} is not drawn any more: {where[name].why}" for name in gone]
+        describer.people(full_plan)
+        + left_out
+        + [f"{name} is not drawn any more: {where[name].why}" for name in unavailable]
     )
     _write(options.out / PROTOCOL, protocol.to_json())
     manifest = Manifest.open(options.out / PICTURES)
     if not options.no_draw:
         _keep_methods(options.out, methods)
-        tasks = [task for task in wanted.tasks if where[task.labels["family"]].servers]
+        tasks = [task for task in full_plan.tasks if where[task.labels["family"]].servers]
         manifest = _drawn(options, tasks).manifest
-    code = _report(options, wanted, manifest, describer, reference, absent, remarks)
+    code = _report(options, full_plan, manifest, describer, reference, absent, remarks)
     for why in left_out:
         log.error(why)
     return 1 if left_out else code
@@ -88,14 +93,14 @@ def run(options: argparse.Namespace) -> int:
 def _where(
     options: argparse.Namespace, methods: Sequence[Method], protocol: Protocol, people: Sequence[Person]
 ) -> dict[str, Where]:
-    """Which servers can draw by which method; what a method is drawn without is said."""
+    """Ask the servers which methods they can draw with; logs which of them a method has to do without."""
     clients = _answering([ComfyClient(url) for url in options.server or [SERVER]])
-    found = available(methods, clients, protocol.values(), [person.name for person in people])
-    for name, one in found.items():
-        if one.servers and one.lacks:
-            able = sorted(frozenset().union(*one.servers.values()))
-            log.info("%s is drawn by %s alone: %s", name, ", ".join(able), one.why)
-    return found
+    servers_of = available(methods, clients, protocol.values(), [person.name for person in people])
+    for name, where in servers_of.items():
+        if where.servers and where.lacks:
+            able = sorted(frozenset().union(*where.servers.values()))
+            log.info("%s is drawn by %s alone: %s", name, ", ".join(able), where.why)
+    return servers_of
 
 
 def _drawn(options: argparse.Namespace, tasks: Sequence[Task]) -> Batch:
@@ -108,7 +113,7 @@ def _drawn(options: argparse.Namespace, tasks: Sequence[Task]) -> Batch:
 
 
 def _answering(clients: Sequence[ComfyClient]) -> list[ComfyClient]:
-    """Those that answer; the others are left out, for what they could draw is not known.
+    """The servers that answer; the others are left out, for nobody knows what they could draw.
 
     Raises:
         HyperLoRAError: none does.
@@ -122,66 +127,66 @@ def _answering(clients: Sequence[ComfyClient]) -> list[ComfyClient]:
     return alive
 
 
-def _begun(out: Path, all_of_it: Plan) -> set[str]:
-    """Methods by which something was drawn or tried before."""
+def _started(out: Path, full_plan: Plan) -> set[str]:
+    """The methods with which a picture was drawn, or tried, in an earlier run."""
     if not (out / PICTURES).is_dir():
         return set()
-    begun = Manifest.open(out / PICTURES).last
-    return {task.labels["family"] for task in all_of_it.tasks if task.key in begun}
+    entries = Manifest.open(out / PICTURES).last
+    return {task.labels["family"] for task in full_plan.tasks if task.key in entries}
 
 
 def _report(
     options: argparse.Namespace,
-    wanted: Plan,
+    full_plan: Plan,
     manifest: Manifest,
     describer: Describer,
     reference: str,
     absent: Mapping[str, str],
     remarks: Sequence[str],
 ) -> int:
-    def said(done: int, of: int) -> None:
-        if done % _SAID_EVERY == 0 or done == of:
-            log.info("scored %d of %d", done, of)
+    def log_progress(scored: int, tasks: int) -> None:
+        if scored % _PICTURES_PER_LINE == 0 or scored == tasks:
+            log.info("scored %d of %d", scored, tasks)
 
-    rows = rows_of(wanted, manifest, describer, said)
-    found = Evaluation(
-        plan=wanted,
+    rows = rows_of(full_plan, manifest, describer, log_progress)
+    evaluation = Evaluation(
+        plan=full_plan,
         rows=rows,
-        tables=tables(wanted, rows, reference, absent),
+        tables=tables(full_plan, rows, reference, absent),
         folder=PICTURES,
         clip=f"{describer.clip.encoder.name} ({describer.clip.encoder.sha256[:10]}), by open_clip",
         judge=f"{describer.judge.encoder.name} ({describer.judge.encoder.sha256[:10]})",
         remarks=[describer.judge.remark, *remarks],
-        hosts=_hosts(wanted, manifest),
+        hosts=_hosts(full_plan, manifest),
     )
-    log.info("see %s", write(options.out, found))
-    whole = all(one.failed + one.missing == 0 for one in found.tables.summaries)
-    return 0 if whole else 1
+    log.info("see %s", write(options.out, evaluation))
+    complete = all(summary.failed + summary.missing == 0 for summary in evaluation.tables.summaries)
+    return 0 if complete else 1
 
 
-def _hosts(wanted: Plan, manifest: Manifest) -> dict[str, str]:
-    """Address -> what computed there, of the servers that drew something of a plan."""
-    found = {}
-    for task in wanted.tasks:
+def _hosts(full_plan: Plan, manifest: Manifest) -> dict[str, str]:
+    """The servers that drew pictures of a plan: address -> device and versions."""
+    hosts = {}
+    for task in full_plan.tasks:
         entry = manifest.last.get(task.key, {})
         if entry.get("state") == DONE:
             host = entry.get("host", {})
-            said = [host.get("device"), f"ComfyUI {host.get('comfyui')}", f"PyTorch {host.get('pytorch')}"]
-            found[str(entry["server"])] = ", ".join(filter(None, said))
-    return found
+            parts = [host.get("device"), f"ComfyUI {host.get('comfyui')}", f"PyTorch {host.get('pytorch')}"]
+            hosts[str(entry["server"])] = ", ".join(filter(None, parts))
+    return hosts
 
 
 def _methods(options: argparse.Namespace) -> list[Method]:
-    """Those that are asked for, with their settings; the baseline is always among them."""
+    """The methods of the command line with their settings; the baseline is always among them."""
     own = [read_method(path) for path in options.method]
     names = [name.strip() for name in options.methods.split(",") if name.strip()]
     names = [*(names or shipped()), *(method.name for method in own), BASELINE]
     methods = chosen(list(dict.fromkeys(names)), own)
-    known = {*shipped(), *(method.name for method in own)}
+    all_names = {*shipped(), *(method.name for method in own)}
     settings: dict[str, dict[str, Any]] = {}
     for text in options.set:
         place, equals, value = text.partition("=")
-        name = next((name for name in known if place.startswith(f"{name}.")), "")
+        name = next((name for name in all_names if place.startswith(f"{name}.")), "")
         slot = place.removeprefix(f"{name}.")
         if not equals or not name:
             raise HyperLoRAError(f"--set {text}: METHOD.SLOT=VALUE of one of the methods was expected")
@@ -190,27 +195,27 @@ def _methods(options: argparse.Namespace) -> list[Method]:
         if name not in [method.name for method in methods]:
             log.warning("--set %s: %s is not among --methods", text, name)
         settings.setdefault(name, {})[slot] = value
-    made = []
+    configured = []
     for method in methods:
-        made.append(method.with_settings(method.name, method.title, settings.get(method.name, {})))
-    return made
+        configured.append(method.with_settings(method.name, method.title, settings.get(method.name, {})))
+    return configured
 
 
 def _protocol(options: argparse.Namespace) -> Protocol:
-    """What was given, over a file, over what the folder was begun with."""
-    begun = options.out / PROTOCOL
-    before = options.protocol or (begun if begun.is_file() else None)
+    """The protocol: options go before the file, the file before what the folder was started with."""
+    stored = options.out / PROTOCOL
+    before = options.protocol or (stored if stored.is_file() else None)
     value = Protocol.read(before).to_json() if before else Protocol().to_json()
-    given = {"checkpoint": options.checkpoint, "photos": options.photos, "steps": options.steps}
-    given |= {"width": options.size, "height": options.size}
-    return Protocol.from_json(value | {name: value for name, value in given.items() if value is not None})
+    values = {"checkpoint": options.checkpoint, "photos": options.photos, "steps": options.steps}
+    values |= {"width": options.size, "height": options.size}
+    return Protocol.from_json(value | {name: value for name, value in values.items() if value is not None})
 
 
 def _compare(out: Path, protocol: Protocol) -> None:
-    """Pictures of another protocol in the folder are another evaluation's.
+    """Refuse a folder that holds pictures of another protocol, for they belong to another evaluation.
 
     Raises:
-        HyperLoRAError: the folder was begun with another.
+        HyperLoRAError: the folder was started with another protocol.
     """
     path = out / PROTOCOL
     if not path.is_file():
@@ -221,12 +226,12 @@ def _compare(out: Path, protocol: Protocol) -> None:
             raise HyperLoRAError(f"{out} was begun with {name} {value!r}: give the same, or another --out")
     changed = {*before.prompts} ^ {*protocol.prompts}
     if changed or before.prompts != protocol.prompts:
-        which = f", as {min(prompt.name for prompt in changed)!r}" if changed else ""
-        raise HyperLoRAError(f"{out} was begun with other prompts{which}: give the same, or another --out")
+        example = f", as {min(prompt.name for prompt in changed)!r}" if changed else ""
+        raise HyperLoRAError(f"{out} was begun with other prompts{example}: give the same, or another --out")
 
 
 def _keep_methods(out: Path, methods: Sequence[Method]) -> None:
-    """Write what is drawn by, as ``--method`` reads it: the workflows that the manifest has the hashes of."""
+    """Write the methods as ``--method`` reads them: these are the workflows whose hashes the manifest has."""
     for method in methods:
         _write(out / METHODS / method.file_name, method.to_json())
 

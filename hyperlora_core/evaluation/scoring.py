@@ -1,4 +1,4 @@
-"""What is measured of each picture, by the embeddings of it, of the person's photos and of the prompt.
+"""The metrics of each picture, from embeddings of the picture, of the person's photos and of the prompt.
 
 Cosines throughout. "CLIP-I" is a picture against a photo (fidelity) or against what the same prompt and seed give
 without a person (editability), "CLIP-T" a picture against its prompt, "ID Sim" a face against the person's photos.
@@ -33,12 +33,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A picture as models describe it.
+    """Embeddings of a picture.
 
     Attributes:
         clip: CLIP's embedding.
-        face: of its largest face; None where there is no face.
-        faces: how many there are.
+        face: embedding of its largest face; None where it has no face.
+        faces: how many faces it has.
     """
 
     clip: np.ndarray
@@ -48,7 +48,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Scores:
-    """What is measured of one picture; None where it cannot be.
+    """The metrics of one picture; None where one cannot be measured.
 
     Attributes:
         clip_i: against the photos that methods are given, their mean; all methods against the same.
@@ -69,7 +69,7 @@ class Scores:
     face_found: float | None = None
 
 
-METRICS = tuple(each.name for each in fields(Scores))
+METRICS = tuple(metric.name for metric in fields(Scores))
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class Row:
     Attributes:
         method: the variant's name.
         person: whom it is compared with.
-        group, name, prompt, seed: what was asked for.
+        group, name, prompt, seed: of the task.
         state: ``DONE``, ``FAILED`` (it was tried) or ``MISSING`` (it was not).
         picture: its file, from the folder of results; empty where there is none.
         error: why there is none.
-        scores: what is measured.
-        timing: what the server told, see ``Batch``.
+        scores: its metrics.
+        timing: seconds and memory as the server reported them, see ``Batch``.
     """
 
     method: str
@@ -101,12 +101,12 @@ class Row:
 
 
 class Describer:
-    """Describes pictures, and keeps what it found in a folder, so that nothing is computed twice.
+    """Computes the embeddings of pictures and prompts, and caches those of pictures in a folder.
 
     Args:
-        clip: of pictures and prompts.
-        judge: of faces.
-        folder: where it keeps it; None keeps it for as long as it lives.
+        clip: embeds pictures and prompts.
+        judge: finds and embeds faces.
+        folder: of the cache; None caches in memory only.
     """
 
     def __init__(self, clip: ClipScorer, judge: FaceJudge, folder: Path | None = None) -> None:
@@ -117,7 +117,7 @@ class Describer:
         self._texts: dict[str, np.ndarray] = {}
 
     def file(self, path: Path) -> Features:
-        """Of a picture's file.
+        """Describe a picture by its file.
 
         Raises:
             HyperLoRAError: it cannot be read.
@@ -125,14 +125,14 @@ class Describer:
         return self._described(file_sha256(path), lambda: open_photo(path))
 
     def picture(self, picture: Image.Image) -> Features:
-        """Of an RGB picture."""
+        """Describe an RGB picture."""
         return self._described(digest(picture), lambda: picture)
 
     def people(self, plan: Plan) -> list[str]:
-        """Look at the people's photos, before anything is drawn of them.
+        """Describe the people's photos, before anything is drawn.
 
         Returns:
-            What is to be said of them, as sentences.
+            Remarks for the report, as sentences.
 
         Raises:
             HyperLoRAError: one cannot be read, or has no face.
@@ -159,15 +159,15 @@ class Describer:
             self._texts[text] = self.clip.texts([text])[0]
         return self._texts[text]
 
-    def _described(self, sha256: str, read: Callable[[], Image.Image]) -> Features:
+    def _described(self, sha256: str, open_picture: Callable[[], Image.Image]) -> Features:
         if sha256 not in self._kept:
             path = self._folder / f"{sha256[:32]}-{self._models}.npz" if self._folder else None
-            found = _load(path) if path else None
-            if found is None:
-                found = self._compute(read())
+            features = _load(path) if path else None
+            if features is None:
+                features = self._compute(open_picture())
                 if path:
-                    _save(path, found)
-            self._kept[sha256] = found
+                    _save(path, features)
+            self._kept[sha256] = features
         return self._kept[sha256]
 
     def _compute(self, picture: Image.Image) -> Features:
@@ -178,35 +178,37 @@ class Describer:
 
 def score(
     picture: Features,
-    given: Sequence[Features] = (),
+    photos: Sequence[Features] = (),
     held_out: Sequence[Features] = (),
     without: Features | None = None,
     text: np.ndarray | None = None,
 ) -> Scores:
-    """Measure a picture.
+    """Compute the metrics of a picture.
 
     Args:
         picture: drawn of the person.
-        given: the photos that a method was given.
+        photos: the photos that a method was given.
         held_out: other photos of the person.
         without: what the same prompt and seed give without the person.
         text: of its prompt.
     """
-    id_sim, other = _id_sim(picture, given), _id_sim(picture, held_out)
+    id_sim, held_out_sim = _id_sim(picture, photos), _id_sim(picture, held_out)
     return Scores(
-        clip_i=_mean([float(picture.clip @ photo.clip) for photo in given]),
+        clip_i=_mean([float(picture.clip @ photo.clip) for photo in photos]),
         id_sim=id_sim,
-        held_out=other,
-        copy_paste=id_sim - other if picture.faces and id_sim is not None and other is not None else None,
+        held_out=held_out_sim,
+        copy_paste=id_sim - held_out_sim if picture.faces and id_sim is not None and held_out_sim is not None else None,
         clip_i_edit=float(picture.clip @ without.clip) if without is not None else None,
         clip_t=float(picture.clip @ text) if text is not None else None,
         face_found=float(picture.faces > 0),
     )
 
 
-def mean_of(some: Sequence[Scores]) -> Scores:
-    """The mean of each number, of those that have it."""
-    numbers = {name: [value for one in some if (value := getattr(one, name)) is not None] for name in METRICS}
+def mean_of(scores: Sequence[Scores]) -> Scores:
+    """The mean of each metric, over the pictures that have it."""
+    numbers = {
+        name: [value for of_picture in scores if (value := getattr(of_picture, name)) is not None] for name in METRICS
+    }
     return Scores(**{name: _mean(values) for name, values in numbers.items()})
 
 
@@ -214,15 +216,15 @@ def rows_of(
     plan: Plan,
     manifest: Manifest,
     describer: Describer,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Callable[[int, int], None] = lambda scored, tasks: None,
 ) -> list[Row]:
-    """Measure all that was drawn of a plan; what is broken or was not drawn is a row too.
+    """Score all pictures of a plan; one that failed or is missing gives a row without scores.
 
     Args:
-        plan: what was to be drawn.
-        manifest: what became of it.
-        describer: by which models.
-        progress: told how many tasks of how many are done.
+        plan: of the evaluation.
+        manifest: of the pictures that were drawn.
+        describer: computes the embeddings.
+        progress: called with how many tasks of how many are scored.
 
     Raises:
         HyperLoRAError: a photo of a person cannot be read.
@@ -237,7 +239,7 @@ def rows_of(
     }
     compared = {variant.method.name: variant.baseline for variant in plan.variants}
     baseline: dict[tuple[str, str, int], Features] = {}
-    found: list[Row] = []
+    rows: list[Row] = []
     ordered = sorted(plan.tasks, key=lambda task: task.labels["family"] != BASELINE)
     for number, task in enumerate(ordered, start=1):
         labels = task.labels
@@ -249,10 +251,10 @@ def rows_of(
         for name in [task.job.person] if labels["method"] in plan.of_people else people:
             scores = Scores()
             if features is not None:
-                given, others = photos[name]
+                photo_features, held_out_features = photos[name]
                 without = baseline.get((compared[labels["method"]], labels["name"], labels["seed"]))
-                scores = score(features, given[: plan.protocol.photos], others, without, text)
-            found.append(
+                scores = score(features, photo_features[: plan.protocol.photos], held_out_features, without, text)
+            rows.append(
                 Row(
                     labels["method"],
                     name,
@@ -268,24 +270,24 @@ def rows_of(
                 )
             )
         progress(number, len(ordered))
-    return found
+    return rows
 
 
 def _outcome(
     manifest: Manifest, key: str, entry: Mapping[str, Any], describer: Describer
 ) -> tuple[str, Features | None, str, str]:
-    """State, description, error and file of a task's first picture."""
+    """State, embeddings, error and file of a task's first picture."""
     if not manifest.is_done(key):
-        gone = entry.get("state") == DONE
-        error = entry.get("error", "") or ("its picture is gone" if gone else "")
+        was_drawn = entry.get("state") == DONE
+        error = entry.get("error", "") or ("its picture is gone" if was_drawn else "")
         return (FAILED if entry.get("state") == FAILED else MISSING), None, error, ""
     file = entry["pictures"][0]
     try:
         return DONE, describer.file(manifest.path.parent / file), "", file
     except HyperLoRAError as error:
-        said = f"{error}; or remove it, and it is drawn again"
-        log.warning("%s", said)
-        return FAILED, None, said, file
+        sentence = f"{error}; or remove it, and it is drawn again"
+        log.warning("%s", sentence)
+        return FAILED, None, sentence, file
 
 
 def _id_sim(picture: Features, photos: Sequence[Features]) -> float | None:
@@ -310,8 +312,8 @@ def _load(path: Path) -> Features | None:
         return None
 
 
-def _save(path: Path, found: Features) -> None:
+def _save(path: Path, features: Features) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    face = found.face if found.face is not None else np.zeros(0, np.float32)
+    face = features.face if features.face is not None else np.zeros(0, np.float32)
     with atomic.writing(path) as part, part.open("wb") as file:
-        np.savez(file, clip=found.clip, face=face, faces=found.faces)
+        np.savez(file, clip=features.clip, face=face, faces=features.faces)

@@ -112,32 +112,32 @@ def compare(
     Returns:
         None where no person has values of both.
     """
-    both = sorted(name for name in first if first[name] and second.get(name))
-    differences = np.sort([_mean(first[name]) - _mean(second[name]) for name in both])
+    people = sorted(name for name in first if first[name] and second.get(name))
+    differences = np.sort([_mean(first[name]) - _mean(second[name]) for name in people])
     if not differences.size:
         return None
     low, high = _interval(differences)
     needed = _needed(differences, tests)
-    return Difference(_mean(differences), low, high, _p(differences), len(both), needed, tests)
+    return Difference(_mean(differences), low, high, _p(differences), len(people), needed, tests)
 
 
 def adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
     """Holm's correction (1979) for as many tests as there are."""
-    found: dict[str, float] = {}
+    corrected: dict[str, float] = {}
     most = 0.0
     for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda entry: (entry[1], entry[0]))):
         most = max(most, min(1.0, (len(p_values) - place) * p))
-        found[name] = most
-    return found
+        corrected[name] = most
+    return corrected
 
 
 def _means(values: Mapping[str, Sequence[float]]) -> np.ndarray:
-    return np.sort([_mean(some) for some in values.values() if len(some)])
+    return np.sort([_mean(numbers) for numbers in values.values() if len(numbers)])
 
 
 def _mean(values: Iterable[float]) -> float:
-    some = list(values)
-    return math.fsum(some) / len(some)
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers)
 
 
 def _interval(values: np.ndarray) -> tuple[float | None, float | None]:
@@ -147,23 +147,23 @@ def _interval(values: np.ndarray) -> tuple[float | None, float | None]:
         return float(values[0]), float(values[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a bootstrap that is degenerate, for which the percentiles stand in
-        found = stats.bootstrap(
+        interval = stats.bootstrap(
             (values,), np.mean, n_resamples=_DRAWS, confidence_level=LEVEL, method="BCa", rng=_SEED
         ).confidence_interval
-        if not np.isfinite(found).all():
-            found = stats.bootstrap(
+        if not np.isfinite(interval).all():
+            interval = stats.bootstrap(
                 (values,), np.mean, n_resamples=_DRAWS, confidence_level=LEVEL, method="percentile", rng=_SEED
             ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def _p(differences: np.ndarray) -> float:
     if len(differences) < 2 or not differences.any():
         return 1.0
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=_DRAWS, rng=_SEED, vectorized=True
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def _needed(differences: np.ndarray, tests: int) -> int | None:
@@ -171,5 +171,5 @@ def _needed(differences: np.ndarray, tests: int) -> int | None:
     mean = _mean(differences)
     if len(differences) < 2 or mean == 0:
         return None
-    both = stats.norm.ppf(1 - (1 - LEVEL) / 2 / max(1, tests)) + stats.norm.ppf(_POWER)
-    return max(least_people(tests), math.ceil((both * float(np.std(differences, ddof=1)) / mean) ** 2))
+    quantiles = stats.norm.ppf(1 - (1 - LEVEL) / 2 / max(1, tests)) + stats.norm.ppf(_POWER)
+    return max(least_people(tests), math.ceil((quantiles * float(np.std(differences, ddof=1)) / mean) ** 2))

@@ -138,15 +138,15 @@ class Tables:
 
     def frontiers(self) -> dict[str, dict[str, list[Summary]]]:
         """Swept slot -> family -> its summaries, by the slot's value."""
-        found: dict[str, dict[str, list[Summary]]] = {}
+        swept: dict[str, dict[str, list[Summary]]] = {}
         for summary in self.summaries:
             variant = summary.variant
             if variant.sweep and variant.method.identity:
-                found.setdefault(variant.sweep, {}).setdefault(variant.family, []).append(summary)
-        for families in found.values():
-            for some in families.values():
-                some.sort(key=lambda summary: summary.variant.value or 0)
-        return found
+                swept.setdefault(variant.sweep, {}).setdefault(variant.family, []).append(summary)
+        for families in swept.values():
+            for summaries in families.values():
+                summaries.sort(key=lambda summary: summary.variant.value or 0)
+        return swept
 
 
 @dataclass(frozen=True)
@@ -183,10 +183,10 @@ class Evaluation:
             place(task.labels["method"], task.job.person, task.labels["name"], task.labels["seed"]): task.key
             for task in self.plan.tasks
         }
-        found: dict[str, Row] = {}
+        first_rows: dict[str, Row] = {}
         for row in self.rows:
-            found.setdefault(keys[place(row.method, row.person, row.name, row.seed)], row)
-        return list(found.values())
+            first_rows.setdefault(keys[place(row.method, row.person, row.name, row.seed)], row)
+        return list(first_rows.values())
 
 
 def tables(plan: Plan, rows: Sequence[Row], reference: str, unavailable: Mapping[str, str]) -> Tables:
@@ -201,7 +201,9 @@ def tables(plan: Plan, rows: Sequence[Row], reference: str, unavailable: Mapping
     by_method: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row.method, row.person, row.name, row.seed)):
         by_method.setdefault(row.method, []).append(row)
-    measured = {name: {column.key: _cells(some, column) for column in COLUMNS} for name, some in by_method.items()}
+    measured = {
+        name: {column.key: _cells(method_rows, column) for column in COLUMNS} for name, method_rows in by_method.items()
+    }
     against = _differences(measured, reference, [variant for variant in plan.variants if not variant.sweep])
     return Tables(
         tuple(
@@ -215,48 +217,48 @@ def tables(plan: Plan, rows: Sequence[Row], reference: str, unavailable: Mapping
 
 def _cells(rows: Sequence[Row], column: Column) -> Cells:
     """What was measured of each picture."""
-    found = {}
+    cells = {}
     for row in rows:
         value = getattr(row.scores, column.metric)
         if row.group in column.groups and value is not None:
-            found[row.person, row.name, row.seed] = value
-    return found
+            cells[row.person, row.name, row.seed] = value
+    return cells
 
 
-def _by_person(cells: Cells, wanted: Container[Cell] | None = None) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+def _by_person(cells: Cells, shared: Container[Cell] | None = None) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {}
     for cell, value in cells.items():
-        if wanted is None or cell in wanted:
-            found.setdefault(cell[0], []).append(value)
-    return found
+        if shared is None or cell in shared:
+            values.setdefault(cell[0], []).append(value)
+    return values
 
 
 def _differences(
     measured: Mapping[str, Mapping[str, Cells]], reference: str, variants: Sequence[Variant]
 ) -> dict[str, dict[str, tuple[Difference, float]]]:
     """Of each method and column to the reference, on the pictures that both have; p corrected for all methods."""
-    found: dict[str, dict[str, tuple[Difference, float]]] = {variant.method.name: {} for variant in variants}
-    baseline = next((one.baseline for one in variants if one.method.name == reference), "")
+    differences: dict[str, dict[str, tuple[Difference, float]]] = {variant.method.name: {} for variant in variants}
+    baseline = next((variant.baseline for variant in variants if variant.method.name == reference), "")
     for column in COLUMNS:
-        others = [
+        names = [
             variant.method.name
             for variant in variants
             if (variant.method.identity and variant.method.name != reference)
             or (variant.method.name == baseline and not column.of_person)
         ]
         theirs = measured[reference][column.key] if reference in measured else {}
-        shared = {name: measured[name][column.key].keys() & theirs.keys() for name in others if name in measured}
-        compared = {name: both for name, both in shared.items() if both}
+        shared = {name: measured[name][column.key].keys() & theirs.keys() for name in names if name in measured}
+        compared = {name: cells for name, cells in shared.items() if cells}
         tests = {}
-        for name, both in compared.items():
-            ours = _by_person(measured[name][column.key], both)
-            difference = compare(ours, _by_person(theirs, both), len(compared))
+        for name, cells in compared.items():
+            ours = _by_person(measured[name][column.key], cells)
+            difference = compare(ours, _by_person(theirs, cells), len(compared))
             if difference is not None:
                 tests[name] = difference
         corrected = adjusted({name: difference.p for name, difference in tests.items()})
         for name, difference in tests.items():
-            found[name][column.key] = (difference, corrected[name])
-    return found
+            differences[name][column.key] = (difference, corrected[name])
+    return differences
 
 
 def _summary(
@@ -287,8 +289,8 @@ def _summary(
 
 def _estimate(cells: Cells, variant: Variant) -> Estimate | None:
     """An interval over people says nothing of pictures that are the same for all of them."""
-    found = estimate(_by_person(cells))
-    return found if found is None or variant.method.identity else replace(found, low=None, high=None)
+    interval = estimate(_by_person(cells))
+    return interval if interval is None or variant.method.identity else replace(interval, low=None, high=None)
 
 
 def _seconds(method: Method, timings: Sequence[Mapping], without: Container[str] = ()) -> dict[str, float]:
@@ -296,15 +298,17 @@ def _seconds(method: Method, timings: Sequence[Mapping], without: Container[str]
 
     Without stages of which a picture now and then tells nothing: a model is loaded again after another method.
     """
-    found: dict[str, list[float]] = {}
+    seconds_of: dict[str, list[float]] = {}
     for timing in timings:
         stages: dict[str, float] = {}
         for kind, seconds in timing["nodes"].items():
             stage = method.stage_of(kind)
             stages[stage] = stages.get(stage, 0.0) + seconds
         for stage, seconds in stages.items():
-            found.setdefault(stage, []).append(seconds)
-    medians = {stage: statistics.median(found[stage]) for stage in STAGES if stage in found and stage not in without}
+            seconds_of.setdefault(stage, []).append(seconds)
+    medians = {
+        stage: statistics.median(seconds_of[stage]) for stage in STAGES if stage in seconds_of and stage not in without
+    }
     return medians | ({"total": sum(medians.values())} if medians else {})
 
 
