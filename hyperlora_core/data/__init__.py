@@ -1,7 +1,8 @@
 """The data of training: sets of pictures that hold one face each, prepared once (``prepare``) and read at random.
 
-``shards`` is the format and its reader. Of the preparation, ``sources`` is where pictures come from, ``checks`` what
-they have to be, ``duplicates`` which of them are the same, ``captioners`` what describes them, ``withdrawal`` how they
-are taken out again, ``report`` and ``report_page`` what is said of it all; ``jobs`` do it, on the ``engine``, in the
-folders of ``work``; ``command`` is what a user calls.
+``shards`` is the format and its reader. The rest prepares a set: ``sources`` reads pictures, ``checks`` accepts or
+rejects them, ``near_pairs`` finds those that show the same and ``duplicates`` decides which are dropped,
+``captioners`` describe, ``withdrawal`` takes pictures out again, ``report`` and ``report_page`` write the report.
+``jobs`` is the work on one unit, ``engine`` spreads it over processes, ``work`` is the folder it happens in;
+``prepare`` runs all steps, and ``command`` is what a user calls.
 """

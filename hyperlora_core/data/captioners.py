@@ -1,6 +1,6 @@
-"""What writes captions: any model of transformers that makes text of a picture, such as BLIP-2, or a function.
+"""Captioners: any image-to-text model of transformers, such as BLIP-2, or a function of the user's.
 
-transformers is imported here alone.
+transformers is imported in this module only.
 """
 
 import importlib
@@ -15,27 +15,27 @@ from ..devices import check_device
 from ..errors import HyperLoRAError, MissingPackageError
 
 Captioner = Callable[[Sequence[Image.Image]], Sequence[str]]
-"""Takes RGB pictures, gives a caption of each."""
+"""Takes RGB pictures, returns a caption for each."""
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_LONGEST = 50  # tokens
+_MAX_TOKENS = 50
 
 
 def is_function(name: str) -> bool:
-    """Whether a name is one of a function, ``module:function``."""
+    """Whether a name has the form ``module:function``."""
     return bool(_FUNCTION.fullmatch(name)) and not Path(name).exists()
 
 
 def located(name: str) -> str:
-    """The name, from wherever a worker runs: of a folder, the whole path."""
+    """The name as a worker in any folder can load it: a folder's becomes an absolute path."""
     return str(Path(name).resolve()) if not is_function(name) and Path(name).is_dir() else name
 
 
 def check(name: str) -> None:
-    """See whether there is such a captioner, without loading a model.
+    """Check that a captioner exists, without loading a model.
 
     Raises:
-        HyperLoRAError: there is none.
+        HyperLoRAError: it does not exist, or is of another kind.
         MissingPackageError: transformers is not installed.
     """
     if is_function(name):
@@ -58,7 +58,7 @@ def load(name: str, device: str = "cpu") -> Captioner:
 
     Args:
         name: the folder of a model of transformers, or its name on the hub; or ``module:function``.
-        device: where a model computes; on other devices than "cpu" in half precision.
+        device: of the model; on any but "cpu" it runs in half precision.
 
     Raises:
         HyperLoRAError: there is none of that name, it is of another kind, or the device cannot be used.
@@ -81,7 +81,7 @@ def load(name: str, device: str = "cpu") -> Captioner:
         inputs = processor(images=list(photos), text=[""] * len(photos), return_tensors="pt", padding=True)
         inputs = inputs.to(device, dtype)
         with torch.inference_mode():
-            tokens = model.generate(**inputs, max_new_tokens=_LONGEST, do_sample=False)
+            tokens = model.generate(**inputs, max_new_tokens=_MAX_TOKENS, do_sample=False)
         return [" ".join(text.split()) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
 
     return captions

@@ -1,4 +1,4 @@
-"""What a picture has to be for a training set, and what is measured of it."""
+"""Checks whether a picture is fit for a training set, and measures its face."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -41,10 +41,10 @@ REASONS = {
     "near-duplicate": "the same picture was there before, of another size or compression",
     "withdrawn": "it is on a drop list, or a duplicate of one that is",
 }
-"""Why pictures are rejected, in the order in which it is looked for."""
+"""Reason for a rejection -> a sentence on it, in the order of the checks."""
 
 _DETECT, _EMBED = "detect", "embed"
-_PAUSE = 1.0  # seconds before a picture is shown to the models once more
+_PAUSE = 1.0  # seconds before the models get a picture a second time
 _MOST_FAILURES = 50  # one after the other: then it is not the pictures
 
 
@@ -54,7 +54,7 @@ def _limit(default: float, about: str) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is accepted; numbers are pixels, shares, degrees."""
+    """Which pictures are accepted; numbers are pixels, shares or degrees."""
 
     min_side: int = _limit(512, "pixels of the picture's shorter side, at least")
     min_face: int = _limit(128, "pixels of the face box's longer side, at least")
@@ -85,17 +85,18 @@ class Limits:
 
 @dataclass(eq=False)
 class Checked:
-    """What became of one picture.
+    """The result of checking one picture.
 
     Attributes:
-        item: what the source has of it.
-        reason: why it is rejected, of ``REASONS``; ``ACCEPTED`` where it is not.
+        item: the picture as its source has it.
+        reason: why it is rejected, a key of ``REASONS``; or ``ACCEPTED``.
         width, height: of the picture, 0 where it cannot be read.
-        measured: ``face`` (pixels), ``share``, ``score``, ``yaw``, ``pitch``, ``roll``, ``sharpness``, where a face is.
+        measured: ``face`` (pixels), ``share``, ``score``, ``yaw``, ``pitch``, ``roll``, ``sharpness``; empty without
+            one face.
         file_sha256: of the file as the source has it.
-        pixels: see ``pictures.pixel_hash``; of accepted ones.
-        phash: see ``pictures.perceptual_hash``; of accepted ones.
-        sample: of accepted ones, without its key.
+        pixels: see ``pictures.pixel_hash``; of accepted pictures only.
+        phash: see ``pictures.perceptual_hash``; of accepted pictures only.
+        sample: of accepted pictures only, without its key.
         thumb: a small JPEG, where the picture can be read.
         detail: what went wrong, where something did.
     """
@@ -118,19 +119,19 @@ class _BrokenError(HyperLoRAError):
 
 
 class _ModelsError(HyperLoRAError):
-    """The models fail, whatever they are given."""
+    """The models fail on every picture."""
 
 
 class Checker:
-    """Looks at pictures, one after the other.
+    """Checks pictures, one after the other.
 
     Args:
         analyzer: finds faces.
-        limits: what is accepted.
-        need_licence: reject what comes without one.
+        limits: which pictures are accepted.
+        need_licence: reject pictures that come without a licence.
 
     Attributes:
-        failures: step -> how many pictures it failed on, one after the other.
+        failures: step -> on how many pictures in a row it failed.
     """
 
     def __init__(self, analyzer: FaceAnalyzer, limits: Limits, need_licence: bool = False) -> None:
@@ -138,10 +139,10 @@ class Checker:
         self.failures = {_DETECT: 0, _EMBED: 0}
 
     def __call__(self, item: Item) -> Checked:
-        """Look at a picture.
+        """Check a picture.
 
         Raises:
-            HyperLoRAError: the models failed on so many pictures that it cannot be the pictures.
+            HyperLoRAError: the models failed on so many pictures in a row that it cannot be the pictures.
         """
         if item.problem:
             return Checked(item, item.problem, detail=item.detail)
@@ -160,9 +161,9 @@ class Checker:
         return checked
 
     def _run(self, step: str, name: str, models: Callable[[], _T]) -> _T:
-        """A step of the models, which may fail on some pictures, but not on all: a full GPU is not theirs.
+        """Run a step of the models; it may fail on single pictures, but not on many in a row.
 
-        What fails is tried once more, for a GPU that others use as well may be full for a moment.
+        A step that fails is repeated once, for a GPU that others use too may be full for a moment.
         """
         try:
             try:

@@ -1,4 +1,4 @@
-"""A picture of a training set: its pixels, its file, and by what it is known again."""
+"""Decodes a picture for a training set, decides which file is stored of it, and hashes it."""
 
 import io
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ MAX_SIDE = 4096
 
 PHASH_BITS = 64
 
-_KEPT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 _QUALITY = 95
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture that was decoded.
+    """A decoded picture.
 
     Attributes:
         photo: RGB, upright, no longer than ``MAX_SIDE``.
-        file: what is stored of it: the file that was given, where that holds just these pixels; else a JPEG of them.
-        suffix: of that.
+        file: what is stored: the original file where any reader gets these pixels from it, else a JPEG of them.
+        suffix: of that file.
     """
 
     photo: Image.Image
@@ -34,7 +34,7 @@ class Picture:
 
 
 def size_of(file: bytes, name: str) -> tuple[int, int]:
-    """Width and height of a picture, upright, off its header.
+    """Width and height of an upright picture, from its header alone.
 
     Raises:
         HyperLoRAError: it is no picture.
@@ -48,8 +48,8 @@ def read(file: bytes, name: str) -> Picture:
     """Decode a picture.
 
     Args:
-        file: the bytes of its file.
-        name: what errors call it.
+        file: its file's bytes.
+        name: for errors.
 
     Raises:
         HyperLoRAError: it is no picture, or broken.
@@ -63,16 +63,16 @@ def read(file: bytes, name: str) -> Picture:
 
 
 def _suffix_as_it_is(image: Image.Image) -> str:
-    """Of a file that any reader takes for the pixels that we take it for; empty for others."""
+    """The suffix of a file that can be stored as it is, for any reader gets the same pixels from it; else empty."""
     plain = (
-        image.format in _KEPT
+        image.format in _SUFFIXES
         and image.mode == "RGB"
         and not image.has_transparency_data
         and getattr(image, "n_frames", 1) == 1
         and orientation(image) == 1
         and max(image.size) <= MAX_SIDE
     )
-    return _KEPT[str(image.format)] if plain else ""
+    return _SUFFIXES[str(image.format)] if plain else ""
 
 
 def jpeg(photo: Image.Image, quality: int = _QUALITY) -> bytes:
@@ -90,12 +90,12 @@ def thumbnail(photo: Image.Image, side: int = 128) -> bytes:
 
 
 def pixel_hash(photo: Image.Image) -> bytes:
-    """16 bytes that two pictures have in common where all their pixels are equal."""
+    """16 bytes, equal for two pictures whose pixels are all equal."""
     return bytes.fromhex(digest(photo))[:16]
 
 
 def perceptual_hash(photo: Image.Image) -> int:
-    """64 bits, few of which differ between two files of one picture (https://pypi.org/project/ImageHash, ``phash``)."""
+    """64 bits, of which few differ between two files of one picture (https://pypi.org/project/ImageHash, ``phash``)."""
     from imagehash import phash
 
     bits = np.packbits(phash(photo).hash.ravel())

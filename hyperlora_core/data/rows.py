@@ -1,6 +1,6 @@
-"""What became of every picture of a unit, as a Parquet file: the set's account, and what duplicates are found by.
+"""The account of a unit as a Parquet file: the result for every picture, with the hashes that duplicates are found by.
 
-pyarrow is imported here alone.
+pyarrow is imported in this module only.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 MEASURES = ("face", "share", "score", "yaw", "pitch", "roll", "sharpness")
 NO_ROW = -1
-"""In place of the number of the sample in the unit, where there is none."""
+"""The row of a picture that is no sample."""
 
-_THUMBS = {ACCEPTED: 12}  # that are kept of each unit
-_THUMBS_OF_OTHERS = 3
+_THUMBS = {ACCEPTED: 12}  # of each unit
+_REJECTED_THUMBS = 3
 _LONGEST = 500  # letters of what went wrong
 PERSONAL = ("name", "person", "url", "licence", "file_sha256", "thumb", "detail")
-"""Columns that tell whom or what a picture shows."""
+"""Columns that say whom or what a picture shows."""
 
 
 def _schema() -> "pyarrow.Schema":
@@ -52,7 +52,7 @@ def _schema() -> "pyarrow.Schema":
 
 
 class RowWriter:
-    """Gathers the rows of one unit; small thumbnails of the first pictures alone are kept."""
+    """Collects the account of one unit, with thumbnails of the first few pictures of each reason."""
 
     def __init__(self) -> None:
         self._rows: list[dict[str, Any]] = []
@@ -60,12 +60,12 @@ class RowWriter:
         self._samples = 0
 
     def add(self, checked: Checked) -> int:
-        """Add what became of a picture; the number of its sample, ``NO_ROW`` where it is rejected."""
+        """Add the result for a picture; returns the row of its sample, or ``NO_ROW`` where it is rejected."""
         accepted = checked.sample is not None
         row = self._samples if accepted else NO_ROW
         self._samples += accepted
         thumbs = self._thumbs.get(checked.reason, 0)
-        has_thumb = bool(checked.thumb) and thumbs < _THUMBS.get(checked.reason, _THUMBS_OF_OTHERS)
+        has_thumb = bool(checked.thumb) and thumbs < _THUMBS.get(checked.reason, _REJECTED_THUMBS)
         self._thumbs[checked.reason] = thumbs + has_thumb
         self._rows.append(
             {
@@ -91,7 +91,7 @@ class RowWriter:
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
+        """How many pictures were added."""
         return len(self._rows)
 
     def write(self, path: Path) -> None:
@@ -109,7 +109,7 @@ def _write(table: "pyarrow.Table", path: Path) -> None:
 
 
 def read(path: Path, columns: Sequence[str]) -> dict[str, Any]:
-    """Columns of a file, each a list."""
+    """Read columns of an account, each as a list."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, columns=list(columns))
@@ -117,7 +117,7 @@ def read(path: Path, columns: Sequence[str]) -> dict[str, Any]:
 
 
 def hashes(path: Path) -> dict[str, np.ndarray]:
-    """Of a unit's samples, by their numbers: ``phash``, ``pixels_high`` and ``pixels_low``, uint64."""
+    """The hashes of a unit's samples by their rows: ``phash``, ``pixels_high`` and ``pixels_low``, uint64."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -128,10 +128,10 @@ def hashes(path: Path) -> dict[str, np.ndarray]:
 
 
 def scrub(path: Path, places: Collection[int]) -> None:
-    """Take everything that tells whom or what pictures showed out of their rows.
+    """Clear everything in an account that says whom or what some pictures show.
 
     Args:
-        path: of the file, which is replaced.
+        path: of the account, which is replaced.
         places: of the pictures in it.
     """
     import pyarrow as pa

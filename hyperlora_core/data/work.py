@@ -1,4 +1,4 @@
-"""The folder of a training set while it is made: what is done of it, so that the same command goes on after a kill.
+"""The folder of a training set while it is made; what is finished lies there, so the same command resumes after a kill.
 
 <out>/prepare/settings.json          what it is made with
               units/000000.json      each piece of work; plan.json, once all are there
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Work:
-    """The places of a set that is being made.
+    """The files of a set that is being made.
 
     Args:
         out: the set's folder.
@@ -44,31 +44,31 @@ class Work:
         self._settings = self.folder / "settings.json"
 
     def unit(self, number: int) -> Path:
-        """What a unit consists of."""
+        """The file that lists a unit's pictures."""
         return self.folder / "units" / f"{number:06d}.json"
 
     def checked(self, number: int, suffix: str) -> Path:
-        """What was found of a unit: ``.tar``, ``.npy`` or ``.parquet``."""
+        """A file with the result of checking a unit: ``.tar``, ``.npy`` or ``.parquet``."""
         return self.folder / "checked" / f"{number:06d}{suffix}"
 
     def finished(self, number: int) -> Path:
-        """That a unit's shard is written."""
+        """The note that a unit's shard is written."""
         return self.folder / "finished" / f"{number:06d}.json"
 
     def tries(self, step: str, number: int) -> Path:
-        """Where in a unit a worker is."""
+        """The note on which picture of a unit a worker is at, see ``Tries``."""
         return self.folder / "tries" / f"{step}-{number:06d}.json"
 
     def shard(self, number: int) -> Path:
-        """The shard of a unit; there is none where nothing of the unit is used."""
+        """The shard of a unit; it does not exist where no sample of the unit is used."""
         return self.out / f"{SHARD.format(number)}.tar"
 
     def checked_units(self) -> set[int]:
-        """Units that were looked at."""
+        """Numbers of the units that were looked at."""
         return _numbers(self.folder / "checked", ".parquet")
 
     def finished_units(self) -> set[int]:
-        """Units whose shards are written."""
+        """Numbers of the units whose shards are written."""
         return _numbers(self.folder / "finished", ".json")
 
     @property
@@ -81,7 +81,7 @@ class Work:
         return int(read_json(self.plan)["units"])
 
     def read_unit(self, number: int) -> Unit:
-        """A unit.
+        """Read a unit.
 
         Raises:
             HyperLoRAError: its file is gone or broken.
@@ -93,10 +93,10 @@ class Work:
 
     @contextmanager
     def opened(self, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Keep others out, and refuse to go on with other settings than it was begun with.
+        """Lock the folder, and refuse other settings than those it was started with.
 
         Raises:
-            HyperLoRAError: the folder cannot be written, or holds something else, or somebody is at work in it.
+            HyperLoRAError: the folder cannot be written, or holds something else, or another process works in it.
         """
         from filelock import FileLock, Timeout
 
@@ -144,16 +144,16 @@ class Work:
 
 
 def _numbers(folder: Path, suffix: str) -> set[int]:
-    """Of the files in a folder. Asked one by one, a shared disk would remember for a minute that one is not there."""
+    """Numbers of the files in a folder, by listing it: a shared disk may cache for a minute that a file is absent."""
     with os.scandir(folder) as entries:
         return {int(entry.name.removesuffix(suffix)) for entry in entries if re.fullmatch(rf"\d+{suffix}", entry.name)}
 
 
 def read_json(path: Path) -> Any:
-    """Read a file that was written whole.
+    """Read a JSON file of this folder.
 
     Raises:
-        HyperLoRAError: it is gone or broken all the same.
+        HyperLoRAError: it is gone or broken, though files here are written whole.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
