@@ -1,7 +1,7 @@
 """The nodes that judge pictures by how like a person they are, and that sample until one is like enough."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,13 +13,14 @@ from torch import Tensor
 import nodes as comfy_nodes
 
 from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers
-from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
+from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces import FaceAnalyzer, draw_faces
 from ..hyperlora_core.faces.image_tensors import to_images, to_photos
 from ..hyperlora_core.faces.references import find_references
 from ..hyperlora_core.faces.scale import INSIGHTFACE
 from ..hyperlora_core.identity.value import Identity
 from ..hyperlora_core.judging.likeness import Judged, Person, judge, select, written
+from ..hyperlora_core.judging.until_alike import sample_until_alike, settings
 from .cards import best_score
 from .faces import PREVIEW_SIZE, photos_of
 from .host.cache import cache
@@ -74,11 +75,11 @@ def person_of(analyzer: FaceAnalyzer, identity: Identity | None, photos: dict | 
 
 def shown_of(judged: list[Judged], cls: type[io.ComfyNode]) -> dict:
     """The pictures with each face's score, as a node shows them."""
-    drawn = []
-    for one in judged:
-        best = [one.faces[one.scores.index(one.score)]] if one.score is not None else []
-        drawn.append(draw_faces(one.picture, one.faces, best, [written(score) for score in one.scores]))
-    return ui.PreviewImage(to_images(drawn, PREVIEW_SIZE), cls=cls).as_dict()
+    previews = []
+    for entry in judged:
+        best = [entry.faces[entry.scores.index(entry.score)]] if entry.score is not None else []
+        previews.append(draw_faces(entry.picture, entry.faces, best, [written(score) for score in entry.scores]))
+    return ui.PreviewImage(to_images(previews, PREVIEW_SIZE), cls=cls).as_dict()
 
 
 class HyperLoRALikeness(io.ComfyNode):
@@ -136,44 +137,20 @@ class HyperLoRALikeness(io.ComfyNode):
         pictures = to_photos(images)
         stage("judge")
         judged = judge(analyzer, person, pictures, cache(), photo_progress(len(pictures)))
-        kept = select(judged, least, order == ORDERS[1], most)
+        selected = select(judged, least, order == ORDERS[1], most)
         report = "\n".join([*map(str, judged), person.remark])
-        scores = [-1.0 if one.score is None else one.score for one in kept]
-        scores_found = [one.score for one in judged]
+        scores = [-1.0 if picture.score is None else picture.score for picture in selected]
+        all_scores = [picture.score for picture in judged]
         remarks = Remarks()
-        if all(one.score is None for one in judged):
+        if not any(score is not None for score in all_scores):
             remarks("no face was found on any picture")
         return io.NodeOutput(
-            images[[one.number - 1 for one in kept]],
+            images[[picture.number - 1 for picture in selected]],
             max(scores),
             scores,
             report,
-            ui=remarks.ui({**shown_of(judged, cls), **best_score(scores_found), "text": [report]}),
+            ui=remarks.ui({**shown_of(judged, cls), **best_score(all_scores), "text": [report]}),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """A picture, what it was drawn with, and how it was judged.
-
-    Attributes:
-        judged: the judgement.
-        seed: of its batch.
-        strength: of the LoRA.
-        samples: its latent, ``(1, ...)``.
-        image: ``(1, height, width, 3)``.
-    """
-
-    judged: Judged
-    seed: int
-    strength: float
-    samples: torch.Tensor
-    image: torch.Tensor
-
-    @property
-    def score(self) -> float:
-        """Below every likeness where there is no face."""
-        return -2.0 if self.judged.score is None else self.judged.score
 
 
 class HyperLoRASampleUntilAlike(io.ComfyNode):
@@ -259,49 +236,35 @@ class HyperLoRASampleUntilAlike(io.ComfyNode):
             raise HyperLoRAError(f"strengths are {strengths!r}, but no LoRA is connected whose they could be")
         analyzer = face_analyzer(face_model)
         person = person_of(analyzer, identity, photos)
-        drawn: list[Drawn] = []
-        lines = []
-        attempts = list(_attempts(seed, seeds, numbers(strengths) or [1.0]))
-        for place, (number, strength) in enumerate(attempts, start=1):
-            stage("sample", n=place, all=len(attempts))
+        attempts = settings(seed, seeds, numbers(strengths) or [1.0])
+        count = itertools.count(1)
+
+        def sample(seed: int, strength: float) -> tuple[Tensor, Tensor]:
+            stage("sample", n=next(count), all=len(attempts))
             applied = model if lora is None else add_layers(model, [Layer(ours(lora), strength)])
             (latent,) = comfy_nodes.common_ksampler(
-                applied, number, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
+                applied, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
             )
-            (pictures,) = comfy_nodes.VAEDecode().decode(vae, latent)
-            for one in judge(analyzer, person, to_photos(pictures), cache()):
-                its = slice(one.number - 1, one.number)
-                drawn.append(Drawn(one, number, strength, latent["samples"][its], pictures[its]))
-                with_lora = "" if lora is None else f", strength {strength:g}"
-                lines.append(f"seed {number}{with_lora}, {one}")
-            best = max(drawn, key=lambda one: one.score)
-            if best.score >= enough:
-                break
-        if best.judged.score is None:
-            raise NoFaceError(
-                f"no face was found on any of the {len(drawn)} pictures that were drawn, so none can be the best. "
-                "Draw the person larger, from the front, or with a stronger LoRA"
-            )
+            return latent["samples"], comfy_nodes.VAEDecode().decode(vae, latent)[0]
+
+        def judge_images(images: Tensor) -> list[Judged]:
+            return judge(analyzer, person, to_photos(images), cache())
+
+        pictures, best = sample_until_alike(attempts, sample, judge_images, enough)
         remarks = Remarks()
-        if best.score < enough:
-            remarks(f"none of {len(drawn)} pictures reached {enough:g}; the best has {best.score:.3f}")
-        report = "\n".join([*lines, person.remark])
-        shown = shown_of([one.judged for one in drawn], cls)
+        if best.rank < enough:
+            remarks(f"none of {len(pictures)} pictures reached {enough:g}; the best has {best.rank:.3f}")
+        line = "seed {0.seed}, {0.judged}" if lora is None else "seed {0.seed}, strength {0.strength:g}, {0.judged}"
+        report = "\n".join([*map(line.format, pictures), person.remark])
+        preview = shown_of([picture.judged for picture in pictures], cls)
         return io.NodeOutput(
-            {"samples": best.samples},
+            {"samples": best.latent},
             best.image,
-            best.score,
+            best.rank,
             best.seed,
             best.strength,
-            torch.cat([one.image for one in drawn]),
+            torch.cat([picture.image for picture in pictures]),
             report,
-            [-1.0 if one.judged.score is None else one.judged.score for one in drawn],
-            ui=remarks.ui({**shown, **best_score([best.judged.score]), "text": [report]}),
+            [-1.0 if picture.judged.score is None else picture.judged.score for picture in pictures],
+            ui=remarks.ui({**preview, **best_score([best.judged.score]), "text": [report]}),
         )
-
-
-def _attempts(seed: int, seeds: int, strengths: list[float]) -> Iterator[tuple[int, float]]:
-    """Seeds from the first on, each with every strength."""
-    for number in range(seeds):
-        for strength in strengths:
-            yield (seed + number) % (1 << 64), strength

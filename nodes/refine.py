@@ -1,20 +1,23 @@
 """The node that draws the faces of a picture again, larger, each as its person."""
 
+import itertools
+from collections.abc import Callable
+
 import comfy.model_management
-import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
+from PIL import Image
 from torch import Tensor
 
 import nodes as comfy_nodes
 
 from ..hyperlora_core.doors.comfyui.runtime import Layer, add_layers, layers_of
-from ..hyperlora_core.errors import HyperLoRAError, NoFaceError
-from ..hyperlora_core.faces import Face, sort_faces
+from ..hyperlora_core.errors import HyperLoRAError
 from ..hyperlora_core.faces.image_tensors import to_photos
-from ..hyperlora_core.judging.likeness import Person, judge, written
-from ..hyperlora_core.judging.refine import ASSIGNMENTS, Cut, assign
+from ..hyperlora_core.judging.likeness import Judged, Person, judge
+from ..hyperlora_core.judging.redraw import Framing, redraw_faces
+from ..hyperlora_core.judging.refine import ASSIGNMENTS
 from .host.cache import cache
 from .host.progress import Remarks, stage
 from .host.sockets import CATEGORY, identities_input, loras_input, sampling_inputs, weight_input
@@ -125,51 +128,36 @@ class HyperLoRARefineFaces(io.ComfyNode):
                 "the model has people in regions, and each face would be given the whole masks: connect the model that "
                 "goes into HyperLoRA Apply in Regions. Each person's LoRA is applied here, to the own face"
             )
-        by_likeness = assignment == ASSIGNMENTS[1]
         models = [add_layers(model, [Layer(lora, strength)]) for lora in people]
-        analyzer, remarks = face_analyzer(face_model), Remarks()
-        lines: list[str] = []
+        analyzer = face_analyzer(face_model)
+        count = itertools.count(1)
 
-        def draw(image: torch.Tensor, face: Face, person: int) -> tuple[torch.Tensor, torch.Tensor]:
-            """The picture with one face drawn again, and where."""
+        def draw(pixels: Tensor, mask: Tensor, person: int) -> Tensor:
             comfy.model_management.throw_exception_if_processing_interrupted()
-            stage("refine", n=len(lines) + 1)
-            cut = Cut.around(face, (image.shape[1], image.shape[0]), surroundings)
-            mask = cut.mask(face, feather)
-            latent = {"samples": vae.encode(cut.take(image, size)[..., :3]), "noise_mask": mask[None]}
+            stage("refine", n=next(count))
+            latent = {"samples": vae.encode(pixels), "noise_mask": mask}
             (latent,) = comfy_nodes.common_ksampler(
                 models[person], seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
             )
-            (drawn,) = comfy_nodes.VAEDecode().decode(vae, latent)
-            where = torch.zeros(image.shape[:2])
-            where[cut.top : cut.top + cut.side, cut.left : cut.left + cut.side] = mask
-            return cut.put_back(image, drawn, mask), where
+            return comfy_nodes.VAEDecode().decode(vae, latent)[0]
 
-        refined, masks = [], []
-        colours = images[..., :3].expand(*images.shape[:3], 3)
-        for number, (image, picture) in enumerate(zip(colours, to_photos(images), strict=True), start=1):
-            judged = [judge(analyzer, person, [picture], cache())[0] for person in known] if by_likeness else None
-            faces = judged[0].faces if judged else sort_faces(analyzer.detect(picture), "left to right")
-            mask = torch.zeros(image.shape[:2])
-            whose = assign(faces, len(people), judged, least_likeness)
-            for place, face in enumerate(faces):
-                if place not in whose:
-                    lines.append(f"picture {number}, face {place + 1}: nobody's, as it was")
-                    continue
-                person = whose[place]
-                image, where = draw(image, face.scaled(image.shape[1] / picture.width), person)
-                mask = torch.maximum(mask, where)
-                alike = f", likeness {written(judged[person].scores[place])} before" if judged else ""
-                lines.append(f"picture {number}, face {place + 1}: person {person + 1}{alike}")
-            if not faces:
-                problem = f"no face was found on picture {number} of {len(images)}"
-                if on_no_face == "error":
-                    raise NoFaceError(f"{problem}: set on_no_face to skip to let such pictures through")
-                remarks(f"{problem}: it stays as it is")
-            elif not whose:
-                remarks(f"no face on picture {number} of {len(images)} is like a person connected: it stays as it is")
-            refined.append(image)
-            masks.append(mask)
-        result, report = torch.stack(refined), "\n".join([*lines, *remarks])
-        shown = ui.PreviewImage(result, cls=cls).as_dict()
-        return io.NodeOutput(result, torch.stack(masks), report, ui=remarks.ui({**shown, "text": [report]}))
+        def judge_of(person: Person) -> Callable[[Image.Image], Judged]:
+            return lambda picture: judge(analyzer, person, [picture], cache())[0]
+
+        redrawn = redraw_faces(
+            images[..., :3].expand(*images.shape[:3], 3),
+            to_photos(images),
+            len(people),
+            analyzer.detect,
+            [judge_of(person) for person in known] if assignment == ASSIGNMENTS[1] else None,
+            draw,
+            Framing(size, surroundings, feather),
+            least_likeness,
+            skip_without_face=on_no_face != "error",
+        )
+        remarks = Remarks()
+        for remark in redrawn.remarks:
+            remarks(remark)
+        report = "\n".join([*redrawn.lines, *remarks])
+        preview = ui.PreviewImage(redrawn.images, cls=cls).as_dict()
+        return io.NodeOutput(redrawn.images, redrawn.masks, report, ui=remarks.ui({**preview, "text": [report]}))
