@@ -20,10 +20,12 @@ from hyperlora_core.files import atomic
 from hyperlora_core.lora.value import Factors, LoRA
 from hyperlora_core.network.hyperlora import HyperLoRA
 from hyperlora_core.training import counter
+from hyperlora_core.training.acceleration import accelerator_for
 from hyperlora_core.training.config import Optimization
 from hyperlora_core.training.finetune import FinetuneConfig, OwnLoRA
 from hyperlora_core.training.forward import Conditions, GeneratedLoRAs
-from hyperlora_core.training.loop import Batch, Run, accelerator_for
+from hyperlora_core.training.loop import Run
+from hyperlora_core.training.losses import Batch
 
 from .base import latents_of, objective
 from .encoders import Judge

@@ -12,10 +12,11 @@ from demo.cache import cache_dir
 from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.files import atomic
 from hyperlora_core.network.hyperlora import HyperLoRA
+from hyperlora_core.training.acceleration import accelerator_for
 from hyperlora_core.training.export import export
 from hyperlora_core.training.forward import GeneratedLoRAs
 from hyperlora_core.training.fresh import fresh
-from hyperlora_core.training.loop import Run, accelerator_for
+from hyperlora_core.training.loop import Run
 
 from . import base_training
 from .base import Base

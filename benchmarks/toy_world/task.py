@@ -13,7 +13,7 @@ from torch import Tensor
 from hyperlora_core.training import counter
 from hyperlora_core.training.config import TrainConfig
 from hyperlora_core.training.forward import Conditions
-from hyperlora_core.training.loop import Batch
+from hyperlora_core.training.losses import Batch
 from hyperlora_core.training.shape import NetworkShape
 
 from .base import Base, latents_of, objective

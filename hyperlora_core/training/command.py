@@ -18,19 +18,18 @@ from ..data.shards import Shards
 from ..doors.diffusers.base_model import BaseModel
 from ..doors.diffusers.unet import attention_modules
 from ..errors import HyperLoRAError
-from ..faces import FaceAnalyzer
 from ..files import file_sha256
-from ..files.encoders import Encoder, Encoders, check_clip, check_face
+from ..files.encoders import Encoders, check_clip, check_face
 from ..network.checkpoint import read_checkpoint
-from ..network.hyperlora import HyperLoRA
-from . import stages, states
+from . import extra_losses, stages, states
+from .acceleration import DTYPES, accelerator_for
 from .begin import network_for
 from .config import RECIPES, TrainConfig, on_24_gb
 from .export import export
 from .forward import GeneratedLoRAs
 from .grids import save_grid
-from .identity_loss import DrawnIdentityLoss, PredictedIdentityLoss
-from .loop import DTYPES, MoreLoss, Run, accelerator_for
+from .loop import Run
+from .losses import LossContext
 from .optimizer import adamw
 from .plan import plan
 from .portraits import PortraitTask
@@ -189,8 +188,8 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     for line in stages.lines(network, config.stage, config.also_train):
         log.info("%s", line)
     task = PortraitTask(base, clip, shards, network.config, config, loras.makes)
-    more = _identity_loss(task, network, loras, shards.info.face_encoder)
-    run = Run(config, task, loras, out, accelerator, more, begun)
+    losses = extra_losses.build(LossContext(base, task.objective, network, loras, config, shards.info.face_encoder))
+    run = Run(config, task, loras, out, accelerator, losses, begun)
     log.info(
         "%d samples, %d people known by name; step %d of %d",
         len(shards),
@@ -245,13 +244,7 @@ def _check_at_hand(config: TrainConfig) -> None:
         find_tower(config.clip)
     elif (start.clip_width if start else config.shape.clip_width) is not None:
         raise HyperLoRAError("this HyperLoRA reads CLIP: name its file or folder with --clip")
-    if config.identity.weight:
-        _judge(config)
-
-
-def _judge(config: TrainConfig) -> FaceAnalyzer:
-    """What finds faces for the identity loss; none of the machine's GPUs is for it."""
-    return FaceAnalyzer.load(config.identity.faces)
+    extra_losses.check(config)
 
 
 def _begun(config: TrainConfig, shards: Shards) -> dict[str, str]:
@@ -265,24 +258,6 @@ def _begun(config: TrainConfig, shards: Shards) -> dict[str, str]:
         if all(file.is_file() for file in files):
             begun[flag] = sha256("".join(map(file_sha256, files)).encode()).hexdigest()
     return begun
-
-
-def _identity_loss(
-    task: PortraitTask, network: HyperLoRA, loras: GeneratedLoRAs, face: Encoder
-) -> tuple[MoreLoss, float] | None:
-    config, told = task.config, task.config.identity
-    if not told.weight:
-        return None
-    if "id" not in loras.makes or not network.config.reads_faces:
-        raise HyperLoRAError(
-            f"the stage {config.stage} makes no ID-LoRA of a face embedding: leave identity.weight at 0"
-        )
-    analyzer = _judge(config)
-    check_face(face, analyzer.embedder, "never")
-    again = config.gradient_checkpointing
-    if told.of == "predicted":
-        return PredictedIdentityLoss(task.base, task.objective, analyzer, told.until, again), told.weight
-    return DrawnIdentityLoss(task.base, analyzer, told, loras.targets, config.seed, again), told.weight
 
 
 def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:

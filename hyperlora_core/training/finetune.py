@@ -23,7 +23,7 @@ from ..network.bases import targets
 from . import counter
 from .config import Optimization, RunConfig
 from .forward import Conditions, Learner, Matrices
-from .loop import Batch
+from .losses import Batch
 from .objective import Objective
 from .targets import check_resolution, draw_target, encoded, face_weights
 

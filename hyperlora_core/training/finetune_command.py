@@ -20,9 +20,10 @@ from ..identity.generation import generate
 from ..lora.value import LoRA
 from ..network.hyperlora import HyperLoRA
 from . import states
+from .acceleration import DTYPES, accelerator_for
 from .command import STOPPED, exit_code, log_to_stderr
 from .finetune import FinetuneConfig, OwnLoRA, OwnPhoto, PhotoTask, check_fits, fresh_lora, read_photos
-from .loop import DTYPES, Run, accelerator_for
+from .loop import Run
 
 log = logging.getLogger(__name__)
 

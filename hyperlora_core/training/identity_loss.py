@@ -31,14 +31,43 @@ from ..faces import FaceAnalyzer
 from ..faces.engines import TorchRun
 from ..faces.models import load_embedder
 from ..faces.warping import FACE_SIDE, alignment, inverted
+from ..files.encoders import check_face
 from . import counter
-from .config import IdentityConfig
+from .config import IdentityConfig, TrainConfig
 from .forward import Conditions, Matrices
-from .loop import Batch, Guess
+from .losses import Batch, ExtraLoss, LossContext, Prediction
 from .objective import Objective
 from .targets import picture_of
 
 log = logging.getLogger(__name__)
+
+
+def check(config: TrainConfig) -> None:
+    """Find the face models where the run has an identity loss; see ``LossKind``."""
+    if config.identity.weight:
+        _analyzer(config)
+
+
+def build(context: LossContext) -> ExtraLoss | None:
+    """The identity loss of a run; see ``LossKind``."""
+    run, settings = context.config, context.config.identity
+    if not settings.weight:
+        return None
+    if "id" not in context.loras.makes or not context.network.config.reads_faces:
+        raise HyperLoRAError(f"the stage {run.stage} makes no ID-LoRA of a face embedding: leave identity.weight at 0")
+    analyzer = _analyzer(run)
+    check_face(context.face_encoder, analyzer.embedder, "never")
+    checkpointing = run.gradient_checkpointing
+    if settings.of == "predicted":
+        return PredictedIdentityLoss(
+            context.base, context.objective, analyzer, settings.weight, settings.until, checkpointing
+        )
+    return DrawnIdentityLoss(context.base, analyzer, settings, context.loras.targets, run.seed, checkpointing)
+
+
+def _analyzer(config: TrainConfig) -> FaceAnalyzer:
+    """Finds and embeds faces, on the CPU: the GPUs are for training."""
+    return FaceAnalyzer.load(config.identity.faces)
 
 
 class FaceEmbedding(nn.Module):
@@ -116,32 +145,42 @@ class PredictedIdentityLoss:
         base: the base model; its VAE is used.
         objective: of the run.
         analyzer: whose embedder compares.
+        weight: beside the noise loss.
         until: share of the timesteps at which it counts, from that with the least noise on.
         checkpointing: compute the VAE's activations again instead of keeping them.
     """
+
+    name = "identity"
 
     def __init__(
         self,
         base: BaseModel,
         objective: Objective,
         analyzer: FaceAnalyzer,
+        weight: float,
         until: float,
         checkpointing: bool = False,
     ) -> None:
-        self.base, self.objective = base, objective
+        self.base, self.objective, self.weight = base, objective, weight
         if checkpointing:
             base.pipeline.vae.enable_gradient_checkpointing()
         self.until = until * len(objective.alphas_cumprod)
         self.embedding = FaceEmbedding(analyzer.models.embedder_file).to(base.device)
 
-    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, guess: Guess) -> Tensor:
+    def due(self, step: int) -> bool:
+        """In every step."""
+        return True
+
+    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, prediction: Prediction) -> Tensor:
         """The loss of a pass, a number: the mean over its samples, 0 for those without ID-LoRA or with much noise."""
         assert batch.keypoints is not None
-        on = batch.conditions.id_on.bool().cpu() & (guess.timesteps.cpu() < self.until)
+        on = batch.conditions.id_on.bool().cpu() & (prediction.timesteps.cpu() < self.until)
         if not on.any():
             return torch.zeros((), device=self.base.device)
         rows = on.nonzero()[:, 0]
-        latents = self.objective.clean(guess.noised, guess.predicted, guess.timesteps)[rows.to(guess.noised.device)]
+        latents = self.objective.clean(prediction.noised, prediction.predicted, prediction.timesteps)[
+            rows.to(prediction.noised.device)
+        ]
         pictures = self.base.pictures(latents)
         points = (batch.keypoints[rows] * pictures.shape[-1] - 0.5).cpu().numpy()
         with in_full(self.base.device):
@@ -165,6 +204,8 @@ class DrawnIdentityLoss:
         HyperLoRAError: the UNet or the embedder cannot be loaded.
     """
 
+    name = "identity"
+
     def __init__(
         self,
         base: BaseModel,
@@ -175,6 +216,7 @@ class DrawnIdentityLoss:
         checkpointing: bool = False,
     ) -> None:
         self.base, self.analyzer, self.config, self.seed = base, analyzer, config, seed
+        self.weight = config.weight
         self.unet, self._injection = base.unet, None
         if config.unet:
             self.unet = base.other_unet(config.unet)
@@ -186,7 +228,11 @@ class DrawnIdentityLoss:
         self.embedding = FaceEmbedding(analyzer.models.embedder_file).to(base.device)
         self._schedule = base.few_step_schedule()
 
-    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, guess: Guess) -> Tensor:
+    def due(self, step: int) -> bool:
+        """In every step."""
+        return True
+
+    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, prediction: Prediction) -> Tensor:
         """The loss of a pass, a number: the mean over its samples, 0 for those on whose pictures no face is found."""
         losses = []
         wanted = wanted_of(batch.conditions)

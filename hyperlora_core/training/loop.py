@@ -11,158 +11,49 @@ import signal
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator, DistributedType, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from ..doors.diffusers.unet import LoRAInjection
 from ..errors import HyperLoRAError
 from . import states
+from .acceleration import DTYPES, SHARDING
 from .config import RunConfig
-from .forward import Conditions, Learner, Matrices
+from .forward import Learner
+from .losses import Batch, ExtraLoss, Progress, predict
 from .objective import Objective
 from .optimizer import average_of, learning_rate_share, optimizer_for
 
-DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-"""What ``RunConfig.mixed_precision`` is in torch."""
-
-_SHARING = (DistributedType.DEEPSPEED, DistributedType.FSDP)  # what trains, or its gradients, among the processes
-_PATIENCE = timedelta(hours=2)  # processes wait for the main one, which alone writes states, longer than torch would
-_PACE = 20  # steps by whose median a run's pace is told
+_PACE = 20  # the speed of a run is the median of so many steps
 
 log = logging.getLogger(__name__)
 
 L = TypeVar("L", bound=Learner)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a pass needs.
-
-    Attributes:
-        samples: their numbers in the run.
-        latents: ``(B, C, H, W)`` without noise.
-        conditions: what the hypernetwork reads.
-        unet_inputs: by name, what the UNet is given beside noised latents and timesteps.
-        weights: ``(B, 1, H, W)``, of each place in the loss; None where all weigh the same.
-        keypoints: ``(B, 5, 2)``, of the face on each picture, shares of its side; None where nobody knows them.
-    """
-
-    samples: range
-    latents: Tensor
-    conditions: Conditions
-    unet_inputs: Mapping[str, Any]
-    weights: Tensor | None = None
-    keypoints: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What a UNet, with whatever LoRAs act, makes of a batch whose latents were noised.
-
-    Attributes:
-        timesteps: ``(B,)`` int64.
-        noised: ``(B, C, H, W)``, what it was shown.
-        predicted: its answer, likewise.
-        target: what that should have been, likewise.
-    """
-
-    timesteps: Tensor
-    noised: Tensor
-    predicted: Tensor
-    target: Tensor
-
-
-class MoreLoss(Protocol):
-    """A loss beside that of the noise."""
-
-    def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, guess: Guess) -> Tensor:
-        """Of a pass: a number.
-
-        Args:
-            matrices: the LoRAs of the pass.
-            batch: the pass.
-            injection: into the base model's UNet; none acts outside of its context.
-            guess: what that UNet made of the batch, with these LoRAs.
-        """
-        ...
-
-
 class Task(Protocol):
-    """What is learned on.
+    """The samples of a run, and the frozen UNet and the objective that they are learned with.
 
     Attributes:
         unet: frozen, on the device.
-        objective: the loss.
+        objective: the noise loss.
     """
 
     unet: nn.Module
     objective: Objective
 
     def batches(self, passes: Iterator[range]) -> Iterator[Batch]:
-        """The samples of each pass, by their numbers in the run, on the device."""
+        """The batch of each forward pass, given its samples' numbers in the run, on the device."""
         ...
-
-
-@dataclass
-class Progress:
-    """How far a run is; kept with its state."""
-
-    step: int = 0
-
-    def state_dict(self) -> dict[str, int]:
-        return {"step": self.step}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        self.step = state["step"]
-
-
-def accelerator_for(config: RunConfig, folder: Path, cpu: bool = False) -> Accelerator:
-    """Accelerate as a run needs it; devices and processes are its launcher's to choose.
-
-    Of half precisions it is told fp16 alone, which needs its gradient scaler: DeepSpeed and FSDP would turn what trains
-    into bf16, its average and what is exported of it too. See ``Run.half``.
-
-    Raises:
-        HyperLoRAError: a step's samples cannot be shared out among the processes, the precision is a GPU's alone, or
-            what the run is told does not go with DeepSpeed or FSDP.
-    """
-    state = PartialState(cpu=cpu, timeout=_PATIENCE)
-    fp16 = config.mixed_precision == "fp16"
-    if fp16 and state.device.type == "cpu":
-        raise HyperLoRAError("fp16 needs a GPU: on the CPU, train with --mixed-precision no, or bf16")
-    passes_a_step = config.accumulation(state.num_processes)
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision="fp16" if fp16 else "no",
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=passes_a_step, sync_with_dataloader=False),
-        log_with="tensorboard",
-        project_dir=str(folder),
-        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],  # else gradients lie there twice
-    )
-    kind = accelerator.distributed_type
-    if fp16 and kind in _SHARING:
-        raise HyperLoRAError(f"fp16 does not go with {kind.value}: train with --mixed-precision bf16, or under DDP")
-    if kind == DistributedType.FSDP and (config.optimization.ema or config.optimization.eight_bit):
-        raise HyperLoRAError(
-            "FSDP shares out what trains, of which --optimization.ema and --optimization.eight-bit know nothing: leave "
-            "them out, or train under DDP"
-        )
-    if plugin := accelerator.state.deepspeed_plugin:  # it would read this off a data loader, and none is prepared
-        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = config.batch
-        plugin.deepspeed_config["gradient_accumulation_steps"] = passes_a_step
-        plugin.deepspeed_config["gradient_clipping"] = config.optimization.max_grad_norm
-    return accelerator
 
 
 class Run(Generic[L]):
@@ -174,7 +65,7 @@ class Run(Generic[L]):
         loras: trained in place, what of it requires gradients.
         folder: of the run's states; one of a run that was told otherwise is refused.
         accelerator: see ``accelerator_for``.
-        more: a further loss, and its weight.
+        losses: those beside the noise loss.
         begun: what it begins with, as ``states.compare`` takes it.
 
     Attributes:
@@ -185,6 +76,7 @@ class Run(Generic[L]):
     Raises:
         HyperLoRAError: the folder is another run's, or another process trains in it, or its newest state cannot be
             loaded.
+        ValueError: two losses have the same name; the noise loss's is "noise".
     """
 
     def __init__(
@@ -194,10 +86,13 @@ class Run(Generic[L]):
         loras: L,
         folder: Path,
         accelerator: Accelerator,
-        more: tuple[MoreLoss, float] | None = None,
+        losses: Sequence[ExtraLoss] = (),
         begun: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.config, self.task, self.loras, self.more = config, task, loras, more
+        self.config, self.task, self.loras, self.losses = config, task, loras, tuple(losses)
+        names = [loss.name for loss in self.losses]
+        if repeated := {name for name in names if names.count(name) > 1 or name == "noise"}:
+            raise ValueError(f"two losses are named {sorted(repeated)[0]}: each needs a name of its own")
         self.folder, self.accelerator = folder, accelerator
         self._lock = None
         if accelerator.is_main_process:
@@ -212,7 +107,7 @@ class Run(Generic[L]):
         self.trained = [value for value in self._model.parameters() if value.requires_grad]
         # emptied, DDP's buckets would stay, and the gradients of the passes before the last would lie beside them
         self._in_buckets = isinstance(self._model, nn.parallel.DistributedDataParallel)
-        self.progress = Progress()
+        self.progress = Progress(losses=self.losses)
         self.stopping = False
         self._seconds: deque[float] = deque(maxlen=_PACE)
         accelerator.register_for_checkpointing(self.progress)
@@ -278,10 +173,14 @@ class Run(Generic[L]):
         for group in self._optimizer.param_groups:
             group["lr"] = group["full_lr"] * share
         count = config.accumulation(accelerator.num_processes)
-        total = torch.zeros((), device=accelerator.device)
+        due = [loss for loss in self.losses if loss.due(self.progress.step)]
+        totals = torch.zeros(2 + len(due), device=accelerator.device)  # the sum, the noise loss, the losses due
         for _ in range(count):
             with accelerator.accumulate(self._model):
-                loss = self._loss(next(batches))
+                parts = self._losses(next(batches), due)
+                loss = parts[0]
+                for extra, value in zip(due, parts[1:], strict=True):
+                    loss = loss + extra.weight * value
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(self.trained, config.optimization.max_grad_norm)
@@ -292,11 +191,13 @@ class Run(Generic[L]):
                         self._check("length of the gradient", float(norm))
                 self._optimizer.step()
                 self._optimizer.zero_grad(set_to_none=not self._in_buckets)
-                total += loss.detach() / count
+                totals += torch.stack([part.detach().to(totals) for part in (loss, *parts)]) / count
         if self._average is not None:
             self._average.step(self.trained)
-        mean = float(accelerator.reduce(total, "mean"))
+        mean, *values = accelerator.reduce(totals, "mean").tolist()
         self._check("loss", mean)
+        if self.losses:
+            numbers |= dict(zip(("loss/noise", *(f"loss/{loss.name}" for loss in due)), values, strict=True))
         return mean, numbers
 
     def _check(self, what: str, value: float) -> None:
@@ -306,17 +207,17 @@ class Run(Generic[L]):
                 "--optimization.learning-rate, or in bf16 or float32; this run's last state is untouched"
             )
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _losses(self, batch: Batch, due: Sequence[ExtraLoss]) -> list[Tensor]:
+        """The noise loss of a forward pass, then each extra loss that is due, unweighted."""
         with self.half():
             matrices = self._model(batch.conditions)
         objective = self.task.objective
         with self.injection.active(matrices):
-            guess = guessed(objective, self._unet, self._unet_dtype, batch, self.config.seed)
-        loss = objective.losses(guess.predicted, guess.target, guess.timesteps, batch.weights).mean()
-        if self.more is not None:
-            further, weight = self.more
-            loss = loss + weight * further(matrices, batch, self.injection, guess)
-        return loss
+            prediction = predict(objective, self._unet, self._unet_dtype, batch, self.config.seed)
+        noise_loss = objective.losses(
+            prediction.predicted, prediction.target, prediction.timesteps, batch.weights
+        ).mean()
+        return [noise_loss, *(loss(matrices, batch, self.injection, prediction) for loss in due)]
 
     def half(self) -> torch.autocast:
         """Within this context the hypernetwork computes in the run's precision; its weights stay in float32.
@@ -365,7 +266,7 @@ class Run(Generic[L]):
     def weights(self) -> dict[str, Tensor]:
         """What is trained and what stands beside it, by name; called on every process, empty but on the main one."""
         main, kind = self.accelerator.is_main_process, self.accelerator.distributed_type
-        if not main and kind not in _SHARING:  # these gather from all
+        if not main and kind not in SHARDING:  # these gather from all
             return {}
         with self.averaged():
             state = self.accelerator.get_state_dict(self._model)
@@ -381,23 +282,6 @@ class Run(Generic[L]):
         self.injection.remove()
         if self.config.gradient_checkpointing:
             self.task.unet.disable_gradient_checkpointing()  # type: ignore[operator]
-
-
-def guessed(objective: Objective, unet: Callable[..., Any], dtype: torch.dtype, batch: Batch, seed: int) -> Guess:
-    """Noise a batch, and show it to a UNet.
-
-    Args:
-        objective: noises the samples.
-        unet: of the base model, with whatever LoRAs act.
-        dtype: of its weights.
-        batch: what it is shown.
-        seed: of the run; with the samples' numbers it settles timesteps and noise.
-    """
-    timesteps = objective.timesteps(seed, batch.samples)
-    noise = objective.noise(seed, batch.samples, batch.latents)
-    noised = objective.noised(batch.latents, noise, timesteps)
-    predicted = unet(noised.to(dtype), timesteps.to(batch.latents.device), **batch.unet_inputs).sample
-    return Guess(timesteps, noised, predicted, objective.target(batch.latents, noise, timesteps))
 
 
 def passes(config: RunConfig, step: int, process: int, processes: int) -> Iterator[range]:

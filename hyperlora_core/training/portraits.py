@@ -29,7 +29,7 @@ from .config import TrainConfig
 from .forward import Conditions
 from .framing import Frame
 from .held_out import trained_on
-from .loop import Batch
+from .losses import Batch
 from .objective import Objective
 from .targets import Target, as_pixels, check_resolution, cut, encoded, face_weights, frame_of, prompt_of
 

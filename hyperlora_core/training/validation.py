@@ -19,7 +19,8 @@ from ..judging.likeness import Person, judge
 from .config import Scenario
 from .forward import GeneratedLoRAs, Matrices, of_sample
 from .held_out import held_out
-from .loop import Batch, Run, guessed
+from .loop import Run
+from .losses import Batch, predict
 from .portraits import Portraits, PortraitTask
 from .targets import prompt
 
@@ -134,8 +135,10 @@ class Validation:
 
     def _loss(self, batch: Batch) -> float:
         unet, objective = self.task.unet, self.task.objective
-        guess = guessed(objective, unet, next(unet.parameters()).dtype, batch, 0)
-        return float(objective.losses(guess.predicted, guess.target, guess.timesteps, batch.weights).sum())
+        prediction = predict(objective, unet, next(unet.parameters()).dtype, batch, 0)
+        return float(
+            objective.losses(prediction.predicted, prediction.target, prediction.timesteps, batch.weights).sum()
+        )
 
     def _likeness(self, run: Run[GeneratedLoRAs], found: Validated) -> Validated:
         task, told, shards = self.task, self.task.config, self.task.portraits.shards

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from safetensors.torch import save_file
 
 from hyperlora_core.doors.diffusers.unet import attention_modules
 from hyperlora_core.training import counter
+from hyperlora_core.training.acceleration import accelerator_for
 from hyperlora_core.training.config import Optimization, TrainConfig
 from hyperlora_core.training.forward import Conditions, GeneratedLoRAs
 from hyperlora_core.training.fresh import fresh
-from hyperlora_core.training.loop import Batch, Run, accelerator_for
+from hyperlora_core.training.loop import Run
+from hyperlora_core.training.losses import Batch, ExtraLoss
 from hyperlora_core.training.objective import Objective
 from hyperlora_core.training.shape import NetworkShape
 from tests.support.unets import sdxl_style
@@ -75,12 +77,14 @@ class SmallTask:
         )
 
 
-def run(folder: Path, config: TrainConfig = CONFIG, task: SmallTask | None = None) -> Run:
+def run(
+    folder: Path, config: TrainConfig = CONFIG, task: SmallTask | None = None, losses: Sequence[ExtraLoss] = ()
+) -> Run:
     """A run that has not begun, or stands at its newest state."""
     task = task or SmallTask()
     network = fresh(config.shape.config(attention_modules(task.unet)), config.seed)
     loras = GeneratedLoRAs.of_run(network, config)
-    return Run(config, task, loras, folder, accelerator_for(config, folder, cpu=True))
+    return Run(config, task, loras, folder, accelerator_for(config, folder, cpu=True), losses)
 
 
 def outcome(done: Run) -> dict[str, torch.Tensor]:

@@ -15,10 +15,11 @@ from hyperlora_core import save_identity as save
 from hyperlora_core.cli import main
 from hyperlora_core.doors.diffusers.base_model import BaseModel
 from hyperlora_core.doors.diffusers.unet import attention_modules
+from hyperlora_core.training.acceleration import accelerator_for
 from hyperlora_core.training.export import export
 from hyperlora_core.training.finetune import FinetuneConfig, OwnLoRA, PhotoTask, fresh_lora, read_photos
 from hyperlora_core.training.fresh import fresh
-from hyperlora_core.training.loop import Run, accelerator_for
+from hyperlora_core.training.loop import Run
 from hyperlora_core.training.shape import NetworkShape
 from tests.support.unets import call, sdxl_style
 from tests.training.small_base import make_sdxl

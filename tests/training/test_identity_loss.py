@@ -13,6 +13,7 @@ from hyperlora_core import ClipVision, FaceAnalyzer, HyperLoRAError, open_photo
 from hyperlora_core.data.shards import Shards
 from hyperlora_core.doors.diffusers.base_model import BaseModel, in_full
 from hyperlora_core.doors.diffusers.unet import LoRAInjection, attention_modules
+from hyperlora_core.training.acceleration import accelerator_for
 from hyperlora_core.training.config import RECIPES, IdentityConfig
 from hyperlora_core.training.forward import Conditions, GeneratedLoRAs
 from hyperlora_core.training.fresh import fresh
@@ -22,13 +23,14 @@ from hyperlora_core.training.identity_loss import (
     PredictedIdentityLoss,
     align,
 )
-from hyperlora_core.training.loop import Batch, Guess, Run, accelerator_for
+from hyperlora_core.training.loop import Run
+from hyperlora_core.training.losses import Batch, Prediction
 from hyperlora_core.training.objective import Objective
 from hyperlora_core.training.portraits import PortraitTask
 from hyperlora_core.training.shape import NetworkShape
 
-GUESS = None
-"""Of a pass, which is nothing to what is drawn from noise."""
+NO_PREDICTION = None
+"""Pictures that are drawn from noise need none."""
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,7 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
         if checkpointing:
             small.unet.enable_gradient_checkpointing(injection.checkpoint)
         network.zero_grad()
-        value = loss(loras(batch.conditions), batch, injection, GUESS)
+        value = loss(loras(batch.conditions), batch, injection, NO_PREDICTION)
         value.backward()
         ups = {name: each.grad for name, each in network.named_parameters() if "id_bases" in name and ".up." in name}
         assert 0.2 < value.item() < 1.8 and sum(grad.abs().sum() for grad in ups.values()) > 0
@@ -137,12 +139,12 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
     kinds = []
     read = loss.embedding.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        half = loss(loras(batch.conditions), batch, injection, GUESS)
+        half = loss(loras(batch.conditions), batch, injection, NO_PREDICTION)
     read.remove()
     assert {half.dtype, *kinds} == {torch.float32} and half.item() == pytest.approx(value.item(), abs=0.05)
     blank = small.pictures
     small.pictures = lambda latents: torch.zeros(1, 3, 256, 256)
-    assert loss(loras(batch.conditions), batch, injection, GUESS).item() == 0, "no face, no loss"
+    assert loss(loras(batch.conditions), batch, injection, NO_PREDICTION).item() == 0, "no face, no loss"
     small.pictures = blank
     of_picture, alone = loss._face, []
     for seen in (0, 1):  # each sample's part is of all samples, not of those on whose pictures a face is found
@@ -152,25 +154,25 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
             return of_picture(picture) if next(places) == seen else None
 
         monkeypatch.setattr(loss, "_face", face)
-        alone.append(loss(loras(batch.conditions), batch, injection, GUESS).item())
+        alone.append(loss(loras(batch.conditions), batch, injection, NO_PREDICTION).item())
     assert sum(alone) == pytest.approx(value.item(), rel=1e-3)
     monkeypatch.undo()
     injection.remove()
 
-    def first_loss(more, name):
-        run = Run(config, task, loras, tmp_path / name, accelerator_for(config, tmp_path / name, cpu=True), more)
+    def first_loss(losses, name):
+        run = Run(config, task, loras, tmp_path / name, accelerator_for(config, tmp_path / name, cpu=True), losses)
         losses = []
         run.train(lambda at, loss: losses.append(loss))
         run.close()
         return losses[0]
 
     network.zero_grad()
-    plain = first_loss(None, "plain")
+    plain = first_loss([], "plain")
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if ".up." in name:
                 parameter.zero_()
-    with_it = first_loss((loss, 0.5), "more")
+    with_it = first_loss([loss], "more")
     assert with_it - plain == pytest.approx(0.5 * value.item(), rel=0.3)
 
 
@@ -186,11 +188,11 @@ def test_what_is_predicted_is_judged_where_the_face_is(photos, analyzer, embeddi
         timesteps = torch.tensor([timestep])
         noised = objective.noised(own, noise, timesteps)
         signal, spread = objective._parts(timesteps, own)
-        guess = Guess(timesteps, noised, (signal * noised - picture) / spread, own)
+        prediction = Prediction(timesteps, noised, (signal * noised - picture) / spread, own)
         conditions = Conditions(torch.tensor([on]), torch.zeros(1), torch.ones(1, 1), wanted[None, None])
         keypoints = torch.from_numpy((face.keypoints + 0.5) / 256)[None]
         batch = Batch(range(1), own, conditions, {}, keypoints=keypoints)
-        return PredictedIdentityLoss(base, objective, analyzer, until=0.5)({}, batch, None, guess)
+        return PredictedIdentityLoss(base, objective, analyzer, weight=1.0, until=0.5)({}, batch, None, prediction)
 
     assert loss(own).item() < 0.02
     assert loss(own, wanted=-reference).item() > 1.9

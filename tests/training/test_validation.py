@@ -10,12 +10,13 @@ from hyperlora_core import ClipVision, HyperLoRAError
 from hyperlora_core.data.shards import Shards
 from hyperlora_core.doors.diffusers.base_model import BaseModel
 from hyperlora_core.doors.diffusers.unet import attention_modules
+from hyperlora_core.training.acceleration import accelerator_for
 from hyperlora_core.training.begin import network_for
 from hyperlora_core.training.command import main
 from hyperlora_core.training.config import RECIPES, ValidationConfig
 from hyperlora_core.training.forward import GeneratedLoRAs
 from hyperlora_core.training.held_out import held_out
-from hyperlora_core.training.loop import Run, accelerator_for
+from hyperlora_core.training.loop import Run
 from hyperlora_core.training.portraits import PortraitTask
 from hyperlora_core.training.shape import NetworkShape
 from hyperlora_core.training.validation import FILE, Validation
