@@ -5,7 +5,7 @@ says nothing of learning rate, optimizer, batch, resolution and dropout: those a
 """
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -363,11 +363,12 @@ class TrainConfig(RunConfig):
 
     @classmethod
     def _values(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return super()._values(given) | {
+        values = super()._values(given)
+        for setting in fields(cls):  # groups of settings; a group that the file was written without has its defaults
+            if isinstance(setting.default_factory, type) and isinstance(group := values.get(setting.name, {}), dict):
+                values[setting.name] = setting.default_factory(**group)
+        return values | {
             "also_train": tuple(given["also_train"]),
-            "shape": NetworkShape(**given["shape"]),
-            "identity": IdentityConfig(**given["identity"]),
-            "validation": ValidationConfig(**given.get("validation", {})),
             "scenarios": tuple(Scenario(**scenario) for scenario in given["scenarios"]),
         }
 

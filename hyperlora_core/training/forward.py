@@ -59,11 +59,11 @@ class Learner(nn.Module):
     targets: Sequence[str]
 
     def at(self, share: float) -> None:
-        """Be as at a share of the run, 0 to 1; told before each step."""
+        """Set what depends on how much of the run is done, 0 to 1; called before each step."""
         raise NotImplementedError
 
     def numbers(self) -> dict[str, float]:
-        """What a run's log notes of it, by name."""
+        """Values for the run's log, by name."""
         return {}
 
 
@@ -103,7 +103,7 @@ class GeneratedLoRAs(Learner):
         return cls(network, stages.makes(network, trained), trained)
 
     def at(self, share: float) -> None:
-        """Be as at a share of the run, 0 to 1: the gate opens."""
+        """Open the gate as far as it is open when this share of the run, 0 to 1, is done."""
         if self.opening is not None:
             self.gate = stages.gate_at(self.opening, share)
 
@@ -149,7 +149,8 @@ class GeneratedLoRAs(Learner):
     def id_rows(self, conditions: Conditions) -> Tensor:
         """Coefficients of the ID-LoRAs, ``(B, 8 M, K)``: the mean over each sample's photos, scaled."""
         batch, refs = conditions.present.shape
-        flat = [None if each is None else each.flatten(0, 1) for each in (conditions.id_embeds, conditions.clip_tokens)]
+        inputs = (conditions.id_embeds, conditions.clip_tokens)
+        flat = [None if values is None else values.flatten(0, 1) for values in inputs]
         rows = self.network.id_rows(*flat).unflatten(0, (batch, refs))
         return self.network.mix(rows, conditions.present.to(rows) if refs > 1 else None)
 

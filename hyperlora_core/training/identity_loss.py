@@ -95,18 +95,18 @@ class FaceEmbedding(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         inputs = (faces * 127.5 + 127.5 - self.mean) / self.std
         if self._together:
-            found = self.model(inputs)[0].reshape(len(faces), -1)
+            embeddings = self.model(inputs)[0].reshape(len(faces), -1)
         else:
-            found = torch.cat([self.model(face[None])[0].flatten(1) for face in inputs])
-        return functional.normalize(found, dim=-1)
+            embeddings = torch.cat([self.model(face[None])[0].flatten(1) for face in inputs])
+        return functional.normalize(embeddings, dim=-1)
 
     @torch.no_grad()
     def _takes_batches(self) -> bool:
-        """Whether faces together come out as each alone: some files were written for a batch of one."""
-        two = torch.rand(2, 3, FACE_SIDE, FACE_SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        apart = torch.cat([self.model(face[None])[0].flatten(1) for face in two])
+        """Whether a batch gives the same embeddings as its faces one by one; some files are for a batch of 1."""
+        faces = torch.rand(2, 3, FACE_SIDE, FACE_SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        apart = torch.cat([self.model(face[None])[0].flatten(1) for face in faces])
         try:
-            together = self.model(two)[0].reshape(2, -1)
+            together = self.model(faces)[0].reshape(2, -1)
         except RuntimeError:
             return False
         return together.shape == apart.shape and torch.allclose(together, apart, rtol=1e-3, atol=1e-3)
@@ -132,7 +132,7 @@ def align(picture: Tensor, keypoints: np.ndarray) -> Tensor:
     return functional.grid_sample(picture[None] + 1, grid[None], align_corners=True)[0] - 1  # beyond the edge is black
 
 
-def wanted_of(conditions: Conditions) -> Tensor:
+def target_embeddings(conditions: Conditions) -> Tensor:
     """The embedding that each sample's face should have, that of its references together: ``(B, N)``, unit length."""
     assert conditions.id_embeds is not None
     return functional.normalize((conditions.id_embeds.float() * conditions.present[..., None]).sum(1), dim=-1)
@@ -184,9 +184,11 @@ class PredictedIdentityLoss:
         pictures = self.base.pictures(latents)
         points = (batch.keypoints[rows] * pictures.shape[-1] - 0.5).cpu().numpy()
         with in_full(self.base.device):
-            faces = torch.stack([align(each, place) for each, place in zip(pictures.float(), points, strict=True)])
-            wanted = wanted_of(batch.conditions)[rows.to(faces.device)].to(faces)
-            return (1 - (self.embedding(faces) * wanted).sum(1)).sum() / len(batch.samples)
+            faces = torch.stack(
+                [align(picture, place) for picture, place in zip(pictures.float(), points, strict=True)]
+            )
+            target = target_embeddings(batch.conditions)[rows.to(faces.device)].to(faces)
+            return (1 - (self.embedding(faces) * target).sum(1)).sum() / len(batch.samples)
 
 
 class DrawnIdentityLoss:
@@ -235,19 +237,19 @@ class DrawnIdentityLoss:
     def __call__(self, matrices: Matrices, batch: Batch, injection: LoRAInjection, prediction: Prediction) -> Tensor:
         """The loss of a pass, a number: the mean over its samples, 0 for those on whose pictures no face is found."""
         losses = []
-        wanted = wanted_of(batch.conditions)
+        targets = target_embeddings(batch.conditions)
         for i, sample in enumerate(batch.samples):
             if not batch.conditions.id_on[i]:
                 continue
-            of_one = {name: (down[i], up[i]) for name, (down, up) in matrices.items()}
-            within = (self._injection or injection).active(of_one)
+            lora = {name: (down[i], up[i]) for name, (down, up) in matrices.items()}
+            within = (self._injection or injection).active(lora)
             picture = self.draw(within, sample, _of_one(batch.unet_inputs, i))
             points = self._face(picture)
             if points is None:
                 continue
             with in_full(self.base.device):  # in half precision a face's place is a pixel or two off
-                found = self.embedding(align(picture.float(), points)[None])[0]
-                losses.append(1 - found @ wanted[i].to(found))
+                embedding = self.embedding(align(picture.float(), points)[None])[0]
+                losses.append(1 - embedding @ targets[i].to(embedding))
         if not losses:
             return torch.zeros((), device=self.base.device)
         return torch.stack(losses).sum() / len(batch.samples)  # however a step is cut into passes, it is the same

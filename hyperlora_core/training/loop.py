@@ -1,7 +1,8 @@
-"""The loop: a run, on one process or many, that goes on where it was stopped.
+"""The training loop, for one process or several; a run that was stopped resumes from its newest state.
 
-A run is the samples 0, 1, 2, ... in order, so many an optimizer step. Each process takes its part of every step, and
-what a sample draws is its own (``counter``): one process or several, resumed or not, the run is the same.
+A run takes the samples 0, 1, 2, ... in order, ``samples_per_step`` an optimizer step, divided among the processes.
+A sample's random numbers follow from the run's seed and its own number (``counter``), so the run is the same on one
+process or several, and whether or not it was stopped in between.
 """
 
 import logging
@@ -61,20 +62,20 @@ class Run(Generic[L]):
 
     Args:
         config: of the run.
-        task: what is learned on.
-        loras: trained in place, what of it requires gradients.
-        folder: of the run's states; one of a run that was told otherwise is refused.
+        task: its samples, UNet and noise loss.
+        loras: the module that makes the LoRAs; its parameters that require gradients are trained in place.
+        folder: holds the run's states; the folder of a run with another config is refused.
         accelerator: see ``accelerator_for``.
         losses: those beside the noise loss.
-        begun: what it begins with, as ``states.compare`` takes it.
+        begun: hashes of the files that the run begins with, as ``states.compare`` takes them.
 
     Attributes:
-        progress: how far it is.
+        progress: the steps that are done.
         injection: the hooks on the UNet.
-        stopping: whether this process was told to stop.
+        stopping: whether this process got a signal to stop.
 
     Raises:
-        HyperLoRAError: the folder is another run's, or another process trains in it, or its newest state cannot be
+        HyperLoRAError: the folder belongs to another run, another process trains in it, or its newest state cannot be
             loaded.
         ValueError: two losses have the same name; the noise loss's is "noise".
     """
@@ -105,7 +106,8 @@ class Run(Generic[L]):
         self._unet_dtype = next(task.unet.parameters()).dtype
         self._model, self._optimizer = accelerator.prepare(loras, optimizer_for(config, loras))
         self.trained = [value for value in self._model.parameters() if value.requires_grad]
-        # emptied, DDP's buckets would stay, and the gradients of the passes before the last would lie beside them
+        # with set_to_none DDP would keep its buckets, and gradients accumulated before the last pass would take as much
+        # memory again beside them
         self._in_buckets = isinstance(self._model, nn.parallel.DistributedDataParallel)
         self.progress = Progress(losses=self.losses)
         self.stopping = False
@@ -116,19 +118,21 @@ class Run(Generic[L]):
             accelerator.register_for_checkpointing(self._average)
         if state := states.resume(accelerator, folder):
             log.info("The run goes on from %s", state)
-            accelerator.step = 0  # of passes: a state is that of whole steps, which may be cut otherwise now
+            accelerator.step = (
+                0  # it counts passes: a step may be divided into another number of them than when it was saved
+            )
         if self._average is not None:
             self._average.to(accelerator.device)
         accelerator.init_trackers("log")
 
     def train(self, on_step: Callable[["Run[L]", float], None] = lambda run, loss: None) -> bool:
-        """Train until the run's end, or until it is told to stop (SIGTERM, SIGINT); its state is saved in both cases.
+        """Train to the run's last step, or until SIGTERM or SIGINT; the state is saved in both cases.
 
         Args:
-            on_step: told the run, after each optimizer step, and the step's mean loss.
+            on_step: called after each optimizer step with the run and the step's mean loss.
 
         Returns:
-            Whether the run is at its end.
+            Whether the last step is done.
 
         Raises:
             HyperLoRAError: the loss or its gradient is not a number.
@@ -137,11 +141,11 @@ class Run(Generic[L]):
         mine = passes(config, progress.step, self.accelerator.process_index, self.accelerator.num_processes)
         batches = self.task.batches(mine)
         saved = progress.step
-        with self._told_to_stop():
+        with self._catching_signals():
             while progress.step < config.steps and not self._any(self.stopping):
-                began = time.perf_counter()
+                start = time.perf_counter()
                 loss, numbers = self._step(batches)
-                self._seconds.append(time.perf_counter() - began)
+                self._seconds.append(time.perf_counter() - start)
                 progress.step += 1
                 numbers |= {"loss": loss, "samples_per_second": self.samples_per_second} | self.loras.numbers()
                 self.accelerator.log(numbers, step=progress.step)
@@ -155,17 +159,17 @@ class Run(Generic[L]):
 
     @property
     def samples_per_second(self) -> float:
-        """Over all processes, by the last steps, without what lies between steps."""
+        """The median of the last steps, over all processes; the time between steps does not count."""
         return self.config.samples_per_step / statistics.median(self._seconds)
 
     def account(self, loss: float) -> str:
-        """Where the run is after a step with this loss, how fast it goes and when it will be there, in a line."""
+        """A line for the console: step, its loss, samples a second, time to the end."""
         config, step, pace = self.config, self.progress.step, self.samples_per_second
         left = timedelta(seconds=round((config.steps - step) * config.samples_per_step / pace))
         return f"step {step} of {config.steps}: loss {loss:.5f}, {pace:.3g} samples a second, {left} left"
 
     def _step(self, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]:
-        """One optimizer step; the mean loss of its samples over all processes, and numbers for the log."""
+        """Make one optimizer step; return the mean loss over all processes, and further values to log."""
         config, accelerator = self.config, self.accelerator
         self.loras.at((self.progress.step + 1) / config.steps)
         share = learning_rate_share(config, self.progress.step)
@@ -220,17 +224,17 @@ class Run(Generic[L]):
         return [noise_loss, *(loss(matrices, batch, self.injection, prediction) for loss in due)]
 
     def half(self) -> torch.autocast:
-        """Within this context the hypernetwork computes in the run's precision; its weights stay in float32.
+        """A context in which the hypernetwork computes in the run's precision; its weights stay in float32.
 
-        The UNet has weights of that precision, and is called outside of it, as where pictures are drawn.
+        The UNet's weights have that precision already, so it is called outside this context, here as for grids.
         """
         precision = self.config.mixed_precision
         kind = self.accelerator.device.type
         return torch.autocast(kind, DTYPES[precision], enabled=precision != "no")
 
     @contextmanager
-    def _told_to_stop(self) -> Iterator[None]:
-        """Within this context SIGTERM and SIGINT are noted instead of obeyed."""
+    def _catching_signals(self) -> Iterator[None]:
+        """A context in which SIGTERM and SIGINT set ``stopping`` instead of ending the process."""
 
         def note(number: int, frame: object) -> None:
             if not self.stopping and self.accelerator.is_main_process:
@@ -238,21 +242,21 @@ class Run(Generic[L]):
             self.stopping = True
 
         self.stopping = False
-        before = {each: signal.signal(each, note) for each in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
-    def _any(self, here: bool) -> bool:
-        """Whether any process says so."""
-        said = torch.tensor(float(here), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(said, "sum") > 0)
+    def _any(self, flag: bool) -> bool:
+        """Whether the flag is set on any process."""
+        flags = torch.tensor(float(flag), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flags, "sum") > 0)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within this context the network has the moving average of its weights, where one is kept."""
+        """A context in which the network has the moving average of its weights, if the run keeps one."""
         if self._average is None:
             yield
             return
@@ -264,9 +268,9 @@ class Run(Generic[L]):
             self._average.restore(self.trained)
 
     def weights(self) -> dict[str, Tensor]:
-        """What is trained and what stands beside it, by name; called on every process, empty but on the main one."""
+        """The state dict of ``loras``, averaged, on the CPU; call it on every process: all but the main one get {}."""
         main, kind = self.accelerator.is_main_process, self.accelerator.distributed_type
-        if not main and kind not in SHARDING:  # these gather from all
+        if not main and kind not in SHARDING:  # under sharding every process takes part in gathering
             return {}
         with self.averaged():
             state = self.accelerator.get_state_dict(self._model)
@@ -275,7 +279,7 @@ class Run(Generic[L]):
             return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
     def close(self) -> None:
-        """Let go of the UNet, of the log and of the folder."""
+        """Close the log, unlock the folder and take the hooks off the UNet."""
         self.accelerator.end_training()
         if self._lock is not None:
             self._lock.release()
@@ -285,12 +289,12 @@ class Run(Generic[L]):
 
 
 def passes(config: RunConfig, step: int, process: int, processes: int) -> Iterator[range]:
-    """The numbers of the samples that a process takes from a step on, a range a pass, up to the run's end.
+    """The sample numbers of each forward pass of a process, from a step to the run's end.
 
-    A step's samples are shared out in blocks, one a process; together the processes take each once.
+    A step's samples are divided into one block for each process, so that together they take every sample once.
     """
     share = config.samples_per_step // processes
-    for each in range(step, config.steps):
-        first = each * config.samples_per_step + process * share
+    for number in range(step, config.steps):
+        first = number * config.samples_per_step + process * share
         for start in range(first, first + share, config.batch):
             yield range(start, start + config.batch)
