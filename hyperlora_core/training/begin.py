@@ -36,17 +36,17 @@ def network_for(config: TrainConfig, attentions: Sequence[AttentionModule]) -> H
         return network
     network = HyperLoRA.load(Path(config.start))
     if set(network.config.modules) != set(attentions):
-        own, other = len(network.config.modules), len(attentions)
+        checkpoint_count, unet_count = len(network.config.modules), len(attentions)
         raise HyperLoRAError(
-            f"{config.start} is for a UNet with {own} attentions, and the base model's UNet has {other}, or of other "
-            "widths: choose the base model that it was trained on, or one of the same shape"
+            f"{config.start} is for a UNet with {checkpoint_count} attentions, and the base model's UNet has "
+            f"{unet_count}, or of other widths: choose the base model that it was trained on, or one of the same shape"
         )
     if "base_bases" in stage(config.stage).trains and not network.config.has_base:
         network = _with_base(network, config)
         log.info("%s has no Base parts: fresh ones are added", config.start)
-    known, shape = network.config, config.shape.config(attentions)
-    settled = ["id_resampler", "id_rank", "id_tokens", "id_embed_dim", *_BASE_SHAPE * known.has_base]
-    if any(getattr(known, name) != getattr(shape, name) for name in settled):
+    network_config, shape = network.config, config.shape.config(attentions)
+    settled = ["id_resampler", "id_rank", "id_tokens", "id_embed_dim", *_BASE_SHAPE * network_config.has_base]
+    if any(getattr(network_config, name) != getattr(shape, name) for name in settled):
         log.warning("%s settles the shape: what shape.* says otherwise is not read", config.start)
     _check_bases(network, config)
     return network.float()
@@ -77,16 +77,18 @@ def _has_numbers(bases: nn.Module) -> bool:
 
 def _with_base(network: HyperLoRA, config: TrainConfig) -> HyperLoRA:
     """A network with fresh Base parts of the run's shape beside its own ID parts."""
-    known, shape = network.config, config.shape.config(network.config.modules)
+    own_config, shape = network.config, config.shape.config(network.config.modules)
     if shape.base_resampler is None:
         network.need_base()
-    if known.clip_width not in (None, shape.clip_width):
+    if own_config.clip_width not in (None, shape.clip_width):
         raise HyperLoRAError(
-            f"shape.clip_width is {shape.clip_width}, but {config.start} reads CLIP tokens {known.clip_width} wide"
+            f"shape.clip_width is {shape.clip_width}, but {config.start} reads CLIP tokens {own_config.clip_width} wide"
         )
-    joined = replace(known, base_resampler=shape.base_resampler, base_rank=shape.base_rank, clip_width=shape.clip_width)
-    made = fresh(joined, config.seed)
-    left = made.load_state_dict(network.state_dict(), strict=False)
-    assert not left.unexpected_keys
-    made.source, made.encoders = network.source, network.encoders
-    return made
+    config_with_base = replace(
+        own_config, base_resampler=shape.base_resampler, base_rank=shape.base_rank, clip_width=shape.clip_width
+    )
+    network_with_base = fresh(config_with_base, config.seed)
+    keys = network_with_base.load_state_dict(network.state_dict(), strict=False)
+    assert not keys.unexpected_keys
+    network_with_base.source, network_with_base.encoders = network.source, network.encoders
+    return network_with_base

@@ -121,7 +121,7 @@ def exit_code(command: str, with_less: str, work: Callable[[], int]) -> int:
 
 
 def _main(words: Sequence[str]) -> int:
-    given = tyro.extras.overridable_config_cli(
+    arguments = tyro.extras.overridable_config_cli(
         {
             name: (f"{_SAID[name.removesuffix('-24gb')]}{', on one card of 24 GB' if '-' in name else ''}", recipe)
             for name, recipe in (_PAPER | _SMALL).items()
@@ -130,17 +130,17 @@ def _main(words: Sequence[str]) -> int:
         prog="hyperlora train",
     )
     recipe = next(word for word in words if word in _PAPER | _SMALL)
-    named = recipe.removesuffix("-24gb")
-    if given.config.stage != named:
-        raise HyperLoRAError(f"the recipe {named} has the stage {named}: for another, name its recipe")
-    if given.plan:
-        return _plan(given, (16 if recipe == named else 1) if given.gpus is None else given.gpus)
-    if given.gpus is not None or given.samples_per_second is not None:
+    stage_name = recipe.removesuffix("-24gb")
+    if arguments.config.stage != stage_name:
+        raise HyperLoRAError(f"the recipe {stage_name} has the stage {stage_name}: for another, name its recipe")
+    if arguments.plan:
+        return _plan(arguments, (16 if recipe == stage_name else 1) if arguments.gpus is None else arguments.gpus)
+    if arguments.gpus is not None or arguments.samples_per_second is not None:
         raise HyperLoRAError(
             "--gpus and --samples-per-second are for --plan: to train on several GPUs, start this command with "
             "accelerate launch --num_processes"
         )
-    return train(given.config, given.out, given.cpu)
+    return train(arguments.config, arguments.out, arguments.cpu)
 
 
 def log_to_stderr() -> None:
@@ -170,8 +170,8 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
     if not accelerator.is_main_process:
         logging.getLogger().setLevel(logging.ERROR)
     shards = Shards(config.data)
-    begun = _begun(config, shards)
-    states.compare(out, config, begun)
+    input_hashes = _input_hashes(config, shards)
+    states.compare(out, config, input_hashes)
     _check_at_hand(config)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
     network = network_for(config, attention_modules(base.unet))
@@ -189,7 +189,7 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
         log.info("%s", line)
     task = PortraitTask(base, clip, shards, network.config, config, loras.makes)
     losses = extra_losses.build(LossContext(base, task.objective, network, loras, config, shards.info.face_encoder))
-    run = Run(config, task, loras, out, accelerator, losses, begun)
+    run = Run(config, task, loras, out, accelerator, losses, input_hashes)
     log.info(
         "%d samples, %d people known by name; step %d of %d",
         len(shards),
@@ -224,12 +224,12 @@ def train(config: TrainConfig, out: Path, cpu: bool = False) -> int:
             exported = step
 
     try:
-        ended = run.train(on_step)
-        if ended and exported != config.steps:  # a run may have been killed between its last state and this
+        finished = run.train(on_step)
+        if finished and exported != config.steps:  # a run may have been killed between its last state and this
             _export(run, out, encoders)
     finally:
         run.close()
-    if ended:
+    if finished:
         log.info("The HyperLoRA is %s", out / CHECKPOINT)
         return 0
     log.info("Stopped at step %d of %d; the same command goes on from there", run.progress.step, config.steps)
@@ -247,17 +247,17 @@ def _check_at_hand(config: TrainConfig) -> None:
     extra_losses.check(config)
 
 
-def _begun(config: TrainConfig, shards: Shards) -> dict[str, str]:
-    """What a training begins with, see ``states.compare``; the base model is known by its name alone."""
-    begun = {"--data": shards.fingerprint}
+def _input_hashes(config: TrainConfig, shards: Shards) -> dict[str, str]:
+    """Hashes of the inputs, as ``states.compare`` takes them; the base model counts by its name alone."""
+    hashes = {"--data": shards.fingerprint}
     for flag, name in (("--clip", config.clip), ("--start", config.start)):
         if not name:
             continue
         path = Path(name)
         files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
         if all(file.is_file() for file in files):
-            begun[flag] = sha256("".join(map(file_sha256, files)).encode()).hexdigest()
-    return begun
+            hashes[flag] = sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+    return hashes
 
 
 def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:
@@ -268,8 +268,8 @@ def _export(run: Run[GeneratedLoRAs], out: Path, encoders: Encoders) -> None:
         export(run.loras.network.config, weights, out / CHECKPOINT, encoders, notes=notes)
 
 
-def _plan(given: Train, gpus: int) -> int:
-    for line in plan(given.config, gpus, given.samples_per_second):
+def _plan(arguments: Train, gpus: int) -> int:
+    for line in plan(arguments.config, gpus, arguments.samples_per_second):
         sys.stdout.write(line + "\n")
     return 0
 

@@ -76,7 +76,7 @@ class Optimization:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, fits, wanted in (
+        for name, fits, expected in (
             ("learning_rate", self.learning_rate >= 0, "0 or more"),
             ("bases_learning_rate", self.bases_learning_rate >= 0, "0 or more"),
             ("warmup", self.warmup >= 0, "0 or more"),
@@ -87,7 +87,7 @@ class Optimization:
             ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
         ):
             if not fits:
-                raise HyperLoRAError(f"optimization.{name} is {getattr(self, name)}: {wanted} was expected")
+                raise HyperLoRAError(f"optimization.{name} is {getattr(self, name)}: {expected} was expected")
 
 
 @dataclass(frozen=True)
@@ -256,8 +256,8 @@ class RunConfig:
         Raises:
             HyperLoRAError: a step's samples cannot be shared out so.
         """
-        passes, left = divmod(self.samples_per_step, self.batch * processes)
-        if left:
+        passes, remainder = divmod(self.samples_per_step, self.batch * processes)
+        if remainder:
             raise HyperLoRAError(
                 f"samples_per_step is {self.samples_per_step}, which {processes} processes cannot take in passes of "
                 f"{self.batch}: a multiple of {self.batch * processes} is needed"
@@ -281,10 +281,10 @@ class RunConfig:
             raise HyperLoRAError(f"{path} is no configuration of a training run: {error}") from error
 
     @classmethod
-    def _values(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def _values(cls, json_values: dict[str, Any]) -> dict[str, Any]:
         """Values out of their JSON."""
-        optimization = given["optimization"]
-        return given | {"optimization": Optimization(**optimization | {"betas": tuple(optimization["betas"])})}
+        optimization = json_values["optimization"]
+        return json_values | {"optimization": Optimization(**optimization | {"betas": tuple(optimization["betas"])})}
 
 
 @dataclass(frozen=True)
@@ -362,14 +362,14 @@ class TrainConfig(RunConfig):
         return self.scenarios[-1]
 
     @classmethod
-    def _values(cls, given: dict[str, Any]) -> dict[str, Any]:
-        values = super()._values(given)
+    def _values(cls, json_values: dict[str, Any]) -> dict[str, Any]:
+        values = super()._values(json_values)
         for setting in fields(cls):  # groups of settings; a group that the file was written without has its defaults
             if isinstance(setting.default_factory, type) and isinstance(group := values.get(setting.name, {}), dict):
                 values[setting.name] = setting.default_factory(**group)
         return values | {
-            "also_train": tuple(given["also_train"]),
-            "scenarios": tuple(Scenario(**scenario) for scenario in given["scenarios"]),
+            "also_train": tuple(json_values["also_train"]),
+            "scenarios": tuple(Scenario(**scenario) for scenario in json_values["scenarios"]),
         }
 
 

@@ -30,9 +30,9 @@ def uniform(seed: int, sample: int, purpose: str) -> float:
 
 def integers(seed: int, samples: Sequence[int], purpose: str, below: int) -> Tensor:
     """A whole number from [0, below) for each sample: ``(samples,)`` int64."""
-    return torch.stack([torch.randint(below, (), generator=generator(seed, each, purpose)) for each in samples])
+    return torch.stack([torch.randint(below, (), generator=generator(seed, sample, purpose)) for sample in samples])
 
 
 def normal(seed: int, samples: Sequence[int], purpose: str, shape: Sequence[int]) -> Tensor:
     """Standard normal numbers of a shape for each sample: ``(samples, *shape)`` float32."""
-    return torch.stack([torch.randn(tuple(shape), generator=generator(seed, each, purpose)) for each in samples])
+    return torch.stack([torch.randn(tuple(shape), generator=generator(seed, sample, purpose)) for sample in samples])

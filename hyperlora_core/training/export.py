@@ -59,8 +59,8 @@ def export(
     metadata = folder_notes(config, encoders)
     partial, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
     try:
-        for left in (partial, old):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / MODULES_JSON).write_text(json.dumps(modules, indent=1))
         for name, text in notes.items():

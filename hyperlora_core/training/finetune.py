@@ -64,8 +64,8 @@ class OwnLoRA(Learner):
         self.targets = tuple(factors)
         self.metadata = lora.metadata
         self._scale = next(iter(factors.values())).scale
-        self.downs = nn.ParameterList(each.down.float().clone() for each in factors.values())
-        self.ups = nn.ParameterList(each.up.float() * (each.scale / self._scale) for each in factors.values())
+        self.downs = nn.ParameterList(factor.down.float().clone() for factor in factors.values())
+        self.ups = nn.ParameterList(factor.up.float() * (factor.scale / self._scale) for factor in factors.values())
 
     def at(self, share: float) -> None:
         """It is the same throughout."""
@@ -106,7 +106,7 @@ def read_photos(folder: Path, analyzer: FaceAnalyzer) -> list[OwnPhoto]:
     """
     if not folder.is_dir():
         raise HyperLoRAError(f"--images {folder} is no folder: give one of 10 to 20 photos of the person")
-    found = []
+    own_photos = []
     paths = photo_files(folder)
     for path in paths:
         try:
@@ -117,12 +117,12 @@ def read_photos(folder: Path, analyzer: FaceAnalyzer) -> list[OwnPhoto]:
             continue
         text = path.with_suffix(".txt")
         caption = text.read_text(encoding="utf-8-sig", errors="replace").strip() if text.is_file() else ""
-        found.append(OwnPhoto(photo, tuple(float(edge) for edge in face.box), caption))
-    if not found:
+        own_photos.append(OwnPhoto(photo, tuple(float(edge) for edge in face.box), caption))
+    if not own_photos:
         raise HyperLoRAError(
             f"{folder} has no photo with a face: {len(paths)} pictures ({', '.join(SUFFIXES)}) are in it"
         )
-    return found
+    return own_photos
 
 
 class PhotoTask:

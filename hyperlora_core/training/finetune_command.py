@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def finetune(given: Finetune) -> int:
+def finetune(arguments: Finetune) -> int:
     """Train, from the run's newest state to its end or until it is told to stop.
 
     Returns:
@@ -80,85 +80,85 @@ def finetune(given: Finetune) -> int:
     """
     from ..doors.diffusers.base_model import BaseModel
 
-    config, out = given.config, given.out
-    _check(given)
+    config, out = arguments.config, arguments.out
+    _check(arguments)
     folder = out.with_suffix(".run")
-    accelerator = accelerator_for(config, folder, given.cpu)
-    photos = read_photos(Path(config.images), FaceAnalyzer.load(given.faces))
-    learner = OwnLoRA(_start(given)) if given.rank is None else None
-    begun = _begun(given, photos)
-    states.compare(folder, config, begun)
+    accelerator = accelerator_for(config, folder, arguments.cpu)
+    photos = read_photos(Path(config.images), FaceAnalyzer.load(arguments.faces))
+    learner = OwnLoRA(_start(arguments)) if arguments.rank is None else None
+    input_hashes = _input_hashes(arguments, photos)
+    states.compare(folder, config, input_hashes)
     base = BaseModel.load(config.base, accelerator.device, DTYPES[config.mixed_precision])
     if learner is None:
-        assert given.rank is not None
-        learner = OwnLoRA(fresh_lora(base.unet, given.rank, config.seed))
+        assert arguments.rank is not None
+        learner = OwnLoRA(fresh_lora(base.unet, arguments.rank, config.seed))
     check_fits(base.unet, learner)
-    run = Run(config, PhotoTask(base, photos, config), learner, folder, accelerator, begun=begun)
+    run = Run(config, PhotoTask(base, photos, config), learner, folder, accelerator, input_hashes=input_hashes)
     log.info("%d photos; step %d of %d", len(photos), run.progress.step, config.steps)
     try:
-        ended = run.train(lambda at, loss: log.info("%s", at.account(loss)))
+        finished = run.train(lambda at, loss: log.info("%s", at.account(loss)))
         weights = run.weights()
     finally:
         run.close()
-    if not ended:
+    if not finished:
         log.info("Stopped at step %d of %d; the same command goes on", run.progress.step, config.steps)
         return STOPPED
     if accelerator.is_main_process:
-        made = learner.lora(weights)
-        if not made.to(torch.float16).is_finite:
+        lora = learner.lora(weights)
+        if not lora.to(torch.float16).is_finite:
             raise HyperLoRAError(
                 f"the LoRA has numbers that are not finite: delete {folder}, and give a lower "
                 "--optimization.learning-rate"
             )
-        made.metadata |= {
+        lora.metadata |= {
             "ss_steps": str(config.steps),
             "hyperlora.finetuned": json.dumps({"photos": len(photos), "steps": config.steps, "seed": config.seed}),
         }
-        made.metadata.pop("modelspec.trigger_phrase", None)
+        lora.metadata.pop("modelspec.trigger_phrase", None)
         if config.trigger_words:
-            made.metadata["modelspec.trigger_phrase"] = config.trigger_words
-        log.info("%s: rank %d, of %d photos", made.to(torch.float16).save(out), made.rank, len(photos))
+            lora.metadata["modelspec.trigger_phrase"] = config.trigger_words
+        log.info("%s: rank %d, of %d photos", lora.to(torch.float16).save(out), lora.rank, len(photos))
         shutil.rmtree(folder)
     return 0
 
 
-def _check(given: Finetune) -> None:
+def _check(arguments: Finetune) -> None:
     """Refuse what does not go together, before anything is loaded."""
-    if given.out.suffix != ".safetensors":
-        raise HyperLoRAError(f"--out {given.out} must end in .safetensors: no other kind of file is written")
-    if not given.config.images:
+    if arguments.out.suffix != ".safetensors":
+        raise HyperLoRAError(f"--out {arguments.out} must end in .safetensors: no other kind of file is written")
+    if not arguments.config.images:
         raise HyperLoRAError("no photos were named: give --images a folder of 10 to 20 photos of the person")
-    generated = given.identity is not None or given.model is not None
-    if generated + (given.lora is not None) + (given.rank is not None) > 1:
+    generated = arguments.identity is not None or arguments.model is not None
+    if generated + (arguments.lora is not None) + (arguments.rank is not None) > 1:
         raise HyperLoRAError("two places to begin are given: --lora, or --rank, or --identity and --model")
-    if given.rank is not None and given.rank < 1:
-        raise HyperLoRAError(f"--rank is {given.rank}: a number of 1 or more was expected")
-    if given.lora is None and given.rank is None and (given.identity is None or given.model is None):
+    if arguments.rank is not None and arguments.rank < 1:
+        raise HyperLoRAError(f"--rank is {arguments.rank}: a number of 1 or more was expected")
+    if arguments.lora is None and arguments.rank is None and (arguments.identity is None or arguments.model is None):
         raise HyperLoRAError("where to begin is missing: give --identity and --model, or --lora, or --rank")
-    for flag, begin in (("--lora", given.lora), ("--identity", given.identity)):
-        if begin is not None and begin.resolve() == given.out.resolve():
+    for flag, begin in (("--lora", arguments.lora), ("--identity", arguments.identity)):
+        if begin is not None and begin.resolve() == arguments.out.resolve():
             raise HyperLoRAError(f"--out is the file of {flag}, which would be lost: give another")
 
 
-def _begun(given: Finetune, photos: Sequence[OwnPhoto]) -> dict[str, str]:
-    """What a training begins with, see ``states.compare``."""
-    begun = {"--id-weight": f"{given.id_weight:g}"} if given.identity is not None else {}
-    if given.rank is not None:
-        begun["--rank"] = str(given.rank)
-    for flag, path in (("--lora", given.lora), ("--identity", given.identity)):
+def _input_hashes(arguments: Finetune, photos: Sequence[OwnPhoto]) -> dict[str, str]:
+    """Hashes of the inputs, as ``states.compare`` takes them."""
+    hashes = {"--id-weight": f"{arguments.id_weight:g}"} if arguments.identity is not None else {}
+    if arguments.rank is not None:
+        hashes["--rank"] = str(arguments.rank)
+    for flag, path in (("--lora", arguments.lora), ("--identity", arguments.identity)):
         if path is not None and path.is_file():
-            begun[flag] = file_sha256(path)
-    if given.model is not None:
-        begun["--model"] = given.model.name
+            hashes[flag] = file_sha256(path)
+    if arguments.model is not None:
+        hashes["--model"] = arguments.model.name
     pictures = sha256()
-    for each in photos:
-        pictures.update(each.photo.tobytes() + each.caption.encode())
-    return begun | {"--images": pictures.hexdigest()}
+    for own in photos:
+        pictures.update(own.photo.tobytes() + own.caption.encode())
+    return hashes | {"--images": pictures.hexdigest()}
 
 
-def _start(given: Finetune) -> LoRA:
-    if given.lora is not None:
-        return LoRA.load(given.lora)
-    assert given.identity is not None and given.model is not None
-    network = HyperLoRA.load(given.model)
-    return generate(network, load_identity(given.identity), given.id_weight, base_weight=0.0)
+def _start(arguments: Finetune) -> LoRA:
+    if arguments.lora is not None:
+        return LoRA.load(arguments.lora)
+    assert arguments.identity is not None and arguments.model is not None
+    network = HyperLoRA.load(arguments.model)
+    return generate(network, load_identity(arguments.identity), arguments.id_weight, base_weight=0.0)

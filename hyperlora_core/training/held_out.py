@@ -13,13 +13,13 @@ def held_out(shards: Shards, people: int) -> list[str]:
     Raises:
         HyperLoRAError: too few are known by name, or nothing would be left to train on.
     """
-    named = [name for name, places in shards.by_person().items() if len(places) > 1]
-    out = sorted(named, key=lambda name: hashlib.sha256(name.encode()).digest())[:people]
+    candidates = [name for name, places in shards.by_person().items() if len(places) > 1]
+    out = sorted(candidates, key=lambda name: hashlib.sha256(name.encode()).digest())[:people]
     if len(out) < people or sum(len(shards.by_person()[name]) for name in out) == len(shards):
         raise HyperLoRAError(
-            f"validation.people is {people}, but {shards.folder} knows {len(named)} people by name with two photos "
-            "or more, and somebody must be left to train on: prepare it with --person-folders or a person in the "
-            "notes, or hold out fewer"
+            f"validation.people is {people}, but {shards.folder} knows {len(candidates)} people by name with two "
+            "photos or more, and somebody must be left to train on: prepare it with --person-folders or a person in "
+            "the notes, or hold out fewer"
         )
     return out
 

@@ -67,7 +67,7 @@ class Run(Generic[L]):
         folder: holds the run's states; the folder of a run with another config is refused.
         accelerator: see ``accelerator_for``.
         losses: those beside the noise loss.
-        begun: hashes of the files that the run begins with, as ``states.compare`` takes them.
+        input_hashes: of the files that the run begins with, as ``states.compare`` takes them.
 
     Attributes:
         progress: the steps that are done.
@@ -88,7 +88,7 @@ class Run(Generic[L]):
         folder: Path,
         accelerator: Accelerator,
         losses: Sequence[ExtraLoss] = (),
-        begun: Mapping[str, str] = MappingProxyType({}),
+        input_hashes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.config, self.task, self.loras, self.losses = config, task, loras, tuple(losses)
         names = [loss.name for loss in self.losses]
@@ -97,7 +97,7 @@ class Run(Generic[L]):
         self.folder, self.accelerator = folder, accelerator
         self._lock = None
         if accelerator.is_main_process:
-            self._lock = states.claim(folder, config, begun)
+            self._lock = states.claim(folder, config, input_hashes)
         accelerator.wait_for_everyone()
         self.injection = LoRAInjection(task.unet, loras.targets)
         if config.gradient_checkpointing:
@@ -165,8 +165,8 @@ class Run(Generic[L]):
     def account(self, loss: float) -> str:
         """A line for the console: step, its loss, samples a second, time to the end."""
         config, step, pace = self.config, self.progress.step, self.samples_per_second
-        left = timedelta(seconds=round((config.steps - step) * config.samples_per_step / pace))
-        return f"step {step} of {config.steps}: loss {loss:.5f}, {pace:.3g} samples a second, {left} left"
+        remaining = timedelta(seconds=round((config.steps - step) * config.samples_per_step / pace))
+        return f"step {step} of {config.steps}: loss {loss:.5f}, {pace:.3g} samples a second, {remaining} left"
 
     def _step(self, batches: Iterator[Batch]) -> tuple[float, dict[str, float]]:
         """Make one optimizer step; return the mean loss over all processes, and further values to log."""
@@ -204,11 +204,11 @@ class Run(Generic[L]):
             numbers |= dict(zip(("loss/noise", *(f"loss/{loss.name}" for loss in due)), values, strict=True))
         return mean, numbers
 
-    def _check(self, what: str, value: float) -> None:
+    def _check(self, quantity: str, value: float) -> None:
         if not math.isfinite(value):
             raise HyperLoRAError(
-                f"the {what} of step {self.progress.step + 1} is {value}: begin anew in another folder with a lower "
-                "--optimization.learning-rate, or in bf16 or float32; this run's last state is untouched"
+                f"the {quantity} of step {self.progress.step + 1} is {value}: begin anew in another folder with a "
+                "lower --optimization.learning-rate, or in bf16 or float32; this run's last state is untouched"
             )
 
     def _losses(self, batch: Batch, due: Sequence[ExtraLoss]) -> list[Tensor]:

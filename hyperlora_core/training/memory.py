@@ -27,17 +27,17 @@ class LiveBytes(TorchDispatchMode):
         peak: the most that were there at once.
     """
 
-    def __init__(self, there: Iterable[Tensor]) -> None:
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._seen = {tensor.untyped_storage()._cdata for tensor in there}
+        self._seen = {tensor.untyped_storage()._cdata for tensor in tensors}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for value in tree_leaves(made):
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
             if isinstance(value, Tensor):
                 self._note(value.untyped_storage())
-        return made
+        return result
 
     def _note(self, storage: torch.UntypedStorage) -> None:
         key = storage._cdata
@@ -111,36 +111,38 @@ def peak_of_pass(
     config: Any = unet.config
     dtype = next(unet.parameters()).dtype
 
-    def made(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device="meta")
 
     tokens = 257
-    known = network.config
+    network_config = network.config
     conditions = Conditions(
-        id_on=made(batch),
-        base_on=made(batch),
-        present=made(batch, references),
-        id_embeds=None if known.id_embed_dim is None else made(batch, references, known.id_embed_dim),
-        clip_tokens=made(batch, references, tokens, known.clip_width) if known.clip_width else None,
-        base_tokens=made(batch, tokens, known.clip_width) if known.clip_width else None,
+        id_on=empty(batch),
+        base_on=empty(batch),
+        present=empty(batch, references),
+        id_embeds=None
+        if network_config.id_embed_dim is None
+        else empty(batch, references, network_config.id_embed_dim),
+        clip_tokens=empty(batch, references, tokens, network_config.clip_width) if network_config.clip_width else None,
+        base_tokens=empty(batch, tokens, network_config.clip_width) if network_config.clip_width else None,
     )
-    inputs: dict[str, Any] = {"encoder_hidden_states": made(batch, 77, config.cross_attention_dim, dtype=dtype)}
+    inputs: dict[str, Any] = {"encoder_hidden_states": empty(batch, 77, config.cross_attention_dim, dtype=dtype)}
     if config.addition_embed_type == "text_time":
         pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
         inputs["added_cond_kwargs"] = {
-            "text_embeds": made(batch, pooled, dtype=dtype),
-            "time_ids": made(batch, 6, dtype=dtype),
+            "text_embeds": empty(batch, pooled, dtype=dtype),
+            "time_ids": empty(batch, 6, dtype=dtype),
         }
-    latents = made(batch, config.in_channels, resolution // 8, resolution // 8, dtype=dtype)
+    latents = empty(batch, config.in_channels, resolution // 8, resolution // 8, dtype=dtype)
     injection = LoRAInjection(unet, loras.targets)
     if checkpointing:
         unet.enable_gradient_checkpointing(injection.checkpoint)  # type: ignore[operator]
     try:
         weights = [*loras.parameters(), *unet.parameters()]
-        there = [*weights, *(value.grad for value in weights if value.grad is not None)]
-        with LiveBytes(there) as live, _fused():
+        resident = [*weights, *(value.grad for value in weights if value.grad is not None)]
+        with LiveBytes(resident) as live, _fused():
             with injection.active(loras(conditions)):
-                predicted = unet(latents, made(batch), **inputs).sample
+                predicted = unet(latents, empty(batch), **inputs).sample
             predicted.float().square().mean().backward()
     finally:
         injection.remove()

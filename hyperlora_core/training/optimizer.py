@@ -61,8 +61,8 @@ def learning_rate_share(config: RunConfig, step: int) -> float:
     """The share of the full learning rate at a step: up a line, along the top, down a cosine."""
     optimization = config.optimization
     rise = min(1.0, (step + 1) / optimization.warmup) if optimization.warmup else 1.0
-    falls, left = optimization.decay * config.steps, config.steps - step
-    fall = 0.5 * (1 - math.cos(math.pi * left / falls)) if left < falls else 1.0
+    falls, steps_left = optimization.decay * config.steps, config.steps - step
+    fall = 0.5 * (1 - math.cos(math.pi * steps_left / falls)) if steps_left < falls else 1.0
     return rise * fall
 
 

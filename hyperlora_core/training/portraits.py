@@ -95,9 +95,9 @@ class Portraits(Dataset[Portrait]):
         """
         drawn = self._drawn(number)
         tries = min(_TRIES, len(self.places))
-        for tried in range(tries):
+        for offset in range(tries):
             try:
-                return self.portrait(number, self.places[(drawn + tried) % len(self.places)])
+                return self.portrait(number, self.places[(drawn + offset) % len(self.places)])
             except UnreadableError:
                 raise
             except HyperLoRAError as error:
@@ -129,7 +129,10 @@ class Portraits(Dataset[Portrait]):
             ("target", place, frame), lambda: self._target_cuts(photo(), sample.landmarks, frame)
         )
         references = {at: sample if at == place else self.shards[at] for at in self._references(number, place)}
-        squares = [self._id_cut(at, each, photo if at == place else each.photo) for at, each in references.items()]
+        squares = [
+            self._id_cut(at, reference, photo if at == place else reference.photo)
+            for at, reference in references.items()
+        ]
         return Portrait(
             number=number,
             place=place,
@@ -142,7 +145,7 @@ class Portraits(Dataset[Portrait]):
             keypoints=torch.from_numpy((sample.keypoints + 0.5 - (frame.left, frame.top)) / frame.side).float(),
             id_on=scenario.id,
             base_on=scenario.base,
-            embeds=torch.from_numpy(np.stack([each.embed for each in references.values()])),
+            embeds=torch.from_numpy(np.stack([reference.embed for reference in references.values()])),
             id_pictures=normalised(torch.stack(squares)) if squares[0].numel() else None,
             base_picture=None if base_square is None else normalised(base_square),
         )
@@ -174,8 +177,8 @@ class Portraits(Dataset[Portrait]):
         target = cut(photo, frame, self.config.resolution)
         if self.clip_size is None or "base" not in self.makes:
             return target, None
-        moved = landmarks - np.array([frame.left, frame.top], np.float32)
-        return target, square(crops.base_image(photo.crop(frame.box), moved, crop=False), self.clip_size)
+        landmarks_in_frame = landmarks - np.array([frame.left, frame.top], np.float32)
+        return target, square(crops.base_image(photo.crop(frame.box), landmarks_in_frame, crop=False), self.clip_size)
 
 
 class _Read(Dataset[Portrait | HyperLoRAError]):
@@ -193,8 +196,8 @@ class _Read(Dataset[Portrait | HyperLoRAError]):
 
 def _leave_signals(worker: int) -> None:
     """Ctrl-C reaches all processes of a terminal; the run's own decides, and needs its workers until its state lies."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class PortraitTask:
@@ -257,46 +260,46 @@ class PortraitTask:
             collate_fn=list,
             worker_init_fn=_leave_signals,
         )
-        for read in loader:
-            for each in read:
-                if isinstance(each, HyperLoRAError):
-                    raise each
-            yield self.batch(read)
+        for items in loader:
+            for item in items:
+                if isinstance(item, HyperLoRAError):
+                    raise item
+            yield self.batch(items)
 
     def batch(self, portraits: Sequence[Portrait]) -> Batch:
         """Samples with consecutive numbers, encoded."""
         samples = range(portraits[0].number, portraits[-1].number + 1)
-        targets = [each.target for each in portraits]
+        targets = [portrait.target for portrait in portraits]
         latents, inputs = encoded(self.base, self.config.seed, samples, targets)
         weights = face_weights(targets, latents.shape[2:], self.config.face_weight)
-        keypoints = torch.stack([each.keypoints for each in portraits])
+        keypoints = torch.stack([portrait.keypoints for portrait in portraits])
         return Batch(samples, latents, self.conditions(portraits), inputs, weights, keypoints)
 
     def conditions(self, portraits: Sequence[Portrait]) -> Conditions:
         """What the network reads of samples."""
         device = self.base.device
-        counts = [len(each.embeds) for each in portraits]
+        counts = [len(portrait.embeds) for portrait in portraits]
         present = (torch.arange(max(counts)) < torch.tensor(counts)[:, None]).float()
         return Conditions(
-            id_on=torch.tensor([float(each.id_on) for each in portraits], device=device),
-            base_on=torch.tensor([float(each.base_on) for each in portraits], device=device),
+            id_on=torch.tensor([float(portrait.id_on) for portrait in portraits], device=device),
+            base_on=torch.tensor([float(portrait.base_on) for portrait in portraits], device=device),
             present=present.to(device),
-            id_embeds=_padded([each.embeds for each in portraits]).to(device),
-            clip_tokens=self._tokens([each.id_pictures for each in portraits]),
-            base_tokens=self._base_tokens([each.base_picture for each in portraits]),
+            id_embeds=_padded([portrait.embeds for portrait in portraits]).to(device),
+            clip_tokens=self._tokens([portrait.id_pictures for portrait in portraits]),
+            base_tokens=self._base_tokens([portrait.base_picture for portrait in portraits]),
         )
 
     def _tokens(self, pictures: Sequence[Tensor | None]) -> Tensor | None:
         """CLIP's tokens of each sample's reference photos, ``(B, R, tokens, width)``."""
-        each = [of_one for of_one in pictures if of_one is not None]
-        if self.clip is None or not each:
+        stacks = [stack for stack in pictures if stack is not None]
+        if self.clip is None or not stacks:
             return None
-        tokens = self.clip.tokens(torch.cat(each))
-        return _padded(tokens.split([len(of_one) for of_one in each]))
+        tokens = self.clip.tokens(torch.cat(stacks))
+        return _padded(tokens.split([len(stack) for stack in stacks]))
 
     def _base_tokens(self, pictures: Sequence[Tensor | None]) -> Tensor | None:
-        each = [picture for picture in pictures if picture is not None]
-        return self.clip.tokens(torch.stack(each)) if self.clip is not None and each else None
+        blurred = [picture for picture in pictures if picture is not None]
+        return self.clip.tokens(torch.stack(blurred)) if self.clip is not None and blurred else None
 
 
 def _padded(values: Sequence[Tensor]) -> Tensor:

@@ -19,8 +19,8 @@ from ..files import atomic
 from .config import RunConfig
 
 CONFIG = "config.json"
-BEGUN = "begun.json"
-"""What a run began with, by the flags that name it, as hashes of contents."""
+INPUT_HASHES = "begun.json"
+"""The file of the hashes of a run's inputs, by the flags that name them."""
 
 KEPT = 2
 
@@ -42,13 +42,13 @@ _FREE = frozenset(
 log = logging.getLogger(__name__)
 
 
-def compare(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> None:
+def compare(folder: Path, config: RunConfig, input_hashes: Mapping[str, str]) -> None:
     """Refuse a folder that is not this run's; one whose run has no state yet may become another's.
 
     Args:
         folder: of the run.
         config: of the run.
-        begun: the flag of each thing that it begins with -> a hash of what that is.
+        input_hashes: flag that names an input of the run -> hash of that input's content.
 
     Raises:
         HyperLoRAError: the folder holds another run, or something else.
@@ -58,36 +58,36 @@ def compare(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> None:
         raise HyperLoRAError(
             f"{folder} holds something else than a run of training: give an empty folder, or one that is not there"
         )
-    told = config.load(path) if path.exists() else None  # another program's file of that name is refused
-    if told is None or not states(folder):
+    old_config = config.load(path) if path.exists() else None  # another program's file of that name is refused
+    if old_config is None or not states(folder):
         return
-    before, now = dict(_flat(asdict(told))), dict(_flat(asdict(config)))
-    for name in now:
-        if name not in _FREE and before[name] != now[name]:
+    old_settings, settings = dict(_flat(asdict(old_config))), dict(_flat(asdict(config)))
+    for name in settings:
+        if name not in _FREE and old_settings[name] != settings[name]:
             raise HyperLoRAError(
-                f"{folder} is the folder of a run whose {name} is {before[name]!r}, not {now[name]!r}: give "
+                f"{folder} is the folder of a run whose {name} is {old_settings[name]!r}, not {settings[name]!r}: give "
                 "another folder, or the same settings to go on with that run"
             )
-    path = folder / BEGUN
+    path = folder / INPUT_HASHES
     try:
-        known = dict(json.loads(path.read_text(encoding="utf-8")))
+        old_hashes = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise HyperLoRAError(f"{path} cannot be read ({error}): give another folder, or delete this one") from error
-    for flag in sorted({*known, *begun}):
-        if known.get(flag) != begun.get(flag):
+    for flag in sorted({*old_hashes, *input_hashes}):
+        if old_hashes.get(flag) != input_hashes.get(flag):
             raise HyperLoRAError(
                 f"{folder} holds a training that was stopped, which began with another {flag}, or with what it held "
                 "then: give the same to go on with it, another --out to begin beside it, or delete the folder"
             )
 
 
-def claim(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> FileLock:
+def claim(folder: Path, config: RunConfig, input_hashes: Mapping[str, str]) -> FileLock:
     """Make a folder a run's: its configuration is written into it, and what it begins with.
 
     Args:
         folder: new, empty, or of a run that was told the same.
         config: of the run.
-        begun: as ``compare`` takes it.
+        input_hashes: as ``compare`` takes it.
 
     Returns:
         What holds the folder, until it is released or the process ends.
@@ -96,19 +96,19 @@ def claim(folder: Path, config: RunConfig, begun: Mapping[str, str]) -> FileLock
         HyperLoRAError: it is the folder of another run, or of something else, or another process is at work in it, or
             it cannot be written.
     """
-    compare(folder, config, begun)  # before anything is written into what may be another's
-    held = FileLock(folder / ".lock", timeout=0)
+    compare(folder, config, input_hashes)  # before anything is written into what may be another's
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held.acquire()
-        compare(folder, config, begun)
+        lock.acquire()
+        compare(folder, config, input_hashes)
         atomic.write_text(folder / CONFIG, config.to_json())
-        atomic.write_text(folder / BEGUN, json.dumps(dict(begun), indent=1) + "\n")
+        atomic.write_text(folder / INPUT_HASHES, json.dumps(dict(input_hashes), indent=1) + "\n")
     except Timeout as error:
         raise HyperLoRAError(f"another training is at work in {folder}: wait for its end, or stop it") from error
     except OSError as error:
         raise HyperLoRAError(f"{folder} cannot be written: {error.strerror or error}") from error
-    return held
+    return lock
 
 
 def _is_foreign(path: Path) -> bool:
@@ -126,8 +126,8 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
 
 def states(folder: Path) -> list[Path]:
     """The states of a run, the oldest first."""
-    found = [path for path in folder.glob("state-*") if re.fullmatch(r"state-\d+", path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("state-")))
+    paths = [path for path in folder.glob("state-*") if re.fullmatch(r"state-\d+", path.name)]
+    return sorted(paths, key=lambda path: int(path.name.removeprefix("state-")))
 
 
 def save(accelerator: Accelerator, folder: Path, step: int) -> None:
@@ -163,17 +163,17 @@ def resume(accelerator: Accelerator, folder: Path) -> Path | None:
     Raises:
         HyperLoRAError: it cannot be loaded, or not every process sees it.
     """
-    found = states(folder)
-    if len({*gather_object([found[-1].name if found else ""])}) > 1:
+    paths = states(folder)
+    if len({*gather_object([paths[-1].name if paths else ""])}) > 1:
         raise HyperLoRAError(
             f"the machines do not see the same states in {folder}: --out has to be on a file system that all share"
         )
-    if not found:
+    if not paths:
         return None
     try:
-        accelerator.load_state(str(found[-1]))
+        accelerator.load_state(str(paths[-1]))
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise HyperLoRAError(
-            f"{found[-1]} cannot be loaded ({error}): delete it to go on from the state before it"
+            f"{paths[-1]} cannot be loaded ({error}): delete it to go on from the state before it"
         ) from error
-    return found[-1]
+    return paths[-1]

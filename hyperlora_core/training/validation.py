@@ -53,13 +53,13 @@ class Validated:
     faces: float | None = None
 
     def __str__(self) -> str:
-        said = f"validation: loss {self.loss:.5f}, without LoRAs {self.loss_without:.5f}"
+        text = f"validation: loss {self.loss:.5f}, without LoRAs {self.loss_without:.5f}"
         if self.likeness is not None:
-            said += (
+            text += (
                 f"; likeness {self.likeness:.3f}, without {self.likeness_without:.3f}, of two photos "
                 f"{self.likeness_photos:.3f}; a face on {self.faces:.0%}"
             )
-        return said
+        return text
 
     def numbers(self) -> dict[str, float]:
         """By the names that a run's log has."""
@@ -79,20 +79,20 @@ class Validation:
     """
 
     def __init__(self, task: PortraitTask) -> None:
-        self.task, told = task, task.config.validation
+        self.task, settings = task, task.config.validation
         own = task.portraits
         learned = "id" if "id" in own.makes else "base"
         scenario = Scenario(1.0, trigger=learned == "id", id="id" in own.makes, base="base" in own.makes)
         config = replace(
             task.config, scenarios=(scenario,), caption_dropout=0.0, other_photo=learned == "id", references=1, seed=0
         )
-        people = held_out(own.shards, told.people)
+        people = held_out(own.shards, settings.people)
         places = [place for name in people for place in own.shards.by_person()[name]]
         self.portraits = Portraits(own.shards, config, own.clip_size, own.makes, places)
-        self._analyzer = FaceAnalyzer.load(told.faces) if told.faces and "id" in own.makes else None
+        self._analyzer = FaceAnalyzer.load(settings.faces) if settings.faces and "id" in own.makes else None
         if self._analyzer is not None:
             check_face(own.shards.info.face_encoder, self._analyzer.embedder, "never")
-        firsts = [own.shards.by_person()[name][0] for name in people[: told.portraits]]
+        firsts = [own.shards.by_person()[name][0] for name in people[: settings.portraits]]
         self._drawn = Portraits(own.shards, config, own.clip_size, own.makes, firsts)
         self._alone: list[Image.Image] = []  # what the base model does never changes
 
@@ -109,29 +109,29 @@ class Validation:
             folder: of the run; a line is added to its ``FILE``, and to its log.
         """
         with run.averaged():
-            loss, alone = self._losses(run)
-            found = Validated(run.progress.step, loss, alone)
+            loss, loss_without = self._losses(run)
+            result = Validated(run.progress.step, loss, loss_without)
             if self._analyzer is not None:
-                found = self._likeness(run, found)
+                result = self._likeness(run, result)
         with (folder / FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(vars(found)) + "\n")
-        run.accelerator.log(found.numbers(), step=found.step)
-        log.info("%s", found)
-        return found
+            file.write(json.dumps(vars(result)) + "\n")
+        run.accelerator.log(result.numbers(), step=result.step)
+        log.info("%s", result)
+        return result
 
     def _losses(self, run: Run[GeneratedLoRAs]) -> tuple[float, float]:
-        told, task = self.task.config, self.task
+        config, task = self.task.config, self.task
         totals = torch.zeros(2)
-        for first in range(0, told.validation.samples, told.batch):
-            numbers = range(first, min(first + told.batch, told.validation.samples))
+        for first in range(0, config.validation.samples, config.batch):
+            numbers = range(first, min(first + config.batch, config.validation.samples))
             batch = task.batch([self.portraits[number] for number in numbers])
             with run.half():
                 matrices = run.loras(batch.conditions)
             with run.injection.active(matrices):
                 totals[0] += self._loss(batch)
             totals[1] += self._loss(batch)
-        loss, alone = (totals / told.validation.samples).tolist()
-        return loss, alone
+        loss, loss_without = (totals / config.validation.samples).tolist()
+        return loss, loss_without
 
     def _loss(self, batch: Batch) -> float:
         unet, objective = self.task.unet, self.task.objective
@@ -140,12 +140,12 @@ class Validation:
             objective.losses(prediction.predicted, prediction.target, prediction.timesteps, batch.weights).sum()
         )
 
-    def _likeness(self, run: Run[GeneratedLoRAs], found: Validated) -> Validated:
-        task, told, shards = self.task, self.task.config, self.task.portraits.shards
+    def _likeness(self, run: Run[GeneratedLoRAs], result: Validated) -> Validated:
+        task, config, shards = self.task, self.task.config, self.task.portraits.shards
         assert self._analyzer is not None
         places = self._drawn.places
         portraits = [self._drawn.portrait(i, place) for i, place in enumerate(places)]
-        prompts = [prompt(told.trigger_words, shards[place].caption) for place in places]
+        prompts = [prompt(config.trigger_words, shards[place].caption) for place in places]
         conditions = task.conditions(portraits)
         off = torch.zeros(len(portraits), device=conditions.present.device)
         with run.half():
@@ -157,12 +157,12 @@ class Validation:
         for i, place in enumerate(places):
             embed = torch.from_numpy(shards[place].embed).float()
             person = Person(embed[None], (1.0,), self._analyzer.embedder)
-            own, other = judge(self._analyzer, person, [drawn[i], self._alone[i]])
-            scores.append(own.score)
-            without.append(other.score)
+            with_lora, without_lora = judge(self._analyzer, person, [drawn[i], self._alone[i]])
+            scores.append(with_lora.score)
+            without.append(without_lora.score)
             photos.append(person.likeness(portraits[i].embeds[0]))
         return replace(
-            found,
+            result,
             likeness=fmean(score or 0.0 for score in scores),
             likeness_without=fmean(score or 0.0 for score in without),
             likeness_photos=fmean(photos),
@@ -172,8 +172,10 @@ class Validation:
     def _draw(
         self, text: str, seed: int, run: Run[GeneratedLoRAs] | None = None, matrices: Matrices | None = None
     ) -> Image.Image:
-        told = self.task.config
+        config = self.task.config
         within = None if run is None or matrices is None else run.injection.active(matrices)
-        size = (told.resolution, told.resolution)
-        (picture,) = self.task.base.draw([text], [seed], size, told.validation.steps, told.validation.guidance, within)
+        size = (config.resolution, config.resolution)
+        (picture,) = self.task.base.draw(
+            [text], [seed], size, config.validation.steps, config.validation.guidance, within
+        )
         return picture
