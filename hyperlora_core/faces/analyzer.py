@@ -98,7 +98,7 @@ class FaceAnalyzer:
             path: the folder of the .onnx files, e.g. ``models/insightface/models/antelopev2``.
             engine: what runs them, one of ``ENGINES``.
             device: where torch computes; the other engines take a GPU of their own where it is no CPU.
-            operations: classes for the leaves of torch's modules; see ``network.ops``.
+            operations: classes for the leaves of torch's modules; see ``ops``.
             on_new: called with one that is new, by which a host takes its weights over.
 
         Raises:

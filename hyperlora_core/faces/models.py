@@ -82,7 +82,7 @@ def load(path: Path, engine: str = ENGINES[0], device: str | torch.device = "cpu
         path: the folder, or one that holds a folder of the same name, as a zip often unpacks.
         engine: one of ``ENGINES``.
         device: where torch computes; the other engines take a GPU of their own where it is no CPU.
-        operations: classes for the torch modules' leaves; see ``network.ops``.
+        operations: classes for the torch modules' leaves; see ``ops``.
 
     Raises:
         HyperLoRAError: the folder lacks a model, or one is broken or of another kind.

@@ -20,7 +20,7 @@ class OnnxModule(nn.Module):
 
     Args:
         graph: from ``read_graph``.
-        operations: classes for those leaves; see ``network.ops``.
+        operations: classes for those leaves; see ``ops``.
 
     Attributes:
         inputs, outputs: of the graph.
@@ -72,7 +72,7 @@ class OnnxModule(nn.Module):
     def check(self, *shapes: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The shapes of the outputs for inputs of some shapes; nothing is computed.
 
-        Only for leaves of ``network.ops``.
+        Only for leaves of ``ops``.
 
         Raises:
             UnreadOnnxError: it has settings that are not known here.
