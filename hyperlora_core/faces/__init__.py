@@ -6,9 +6,10 @@ faces that somebody pointed at, ``keypoints`` a picture for ControlNets, ``photo
 ``scale`` how like one person faces are. ``image_tensors`` goes between photos and ComfyUI's IMAGE.
 """
 
-from .analyzer import ORDERS, FaceAnalyzer, Reference, choose_face, draw_faces, sort_faces
+from .analyzer import ORDERS, FaceAnalyzer, choose_face, draw_faces, sort_faces
 from .engines import ENGINES
 from .face import Face
+from .references import Reference
 from .upright import View
 
 __all__ = ["ENGINES", "ORDERS", "Face", "FaceAnalyzer", "Reference", "View", "choose_face", "draw_faces", "sort_faces"]

@@ -6,7 +6,6 @@ Preprocessing and the two passes of the embedding are what the released weights 
 import logging
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,12 @@ from PIL import Image, ImageDraw, ImageOps
 
 from .. import ops
 from ..errors import HyperLoRAError, NoFaceError
-from ..files.encoders import Encoder
 from . import models
 from .crops import face_box
 from .engines import ENGINES
 from .face import Face
 from .models import FaceModels
 from .networks import fitting
-from .upright import View
 
 ORDERS = ("largest", "left to right", "detection order", "best match")
 
@@ -32,31 +29,6 @@ _LOOKED_AT_ONCE = 4096  # pixels of the longer side up to which the largest size
 _MARGINS = (0.25, 0.5, 1.0)  # of the longer side: tight crops are found once there is something around them
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """A photo of a person whose face on it is known.
-
-    Attributes:
-        photo: RGB, as it was given.
-        photo_sha256: over its size and pixels.
-        faces: all faces on it, in the order that one was picked from.
-        face: the person's.
-        view: the photo and the face as they are read: turned upright where the head was turned.
-        id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on; None where it reads none.
-        number: the photo's place among those given, from 1.
-        embedder: what finds the faces' embeddings.
-    """
-
-    photo: Image.Image
-    photo_sha256: str
-    faces: tuple[Face, ...]
-    face: Face
-    view: View
-    id_embed: np.ndarray | None
-    number: int
-    embedder: Encoder
 
 
 class FaceAnalyzer:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from . import Reference
 from .crops import face_box
+from .references import Reference
 from .scale import INSIGHTFACE, mean_agreement
 from .upright import TURNED as ROLLED
 

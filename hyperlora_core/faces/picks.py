@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import HyperLoRAError, shortened
-from . import Face
+from .face import Face
 
 AGAIN = "Pick again on the photo that is connected now, or clear the choice"
 

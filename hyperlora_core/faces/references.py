@@ -3,14 +3,15 @@
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from ..cache import NOTHING_KEPT, Cache, digest
 from ..errors import HyperLoRAError, NoFaceError
-from .analyzer import FaceAnalyzer, Reference, choose_face, sort_faces
+from ..files.encoders import Encoder
+from .analyzer import FaceAnalyzer, choose_face, sort_faces
 from .face import Face
 from .picks import Pick, check_picks
 from .scale import INSIGHTFACE
@@ -19,6 +20,31 @@ from .upright import TURNED, View, roll, turned_back, turned_upright
 log = logging.getLogger(__name__)
 
 ON_NO_FACE = ("error", "skip", "bypass")
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A photo and the face on it that is the person's.
+
+    Attributes:
+        photo: RGB, as it came in.
+        photo_sha256: over its size and pixels.
+        faces: all faces on it, in the order that ``index`` counts in.
+        face: the person's, on ``photo``.
+        view: the photo and the face that are read: the same two, or turned upright where the head was turned.
+        id_embed: ``(512,)``, unit length: the embedding that the network is conditioned on; None where it reads none.
+        number: the photo's position among the person's photos, from 1.
+        embedder: the model that the faces' embeddings are from.
+    """
+
+    photo: Image.Image
+    photo_sha256: str
+    faces: tuple[Face, ...]
+    face: Face
+    view: View
+    id_embed: np.ndarray | None
+    number: int
+    embedder: Encoder
 
 
 def find_references(
