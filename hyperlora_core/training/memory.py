@@ -17,14 +17,14 @@ from .forward import Conditions, GeneratedLoRAs
 
 
 class LiveBytes(TorchDispatchMode):
-    """Within this context, bytes of tensors that were made in it and are still there are counted.
+    """Counts the bytes of tensors that are made within this context and are still alive.
 
     Args:
-        there: tensors that were there before, and do not count.
+        tensors: that exist already, and do not count.
 
     Attributes:
-        now: bytes that are there.
-        peak: the most that were there at once.
+        now: bytes that are alive.
+        peak: the most bytes that were alive at once.
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
