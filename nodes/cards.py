@@ -1,4 +1,4 @@
-"""What nodes show of their results; ``web/results.js`` draws it."""
+"""What nodes show of their results, in the form that ``web/results.js`` draws."""
 
 import base64
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .host.routes import answer_post
 
 
 def identity_card(identity: Identity, cls: type[io.ComfyNode]) -> dict[str, Any]:
-    """Whom an identity is: a thumbnail, how many photos, how they agree, which parts, which HyperLoRA."""
+    """An identity's card: thumbnail, number of photos, how well they agree, its parts, its HyperLoRA."""
     facts = _facts(identity)
     if not facts["parts"]:
         return {}
@@ -27,7 +27,7 @@ def identity_card(identity: Identity, cls: type[io.ComfyNode]) -> dict[str, Any]
 
 def answer_cards() -> None:
     """Answer ``POST /hyperlora/identity``: the card of a file, before anything has run."""
-    answer_post("/hyperlora/identity", lambda wanted: _card_of_file(wanted["name"]), "name")
+    answer_post("/hyperlora/identity", lambda request: _card_of_file(request["name"]), "name")
 
 
 def _card_of_file(name: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _facts(identity: Identity) -> dict[str, Any]:
 
 
 def _inline(picture: Image.Image) -> str:
-    """A picture as an address of its own."""
+    """A picture as a data URL."""
     file = BytesIO()
     picture.save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
@@ -61,5 +61,5 @@ def saved_preview(picture: Image.Image, cls: type[io.ComfyNode]) -> dict[str, st
 
 def best_score(scores: Sequence[float | None]) -> dict[str, Any]:
     """The badge of a node that judges: the best likeness, None where no face was found."""
-    found = [score for score in scores if score is not None]
-    return {"hyperlora_score": [round(max(found), 3) if found else None]}
+    known = [score for score in scores if score is not None]
+    return {"hyperlora_score": [round(max(known), 3) if known else None]}

@@ -1,4 +1,4 @@
-"""What a socket carries, looked at before a node runs.
+"""Checks of what the sockets carry, before a node runs.
 
 ComfyUI compares the types that nodes declare, and nothing else: a literal in place of a link, a node of the type "any",
 or another pack's node of the same type brings whatever it likes.
@@ -27,12 +27,12 @@ from .public_pack.loaders import Config
 
 @dataclass(frozen=True)
 class Carried:
-    """What belongs on wires of a type.
+    """The values that belong on a socket type.
 
     Attributes:
-        name: with its article.
-        source: where it comes from.
-        fits: whether a value is one.
+        name: for messages, with its article.
+        source: the nodes that it comes from, for messages.
+        fits: whether a value is of the type.
     """
 
     name: str
@@ -50,7 +50,7 @@ def _has(*names: str) -> Callable[[Any], bool]:
 
 def _is_conditioning(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(
-        isinstance(each, (list, tuple)) and len(each) == 2 and isinstance(each[1], dict) for each in value
+        isinstance(entry, (list, tuple)) and len(entry) == 2 and isinstance(entry[1], dict) for entry in value
     )
 
 
@@ -62,20 +62,20 @@ def _is_lora(value: Any) -> bool:
     """A state dict, of which alphas may be plain numbers; an empty one changes nothing."""
     if not isinstance(value, Mapping):
         return False
-    kinds = {torch.Tensor if isinstance(each, torch.Tensor) else type(each) for each in value.values()}
+    kinds = {torch.Tensor if isinstance(weight, torch.Tensor) else type(weight) for weight in value.values()}
     return not kinds or (torch.Tensor in kinds and kinds <= {torch.Tensor, float, int})
 
 
 def _are_references(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(each, Reference) for each in value)
+    return isinstance(value, (list, tuple)) and all(isinstance(entry, Reference) for entry in value)
 
 
-def _of_part(wanted: str, other: str) -> Callable[[Any], bool]:
-    """An identity that has one part, or is empty as where every photo was passed over."""
+def _of_part(part: str, other_part: str) -> Callable[[Any], bool]:
+    """An identity that has one part, or none, as where every photo was skipped."""
 
     def fits(value: Any) -> bool:
-        has = isinstance(value, Identity) and getattr(value, wanted) is not None
-        return has or (isinstance(value, Identity) and getattr(value, other) is None)
+        has = isinstance(value, Identity) and getattr(value, part) is not None
+        return has or (isinstance(value, Identity) and getattr(value, other_part) is None)
 
     return fits
 
@@ -136,7 +136,7 @@ def checked(node: Any) -> type[io.ComfyNode]:
 
 @cache
 def _inputs(node: Any) -> dict[str, io.Input]:
-    return {each.id: each for each in node.define_schema().inputs}
+    return {entry.id: entry for entry in node.define_schema().inputs}
 
 
 @cache
@@ -150,14 +150,14 @@ def _defaults(node: Any) -> dict[str, Any]:
     }
 
 
-def _check(node: Any, given: Mapping[str, Any]) -> None:
-    """Refuse what a socket is not for.
+def _check(node: Any, inputs: Mapping[str, Any]) -> None:
+    """Check that each socket carries a value of its type.
 
     Raises:
-        HyperLoRAError: naming the socket, what came, and what was expected from where.
+        HyperLoRAError: names the socket, what it carries, what was expected, and from which node.
     """
     wrong = []
-    for name, socket, value in _sockets(node, given):
+    for name, socket, value in _sockets(node, inputs):
         if value is None and socket.optional:
             continue
         kinds = [CARRIED[kind] for kind in socket.get_io_type().split(",") if kind in CARRIED]
@@ -169,30 +169,30 @@ def _check(node: Any, given: Mapping[str, Any]) -> None:
         raise HyperLoRAError("; ".join(wrong))
 
 
-def _sockets(node: Any, given: Mapping[str, Any]) -> Iterator[tuple[str, io.Input, Any]]:
-    """Name, input and value of each socket; those that grow as they are connected one by one."""
+def _sockets(node: Any, inputs: Mapping[str, Any]) -> Iterator[tuple[str, io.Input, Any]]:
+    """Name, schema and value of each socket; of growing inputs, of each slot."""
     for name, socket in _inputs(node).items():
         template = getattr(socket, "template", None)
-        if template is not None and isinstance(given.get(name), Mapping):
-            yield from ((each, template.input, value) for each, value in given[name].items())
-        elif template is not None and given.get(name) is not None:
-            yield name, template.input, given[name]
-        elif name in given:
-            yield name, socket, given[name]
+        if template is not None and isinstance(inputs.get(name), Mapping):
+            yield from ((slot, template.input, value) for slot, value in inputs[name].items())
+        elif template is not None and inputs.get(name) is not None:
+            yield name, template.input, inputs[name]
+        elif name in inputs:
+            yield name, socket, inputs[name]
 
 
 def _is_offered(node: Any, socket: io.Input, value: str) -> bool:
-    """Whether a combo has a choice, now: files come and go. What a node sees to by itself is let through."""
+    """Whether a combo offers a value now, as files come and go; True where the node validates the input itself."""
     validate = vars(node).get("validate_inputs")
     if validate is not None and socket.id in inspect.signature(validate.__func__).parameters:
         return True
     return value in (socket.options or ()) or any(
-        each.id == socket.id and value in (each.options or ()) for each in node.define_schema().inputs
+        entry.id == socket.id and value in (entry.options or ()) for entry in node.define_schema().inputs
     )
 
 
 def _described(value: Any) -> str:
-    """What came, as users know it."""
+    """What a socket carries, in a user's words."""
     if value is None:
         return "nothing"
     if isinstance(value, str):
@@ -207,6 +207,6 @@ def _described(value: Any) -> str:
         if CARRIED[kind].fits(value):
             return CARRIED[kind].name
     if isinstance(value, (list, tuple, dict)):
-        kinds = sorted({type(each).__name__ for each in (value.values() if isinstance(value, dict) else value)})
+        kinds = sorted({type(entry).__name__ for entry in (value.values() if isinstance(value, dict) else value)})
         return f"a {type(value).__name__} of {len(value)} ({shortened(', '.join(kinds) or 'empty')})"
     return f"a {type(value).__name__} of {type(value).__module__}"

@@ -40,13 +40,13 @@ def answer_doctor() -> None:
 def report() -> dict[str, Any]:
     """The page as text and in its parts, without paths and names of people."""
     saved = list(Path(folder_paths.get_output_directory(), "loras").rglob("*.safetensors"))
-    kept = {
+    counts = {
         "identities": len(kept_files(IDENTITIES)),
         "sliders": len(kept_files(SLIDERS)),
         "LoRAs": len(folder_paths.get_filename_list("loras")),
         "LoRAs that were saved here": len(saved),
     }
-    models = summary.Models(hyper_lora_models(), clip_files(), face_folders(), kept)
+    models = summary.Models(hyper_lora_models(), clip_files(), face_folders(), counts)
     page = summary.page(models, _CODE)
     page["ComfyUI"] = summary.in_lines(_comfyui())
     page["Settings"] = summary.in_lines(
@@ -87,19 +87,19 @@ def _packs() -> summary.Section:
 
 
 def _replaced() -> list[str]:
-    """Functions of ComfyUI that another package put its own in place of."""
-    found = []
+    """Functions of ComfyUI that another package replaced by its own."""
+    functions = []
     for owner in _WATCHED:
         for name, value in vars(owner).items():
             if inspect.isfunction(value) and value.__module__.partition(".")[0] not in ("comfy", "torch"):
-                found.append(f"{owner.__name__}.{name} is that of {value.__code__.co_filename}")
-    return found
+                functions.append(f"{owner.__name__}.{name} is that of {value.__code__.co_filename}")
+    return functions
 
 
 def _roots() -> dict[Path, str]:
     """ComfyUI's folders by their names."""
-    named = {Path(path): key for key in _FOLDERS for path in folder_paths.get_folder_paths(key)}
-    return named | {
+    folders = {Path(path): key for key in _FOLDERS for path in folder_paths.get_folder_paths(key)}
+    return folders | {
         PACK: PACK.name,
         Path(folder_paths.models_dir): "models",
         Path(folder_paths.base_path): "ComfyUI",

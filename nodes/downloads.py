@@ -1,4 +1,4 @@
-"""The models that are there and that are missing, and the downloads that the editor begins."""
+"""The editor's dialog of models: which are there, which are missing, and the downloads that it starts."""
 
 import logging
 import threading
@@ -30,50 +30,50 @@ log = logging.getLogger(__name__)
 
 
 class Downloads:
-    """The one download that may run, and what became of the last."""
+    """The download that runs, one at a time, and how the last one ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.state: dict[str, Any] = {}
 
-    def begin(self, wanted: Bundle, accepted: bool) -> None:
+    def begin(self, bundle: Bundle, accepted: bool) -> None:
         """Begin to download.
 
         Raises:
             HyperLoRAError: the licence was not accepted, or another download runs.
         """
-        check_licence(wanted, accepted)
+        check_licence(bundle, accepted)
         with self._lock:
             if self.state.get("running"):
                 raise HyperLoRAError(f"{self.state['name']} is being downloaded: wait for it, or stop it")
             self._stop.clear()
-            self._say(name=wanted.name, running=True, file="", done=0, total=0, error="")
-        threading.Thread(target=self._run, args=(wanted,), daemon=True, name="HyperLoRA download").start()
+            self._say(name=bundle.name, running=True, file="", done=0, total=0, error="")
+        threading.Thread(target=self._run, args=(bundle,), daemon=True, name="HyperLoRA download").start()
 
     def stop(self) -> None:
         """Stop it; what has come so far is kept."""
         self._stop.set()
 
-    def _run(self, wanted: Bundle) -> None:
-        told = 0.0
+    def _run(self, bundle: Bundle) -> None:
+        last_message = 0.0
 
         def progress(file: RemoteFile, done: int, total: int) -> None:
-            nonlocal told
+            nonlocal last_message
             if self._stop.is_set():
                 raise StoppedError("the download was stopped; it goes on from there the next time")
-            if time.monotonic() - told > _EVERY or done == total:
-                told = time.monotonic()
+            if time.monotonic() - last_message > _EVERY or done == total:
+                last_message = time.monotonic()
                 self._say(file=file.place, done=done, total=total)
 
         try:
-            download(wanted, Path(folder_paths.models_dir), True, progress)
+            download(bundle, Path(folder_paths.models_dir), True, progress)
             self._say(running=False)
         except HyperLoRAError as error:
             log.warning("HyperLoRA: %s", error)
             self._say(running=False, error=str(error))
         except Exception as error:
-            log.exception("HyperLoRA: the download of %s failed", wanted.name)
+            log.exception("HyperLoRA: the download of %s failed", bundle.name)
             self._say(running=False, error=f"{type(error).__name__}: {error}")
 
     def _say(self, **changes: Any) -> None:
@@ -86,11 +86,11 @@ def answer_downloads() -> None:
     downloads = Downloads()
 
     def models() -> dict[str, Any]:
-        return {"models": [_described(entry) for entry in CATALOGUE], "download": downloads.state}
+        return {"models": [_described(bundle) for bundle in CATALOGUE], "download": downloads.state}
 
-    def begin(wanted: dict[str, Any]) -> dict[str, Any]:
+    def begin(request: dict[str, Any]) -> dict[str, Any]:
         downloads.begin(
-            find_bundle(wanted["name"]), wanted.get("accept_licence") is True or settings.LICENCES_ACCEPTED.value()
+            find_bundle(request["name"]), request.get("accept_licence") is True or settings.LICENCES_ACCEPTED.value()
         )
         return downloads.state
 
@@ -103,32 +103,32 @@ def answer_downloads() -> None:
     answer_post("/hyperlora/download/stop", stop)
 
 
-def _described(entry: Bundle) -> dict[str, Any]:
-    """What is offered, where it is or what is missing, and where it was looked for."""
+def _described(bundle: Bundle) -> dict[str, Any]:
+    """A bundle for the dialog: size and licence, where it is or what is missing, which folders were searched."""
     models = Path(folder_paths.models_dir)
     kinds = {"clip": ("clip_vision", "hyper_lora"), "faces": ("insightface",), "clip-scores": ("open_clip",)}
-    missing = [file.place for file in entry.missing(models)]
-    found = str(models / entry.files[0].place) if not missing else _elsewhere(entry)
+    missing = [file.place for file in bundle.missing(models)]
+    place = str(models / bundle.files[0].place) if not missing else _elsewhere(bundle)
     return {
-        "name": entry.name,
-        "title": entry.title,
-        "megabytes": entry.megabytes,
-        "needed": entry.needed,
-        "licence": {"name": entry.licence.name, "url": entry.licence.url, "summary": entry.licence.summary},
-        "found": found,
-        "missing": [] if found else missing,
-        "searched": searched(*kinds.get(entry.name, ("hyper_lora",))),
+        "name": bundle.name,
+        "title": bundle.title,
+        "megabytes": bundle.megabytes,
+        "needed": bundle.needed,
+        "licence": {"name": bundle.licence.name, "url": bundle.licence.url, "summary": bundle.licence.summary},
+        "found": place,
+        "missing": [] if place else missing,
+        "searched": searched(*kinds.get(bundle.name, ("hyper_lora",))),
     }
 
 
-def _elsewhere(entry: Bundle) -> str | None:
-    """Where a user's own folders have all of it."""
-    if entry.name == "clip":
-        named = (path for name, path in clip_files().items() if "large" in name.lower() and "14" in name)
-        return next(map(str, named), None)
-    if entry.name == "faces":
-        kept = face_folder(FACE_MODEL)
+def _elsewhere(bundle: Bundle) -> str | None:
+    """Where all files of a bundle lie in another of the user's folders; None if they do not."""
+    if bundle.name == "clip":
+        candidates = (path for name, path in clip_files().items() if "large" in name.lower() and "14" in name)
+        return next(map(str, candidates), None)
+    if bundle.name == "faces":
+        folder = face_folder(FACE_MODEL)
     else:
-        kept = (open_clip_folders() if entry.name == "clip-scores" else hyper_lora_models()).get(entry.folder)
-    whole = kept is not None and all((kept / Path(file.path).name).is_file() for file in entry.files)
-    return str(kept) if whole else None
+        folder = (open_clip_folders() if bundle.name == "clip-scores" else hyper_lora_models()).get(bundle.folder)
+    complete = folder is not None and all((folder / Path(file.path).name).is_file() for file in bundle.files)
+    return str(folder) if complete else None

@@ -122,12 +122,12 @@ class HyperLoRADetectFaces(io.ComfyNode):
         references, remarks = find_faces(
             hyper_lora, photos, on_no_face, order, index, match, read_picks(picked), turn_upright
         )
-        drawn, shown = list(photos), [described(photo, digest(photo), []) for photo in photos]
+        previews, entries = list(photos), [described(photo, digest(photo), []) for photo in photos]
         for ref in references:
-            used = [other.face for other in references if other.number == ref.number]
-            drawn[ref.number - 1] = draw_faces(ref.photo, ref.faces, used)
-            shown[ref.number - 1] = described(ref.photo, ref.photo_sha256, ref.faces)
-        for photo, entry in zip(photos, shown, strict=True):
+            used = [reference.face for reference in references if reference.number == ref.number]
+            previews[ref.number - 1] = draw_faces(ref.photo, ref.faces, used)
+            entries[ref.number - 1] = described(ref.photo, ref.photo_sha256, ref.faces)
+        for photo, entry in zip(photos, entries, strict=True):
             entry["image"] = saved_preview(reduced(photo), cls)
-        preview = to_images(drawn, PREVIEW_SIZE)
-        return io.NodeOutput(references, preview, ui=remarks.ui({"hyperlora_faces": shown}))
+        preview = to_images(previews, PREVIEW_SIZE)
+        return io.NodeOutput(references, preview, ui=remarks.ui({"hyperlora_faces": entries}))

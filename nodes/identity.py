@@ -66,8 +66,8 @@ class HyperLoRAEncodeIdentity(io.ComfyNode):
         stage("encode")
         network, clip = hyper_lora.network, hyper_lora.clip()
         identity, pictures = encode_id(network, clip, faces, remove_background, grayscale, cache())
-        crops, shown = crops_of(cls, pictures)
-        return io.NodeOutput(identity, crops, ui={**shown, **identity_card(identity, cls)})
+        crops, preview = crops_of(cls, pictures)
+        return io.NodeOutput(identity, crops, ui={**preview, **identity_card(identity, cls)})
 
 
 def _side_input(side: str) -> io.Input:
@@ -129,6 +129,6 @@ class HyperLoRAEncodeBase(io.ComfyNode):
         network, clip = hyper_lora.network, hyper_lora.clip()
         stage("encode")
         base, pictures = encode_base(network, clip, faces, crop, scales, safe_crop, cache())
-        whole = base if identity is None else identity.with_base(base)
-        crops, shown = crops_of(cls, pictures)
-        return io.NodeOutput(whole, crops, ui={**shown, **identity_card(whole, cls)})
+        complete = base if identity is None else identity.with_base(base)
+        crops, preview = crops_of(cls, pictures)
+        return io.NodeOutput(complete, crops, ui={**preview, **identity_card(complete, cls)})

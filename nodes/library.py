@@ -20,9 +20,11 @@ from .host.saving import path_to_save
 from .host.sockets import CATEGORY, IdentitySocket, SliderSocket
 
 
-def _save_inputs(what: str) -> list[io.Input]:
+def _save_inputs(default_name: str) -> list[io.Input]:
     return [
-        io.String.Input("name", default=what, tooltip="The file's name; folders may stand in it, as friends/anna."),
+        io.String.Input(
+            "name", default=default_name, tooltip="The file's name; folders may stand in it, as friends/anna."
+        ),
         io.Boolean.Input(
             "overwrite",
             default=False,
@@ -34,13 +36,13 @@ def _save_inputs(what: str) -> list[io.Input]:
 def _save(
     kind: str, name: str, overwrite: bool, write: Callable[[Path], Any], card: dict[str, Any] | None = None
 ) -> io.NodeOutput:
-    """Write a file of a kind; its name, as the load node takes it."""
+    """Write a file of a kind, and return its name as the load node takes it."""
     root = keeping_folder(kind)
     root.mkdir(parents=True, exist_ok=True)
     path = path_to_save(name, root, "person", overwrite)
     write(path)
-    shown = os.path.relpath(path, root).replace(os.sep, "/")
-    return io.NodeOutput(shown, ui={"text": [str(path)], **(card or {})})
+    saved_name = os.path.relpath(path, root).replace(os.sep, "/")
+    return io.NodeOutput(saved_name, ui={"text": [str(path)], **(card or {})})
 
 
 def _file_stamp(kind: str, name: str | None) -> object:

@@ -58,7 +58,7 @@ def judge_inputs() -> list[io.Input]:
 
 
 def person_of(analyzer: FaceAnalyzer, identity: Identity | None, photos: dict | None) -> Person:
-    """Whom to compare with, as the inputs give it.
+    """The person to compare with, from the node's inputs.
 
     Raises:
         HyperLoRAError: neither an identity nor photos are given, or both.
@@ -66,8 +66,10 @@ def person_of(analyzer: FaceAnalyzer, identity: Identity | None, photos: dict | 
     """
     pictures = photos_of(photos or {})
     if (identity is None) == (not pictures):
-        given = "both" if pictures else "neither"
-        raise HyperLoRAError(f"whom to compare with? {given} of identity and photos are connected: connect one of them")
+        connected = "both" if pictures else "neither"
+        raise HyperLoRAError(
+            f"whom to compare with? {connected} of identity and photos are connected: connect one of them"
+        )
     if identity is not None:
         return Person.of_identity(identity)
     return Person.of_references(find_references(analyzer, pictures, cache=cache()))

@@ -193,20 +193,20 @@ class HyperLoRASave(io.ComfyNode):
         if schedule is not None:
             lora = combine([(ours(lora), schedule.mean)])
         root = os.path.join(folder_paths.get_output_directory(), "loras")
-        path, shown = save_lora(lora, filename_prefix, root, DTYPES[dtype])
-        return io.NodeOutput(os.path.relpath(path, root) if path else ExecutionBlocker(None), ui=shown)
+        path, preview = save_lora(lora, filename_prefix, root, DTYPES[dtype])
+        return io.NodeOutput(os.path.relpath(path, root) if path else ExecutionBlocker(None), ui=preview)
 
 
 def save_lora(
     lora: Mapping[str, torch.Tensor], filename_prefix: str, root: str, dtype: torch.dtype
 ) -> tuple[Path | None, dict]:
-    """Save a LoRA below a folder, under the next free number; an empty one is remarked upon, and the queue goes on.
+    """Save a LoRA below a folder, under the next free number. An empty one is not saved: a remark says so.
 
     Returns:
-        Its path, or None, and what the node shows.
+        Its path, None if it was not saved; and the node's UI output.
 
     Raises:
-        HyperLoRAError: it is not one of ours.
+        HyperLoRAError: HyperLoRA did not make it.
     """
     if not lora:
         remarks = Remarks()

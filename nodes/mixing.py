@@ -62,18 +62,18 @@ class HyperLoRAMixPhotos(io.ComfyNode):
     @classmethod
     def execute(cls, identities: dict, weights: str, outliers: str, least_agreement: float) -> io.NodeOutput:
         remarks = Remarks()
-        joined = join([identity for identity in identities.values() if identity is not None])
+        together = join([identity for identity in identities.values() if identity is not None])
         if weights.strip():
-            joined = weighted(joined, numbers(weights))
-        left = without_outliers(joined, least_agreement, remarks) if outliers == "drop" else joined
-        shares = joined.weights or (1.0,) * joined.refs
-        lines = [f"{joined.refs} photos"]
-        if joined.embeds is not None:
+            together = weighted(together, numbers(weights))
+        accepted = without_outliers(together, least_agreement, remarks) if outliers == "drop" else together
+        shares = together.weights or (1.0,) * together.refs
+        lines = [f"{together.refs} photos"]
+        if together.embeds is not None:
             lines = [
                 f"photo {number}: agreement {agrees:.2f}, weight {share:g}"
-                for number, (agrees, share) in enumerate(zip(agreement(joined), shares, strict=True), start=1)
+                for number, (agrees, share) in enumerate(zip(agreement(together), shares, strict=True), start=1)
             ]
-        return io.NodeOutput(left, "\n".join([*lines, *remarks]), ui=remarks.ui(identity_card(left, cls)))
+        return io.NodeOutput(accepted, "\n".join([*lines, *remarks]), ui=remarks.ui(identity_card(accepted, cls)))
 
 
 class HyperLoRABlend(io.ComfyNode):
@@ -128,8 +128,8 @@ class HyperLoRABlend(io.ComfyNode):
         return io.NodeOutput(between, ui=identity_card(between, cls))
 
 
-def _block_input(name: str, what: str) -> io.Input:
-    return io.Float.Input(name, default=1.0, min=-10.0, max=10.0, step=0.01, tooltip=what)
+def _block_input(name: str, tooltip: str) -> io.Input:
+    return io.Float.Input(name, default=1.0, min=-10.0, max=10.0, step=0.01, tooltip=tooltip)
 
 
 class HyperLoRABlocks(io.ComfyNode):

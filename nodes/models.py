@@ -97,18 +97,22 @@ def _choose_clip(choice: str, width: int | None, trained_with: Encoder | None, o
 
 def _fitting_clip(files: Mapping[str, Path], width: int, trained_with: Encoder | None) -> TowerFile:
     """The tower that "auto" takes."""
-    found = {name: tower for name, path in files.items() if (tower := _tower(path)) and tower.config.width == width}
+    towers = {name: tower for name, path in files.items() if (tower := _tower(path)) and tower.config.width == width}
     if width == _VIT_L and trained_with is None:  # llava's is at 336
-        found = {name: tower for name, tower in found.items() if tower.config.image_size == _VIT_L_PIXELS}
-    if not found:
+        towers = {name: tower for name, tower in towers.items() if tower.config.image_size == _VIT_L_PIXELS}
+    if not towers:
         raise HyperLoRAError(
             f"no CLIP vision model of width {width} was found"
             f"{' (it takes CLIP ViT-L/14 at 224, as clip-vit-large-patch14)' if width == _VIT_L else ''}. "
             f"Put its .safetensors file into one of: {searched('clip_vision')}. "
             f"Found there: {', '.join(_described(*item) for item in files.items()) or 'nothing'}"
         )
-    # the one that is noted; else the public pack's, which was put there for this; else the first
-    return found[min(found, key=lambda name: (not _is(found[name], trained_with), not name.startswith("hyper_lora/")))]
+
+    def rank(name: str) -> tuple[bool, bool]:
+        # first the one that the checkpoint names, then the public pack's, which was put there for this
+        return not _is(towers[name], trained_with), not name.startswith("hyper_lora/")
+
+    return towers[min(towers, key=rank)]
 
 
 def _is(tower: TowerFile, encoder: Encoder | None) -> bool:
@@ -124,8 +128,8 @@ def _tower(path: Path) -> TowerFile | None:
 
 def _described(name: str, path: Path) -> str:
     tower = _tower(path)
-    what = f"{tower.config.name} at {tower.config.image_size}" if tower else "no CLIP vision model"
-    return f"{name} ({what})"
+    kind = f"{tower.config.name} at {tower.config.image_size}" if tower else "no CLIP vision model"
+    return f"{name} ({kind})"
 
 
 def face_analyzer(choice: str = AUTO, engine: str = AUTO, on_cpu: bool = False) -> FaceAnalyzer:
@@ -150,8 +154,8 @@ def _analyzer(folder: Path, engine: str, on_cpu: bool = False) -> FaceAnalyzer:
 
 
 def _hand_over_faces(analyzer: FaceAnalyzer) -> None:
-    for run in analyzer.models.runs:
-        hand_over(run, [run.module])
+    for session in analyzer.models.runs:
+        hand_over(session, [session.module])
 
 
 def _engine(choice: str) -> str:

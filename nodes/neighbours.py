@@ -33,14 +33,14 @@ def look_out() -> None:
 def notices() -> list[str]:
     """What the user has to know about other packs; empty where all is well."""
     ids = [node.__name__ for node in NODES]
-    others = [folder for module in list(sys.modules.values()) if (folder := _public_pack(module, ids)) is not None]
-    if not others:
+    folders = [folder for module in list(sys.modules.values()) if (folder := _public_pack(module, ids)) is not None]
+    if not folders:
         return []
     lost = [name for name in ids if name in nodes.NODE_CLASS_MAPPINGS and not _ours(nodes.NODE_CLASS_MAPPINGS[name])]
-    answers = f"{others[0].name} answers to {len(lost)} of" if lost else f"{PACK.name} answers to"
+    answers = f"{folders[0].name} answers to {len(lost)} of" if lost else f"{PACK.name} answers to"
     return [
         f"Two packs have the HyperLoRA nodes of the public pack: {answers} the {len(ids)} node ids. Remove "
-        f"{others[0]}: {PACK.name} runs the same workflows, with the model files where they are."
+        f"{folders[0]}: {PACK.name} runs the same workflows, with the model files where they are."
     ]
 
 

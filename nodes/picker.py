@@ -1,4 +1,4 @@
-"""What the face picker of the editor shows: the faces on a photo, found while the queue runs or not."""
+"""The face picker of the editor: the faces on a photo, also while the queue runs."""
 
 import base64
 import io
@@ -31,18 +31,18 @@ _one_at_a_time = threading.Lock()
 
 def answer_the_picker() -> None:
     """Answer ``POST /hyperlora/faces``."""
-    answer_post("/hyperlora/faces", lambda wanted: {"photos": _look_at(wanted)}, "image")
+    answer_post("/hyperlora/faces", lambda request: {"photos": _photos_of(request)}, "image")
 
 
 def described(photo: Image.Image, sha256: str, faces: Sequence[Face]) -> dict[str, Any]:
-    """A photo and its faces as the picker reads them; "pick" is what means a face."""
-    shown = []
+    """A photo and its faces as the picker reads them; the widget keeps a face's "pick"."""
+    entries = []
     for face in faces:
         pick = Pick.of(face, photo, sha256)
         sizes = (photo.width, photo.height) * 2
         box = [round(float(value) / size, 4) for value, size in zip(face.box, sizes, strict=True)]
-        shown.append({"box": box, "score": round(face.score, 3), "pick": {"photo": sha256, "x": pick.x, "y": pick.y}})
-    return {"photo": sha256, "width": photo.width, "height": photo.height, "faces": shown}
+        entries.append({"box": box, "score": round(face.score, 3), "pick": {"photo": sha256, "x": pick.x, "y": pick.y}})
+    return {"photo": sha256, "width": photo.width, "height": photo.height, "faces": entries}
 
 
 def reduced(photo: Image.Image) -> Image.Image:
@@ -50,19 +50,19 @@ def reduced(photo: Image.Image) -> Image.Image:
     return ImageOps.contain(photo, (SHOWN_SIZE, SHOWN_SIZE)) if max(photo.size) > SHOWN_SIZE else photo
 
 
-def _look_at(wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _photos_of(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The photos that LoadImage makes of a file, with their faces."""
-    name = wanted["image"]
+    name = request["image"]
     _check_file(name)
-    face_model, engine = (str(wanted.get(key) or AUTO) for key in ("face_model", "face_engine"))
+    face_model, engine = (str(request.get(key) or AUTO) for key in ("face_model", "face_engine"))
     with _one_at_a_time:
         analyzer = face_analyzer(face_model, engine, on_cpu=True)  # a prompt may be running
-        found = []
+        photos = []
         for photo in to_photos(LoadImage().load_image(name)[0]):
             sha256 = digest(photo)
-            shown = described(photo, sha256, detect_faces(analyzer, photo, sha256, cache=cache()))
-            found.append(shown | {"image": _data_url(photo)})
-    return found
+            entry = described(photo, sha256, detect_faces(analyzer, photo, sha256, cache=cache()))
+            photos.append(entry | {"image": _data_url(photo)})
+    return photos
 
 
 def _check_file(name: str) -> None:

@@ -93,10 +93,10 @@ class HyperLoRAApplyRegions(io.ComfyNode):
     def execute(
         cls, model: ModelPatcher, loras: dict, masks: dict, strength: float, schedule: Schedule | None = None
     ) -> io.NodeOutput:
-        given = [mask for mask in masks.values() if mask is not None]
-        layers = in_regions(_loras(loras), given, strength, schedule)
-        shown = {"hyperlora_regions": [saved_preview(draw_regions(given), cls)]}
-        return io.NodeOutput(add_layers(model, layers), ui=shown)
+        areas = [mask for mask in masks.values() if mask is not None]
+        layers = in_regions(_loras(loras), areas, strength, schedule)
+        preview = {"hyperlora_regions": [saved_preview(draw_regions(areas), cls)]}
+        return io.NodeOutput(add_layers(model, layers), ui=preview)
 
 
 class HyperLoRAPersonForPrompt(io.ComfyNode):

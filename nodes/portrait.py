@@ -84,6 +84,6 @@ class HyperLoRAPortrait(io.ComfyNode):
             identity = identity.with_base(encode_base(network, clip, references, cache=cache())[0])
         stage("lora")
         lora = generate(network, identity, id_weight, base_weight, cache())
-        crops, shown = crops_of(cls, pictures)
+        crops, preview = crops_of(cls, pictures)
         with_lora = applied(model, lora, 1.0, application)
-        return io.NodeOutput(with_lora, crops, TRIGGER_WORDS, lora, ui=remarks.ui(shown))
+        return io.NodeOutput(with_lora, crops, TRIGGER_WORDS, lora, ui=remarks.ui(preview))

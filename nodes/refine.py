@@ -122,7 +122,7 @@ class HyperLoRARefineFaces(io.ComfyNode):
         identities: dict | None = None,
     ) -> io.NodeOutput:
         people = [ours(lora) for lora in loras.values() if lora is not None]
-        known = [Person.of_identity(identity) for identity in (identities or {}).values() if identity is not None]
+        references = [Person.of_identity(identity) for identity in (identities or {}).values() if identity is not None]
         if any(layer.mask is not None for layer in layers_of(model)):
             raise HyperLoRAError(
                 "the model has people in regions, and each face would be given the whole masks: connect the model that "
@@ -149,7 +149,7 @@ class HyperLoRARefineFaces(io.ComfyNode):
             to_photos(images),
             len(people),
             analyzer.detect,
-            [judge_of(person) for person in known] if assignment == ASSIGNMENTS[1] else None,
+            [judge_of(person) for person in references] if assignment == ASSIGNMENTS[1] else None,
             draw,
             Framing(size, surroundings, feather),
             least_likeness,

@@ -1,4 +1,4 @@
-"""The nodes that show what was seen on photos: a report on each, and its keypoints."""
+"""The nodes that describe photos: a report on each, and a picture of its keypoints."""
 
 from comfy_api.latest import io, ui
 
@@ -46,13 +46,13 @@ class HyperLoRAPhotoReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, faces: list[Reference]) -> io.NodeOutput:
-        found = examine(_need(faces))
-        report = "\n".join([*map(str, found), summary(found)])
-        drawn = []
-        for ref, quality in zip(faces, found, strict=True):
+        qualities = examine(_need(faces))
+        report = "\n".join([*map(str, qualities), summary(qualities)])
+        previews = []
+        for ref, quality in zip(faces, qualities, strict=True):
             verdict = f"{'replace' if quality.is_bad else 'keep'} {quality.number}"
-            drawn.append(draw_faces(ref.photo, [ref.face], [] if quality.is_bad else [ref.face], [verdict]))
-        preview = to_images(drawn, PREVIEW_SIZE)
+            previews.append(draw_faces(ref.photo, [ref.face], [] if quality.is_bad else [ref.face], [verdict]))
+        preview = to_images(previews, PREVIEW_SIZE)
         return io.NodeOutput(report, preview, ui={**ui.PreviewImage(preview, cls=cls).as_dict(), "text": [report]})
 
 
@@ -92,7 +92,9 @@ class HyperLoRAFaceKeypoints(io.ComfyNode):
             scales = (width / ref.photo.width, height / ref.photo.height)
             scale = min(scales) if fit == "whole photo" else max(scales)
             corner = ((width - ref.photo.width * scale) / 2, (height - ref.photo.height * scale) / 2)
-            shown = ref.faces if every_face else [ref.face]
-            pictures.append(keypoints_picture((width, height), [face.keypoints * scale + corner for face in shown]))
+            drawn_faces = ref.faces if every_face else [ref.face]
+            pictures.append(
+                keypoints_picture((width, height), [face.keypoints * scale + corner for face in drawn_faces])
+            )
         images = to_images(pictures)
         return io.NodeOutput(images, ui=ui.PreviewImage(images, cls=cls).as_dict())

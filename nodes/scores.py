@@ -30,8 +30,8 @@ _NAMES = {
 _ABSENT = -1.0
 
 
-def _photos_input(name: str, prefix: str, tooltip: str, each: str) -> io.Input:
-    template = io.Autogrow.TemplatePrefix(io.Image.Input(prefix, tooltip=each), prefix=prefix, min=0, max=16)
+def _photos_input(name: str, prefix: str, tooltip: str, slot_tooltip: str) -> io.Input:
+    template = io.Autogrow.TemplatePrefix(io.Image.Input(prefix, tooltip=slot_tooltip), prefix=prefix, min=0, max=16)
     return io.Autogrow.Input(name, template=template, optional=True, tooltip=tooltip)
 
 
@@ -133,49 +133,49 @@ class HyperLoRAScore(io.ComfyNode):
             raise HyperLoRAError(
                 f"{len(pictures)} pictures and {len(plain)} without the person: connect as many, in the same order"
             )
-        given, others = photos_of(photos or {}), photos_of(held_out or {})
-        if not (given or others or plain or prompt.strip()):
+        shown_photos, hidden_photos = photos_of(photos or {}), photos_of(held_out or {})
+        if not (shown_photos or hidden_photos or plain or prompt.strip()):
             raise HyperLoRAError("there is nothing to score by: connect photos or pictures without, or give the prompt")
         path = _folder(clip)
         judge = FaceJudge.load(face_analyzer(face_model), _embedder(id_model))
         describer = Describer(_clip(path, stamp([path / WEIGHTS])), judge)
-        references, held = (
-            [_with_face(describer, photo, f"{what} {number}") for number, photo in enumerate(some, start=1)]
-            for what, some in (("photo", given), ("held-out photo", others))
+        references, hidden = (
+            [_with_face(describer, photo, f"{name} {number}") for number, photo in enumerate(group, start=1)]
+            for name, group in (("photo", shown_photos), ("held-out photo", hidden_photos))
         )
         text = describer.text(prompt.strip()) if prompt.strip() else None
         stage("judge")
         progress = photo_progress(len(pictures))
-        found: list[Scores] = []
+        scores: list[Scores] = []
         for number, picture in enumerate(pictures):
             beside = describer.picture(plain[number]) if plain else None
-            found.append(score(describer.picture(picture), references, held, beside, text))
+            scores.append(score(describer.picture(picture), references, hidden, beside, text))
             progress(number + 1)
         remarks = Remarks()
-        faceless = sum(one.face_found == 0 for one in found)
-        if faceless and (given or others):
-            remarks(f"{faceless} of {len(found)} pictures have no face: their ID Sim is 0")
-        lines = [f"picture {number}: {_told(one)}" for number, one in enumerate(found, start=1)]
-        if len(found) > 1:
-            lines.append(f"mean: {_told(mean_of(found))}")
+        faceless = sum(entry.face_found == 0 for entry in scores)
+        if faceless and (shown_photos or hidden_photos):
+            remarks(f"{faceless} of {len(scores)} pictures have no face: their ID Sim is 0")
+        lines = [f"picture {number}: {_line(entry)}" for number, entry in enumerate(scores, start=1)]
+        if len(scores) > 1:
+            lines.append(f"mean: {_line(mean_of(scores))}")
         lines.append(f"CLIP: {describer.clip.encoder.name} ({describer.clip.encoder.sha256[:10]})")
-        if given or others:
+        if shown_photos or hidden_photos:
             lines.append(describer.judge.remark)
         report = "\n".join(lines)
-        lists = ([_number(getattr(one, name)) for one in found] for name in ("id_sim", "clip_i", "clip_t"))
+        lists = ([_number(getattr(entry, name)) for entry in scores] for name in ("id_sim", "clip_i", "clip_t"))
         return io.NodeOutput(report, *lists, ui=remarks.ui({"text": [report]}))
 
 
 def _with_face(describer: Describer, photo: Image.Image, name: str) -> Features:
-    found = describer.picture(photo)
-    if found.face is None:
+    features = describer.picture(photo)
+    if features.face is None:
         raise HyperLoRAError(f"no face was found on {name} of the person: connect one that shows the face")
-    return found
+    return features
 
 
-def _told(scores: Scores) -> str:
-    found = {title: getattr(scores, name) for name, title in _NAMES.items()}
-    return ", ".join(f"{title} {value:.3f}" for title, value in found.items() if value is not None)
+def _line(scores: Scores) -> str:
+    values = {title: getattr(scores, name) for name, title in _NAMES.items()}
+    return ", ".join(f"{title} {value:.3f}" for title, value in values.items() if value is not None)
 
 
 def _number(value: float | None) -> float:
@@ -184,26 +184,26 @@ def _number(value: float | None) -> float:
 
 def _folder(choice: str) -> Path:
     folders = open_clip_folders()
-    found = folders.get(min(folders, default="") if choice == AUTO else choice)
-    if found is None:
+    folder = folders.get(min(folders, default="") if choice == AUTO else choice)
+    if folder is None:
         raise HyperLoRAError(
             f"the CLIP {choice!r} for scores is not in {searched('open_clip')}. Found there: "
             f"{', '.join(folders) or 'nothing'}. hyperlora download clip-scores fetches one, and so does HyperLoRA "
             "models among the editor's commands"
         )
-    return found
+    return folder
 
 
 def _embedder(choice: str) -> Path | None:
     if choice == AUTO:
         return None
-    found = face_embedders()
-    if choice not in found:
+    embedders = face_embedders()
+    if choice not in embedders:
         raise HyperLoRAError(
             f"the face embedder {choice!r} is not in {searched('face_embedders')}. Found there: "
-            f"{', '.join(found) or 'nothing'}"
+            f"{', '.join(embedders) or 'nothing'}"
         )
-    return found[choice]
+    return embedders[choice]
 
 
 @lru_cache(maxsize=1)

@@ -27,17 +27,17 @@ def hyper_lora_models() -> dict[str, Path]:
     A checkpoint has one name wherever it lies: in ``hyper_lora`` itself, one folder deeper as the public pack has it,
     or nested in a folder of its own name.
     """
-    found: dict[str, Path] = {}
+    models: dict[str, Path] = {}
     for root, files in _searched_files("hyper_lora"):
         parts = [file for file in files if os.path.basename(file) in _CHECKPOINT_FILES]
         folders = {os.path.dirname(file) for file in parts}
-        inside = folders - {""}
-        others = {file for file in files if file.endswith(MODEL_SUFFIXES) and os.path.dirname(file) not in inside}
-        for name in sorted([*folders, *others.difference(parts)], key=lambda name: (name.count(os.sep), name)):
+        nested = folders - {""}
+        single_files = {file for file in files if file.endswith(MODEL_SUFFIXES) and os.path.dirname(file) not in nested}
+        for name in sorted([*folders, *single_files.difference(parts)], key=lambda name: (name.count(os.sep), name)):
             if not _slashes(name).startswith(_OTHERS):
-                shown = _without_nesting(_slashes(name).removeprefix("hyper_lora/")) or "."
-                found.setdefault(shown, Path(root, name))
-    return found
+                display = _without_nesting(_slashes(name).removeprefix("hyper_lora/")) or "."
+                models.setdefault(display, Path(root, name))
+    return models
 
 
 def stamp_of_models(model: str | None, face_model: str | None) -> Stamp:
@@ -59,13 +59,13 @@ def keeping_folder(kind: str) -> Path:
 
 def kept_files(kind: str) -> dict[str, Path]:
     """Name -> file of a kind; the name has the folders below ``keeping_folders`` in it."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in keeping_folders(kind):
         for path in sorted(folder.rglob("*.safetensors")):
             name = _slashes(str(path.relative_to(folder)))
             if not is_clutter(name):
-                found.setdefault(name, path)
-    return found
+                files.setdefault(name, path)
+    return files
 
 
 def kept_file(kind: str, name: str) -> Path:
@@ -85,13 +85,13 @@ def kept_file(kind: str, name: str) -> Path:
 
 def clip_files() -> dict[str, Path]:
     """Name -> file of ``models/clip_vision``, or folder of the public pack's ``hyper_lora/clip_vit``."""
-    found = {}
+    files = {}
     for name in folder_paths.get_filename_list("clip_vision"):
         path = folder_paths.get_full_path("clip_vision", name)
         if path and name.endswith(".safetensors") and not is_clutter(name):
-            found[name] = Path(path)
+            files[name] = Path(path)
     folders = _folders_holding("hyper_lora", "model.safetensors")
-    return found | {f"hyper_lora/{name}": path for name, path in folders.items()}
+    return files | {f"hyper_lora/{name}": path for name, path in folders.items()}
 
 
 def face_folders() -> dict[str, Path]:
@@ -116,20 +116,20 @@ def open_clip_folders() -> dict[str, Path]:
 
 def face_embedders() -> dict[str, Path]:
     """Name -> file of each model under ``models/face_embedders``, that judges faces and nothing else."""
-    found: dict[str, Path] = {}
+    embedders: dict[str, Path] = {}
     for root, files in _searched_files("face_embedders"):
         for file in files:
             if file.lower().endswith((*MODEL_SUFFIXES, ".onnx")):
-                found.setdefault(_slashes(file), Path(root, file))
-    return found
+                embedders.setdefault(_slashes(file), Path(root, file))
+    return embedders
 
 
 def face_folder(name: str) -> Path | None:
     """Where a face pack is, or where one of its name is that lacks its files, or lies there as a zip."""
-    found = face_folders().get(name)
+    folder = face_folders().get(name)
     roots = [Path(root, below) for root in folder_paths.get_folder_paths("insightface") for below in ("models", "")]
     places = [root / name for root in roots]
-    return found or next((path for path in places if path.is_dir() or path.with_name(f"{name}.zip").is_file()), None)
+    return folder or next((path for path in places if path.is_dir() or path.with_name(f"{name}.zip").is_file()), None)
 
 
 def searched(*keys: str) -> str:
@@ -143,8 +143,8 @@ def _face_name(name: str) -> str:
 
 def _without_nesting(name: str) -> str:
     """``X/X`` as ``X``: a folder that was unpacked into one of its own name."""
-    head, _, last = name.rpartition("/")
-    return head if head.rpartition("/")[2] == last and head else name
+    head, _, tail = name.rpartition("/")
+    return head if head.rpartition("/")[2] == tail and head else name
 
 
 def _slashes(name: str) -> str:
@@ -161,15 +161,15 @@ def clip_processors() -> list[str]:
 
 def _searched_files(key: str) -> list[tuple[str, list[str]]]:
     roots = folder_paths.get_folder_paths(key)
-    found = [(root, folder_paths.recursive_search(root, excluded_dir_names=[".git"])[0]) for root in roots]
-    return [(root, sorted(file for file in files if not is_clutter(file))) for root, files in found]
+    listed = [(root, folder_paths.recursive_search(root, excluded_dir_names=[".git"])[0]) for root in roots]
+    return [(root, sorted(file for file in files if not is_clutter(file))) for root, files in listed]
 
 
 def _folders_holding(key: str, ending: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for root, files in _searched_files(key):
         for file in files:
             if file.endswith(ending):
                 folder = os.path.dirname(file)
-                found.setdefault(_slashes(folder) or ".", Path(root, folder))
-    return found
+                folders.setdefault(_slashes(folder) or ".", Path(root, folder))
+    return folders

@@ -1,4 +1,4 @@
-"""Progress, interruption and remarks, as the core is told of them."""
+"""Progress bars, interruption and remarks: callbacks for the core, and messages to the editor."""
 
 import logging
 from collections.abc import Callable
@@ -23,14 +23,14 @@ def photo_progress(photos: int) -> Callable[[int], None]:
 
 
 def stage(name: str, **values: int) -> None:
-    """Tell the editor at what the running node is: one of the stages of ``web/results.js``."""
+    """Tell the editor which stage the running node is in: one of ``STAGES`` in ``web/results.js``."""
     server, context = getattr(PromptServer, "instance", None), get_executing_context()
     if server is not None and context is not None:
         server.send_sync("hyperlora.stage", {"node": context.node_id, "stage": name, **values}, server.client_id)
 
 
 def remark_now(remark: str) -> None:
-    """Say what is no error while a node runs, which need not be one of ours: in the log and, at once, the editor."""
+    """A remark that is no error, in the log and, at once, in the editor; the running node need not be ours."""
     log.warning("HyperLoRA: %s", remark)
     server = getattr(PromptServer, "instance", None)
     if server is not None:
@@ -38,10 +38,10 @@ def remark_now(remark: str) -> None:
 
 
 class Remarks(list[str]):
-    """What a node has to say that is no error: in the log, the history and, by ``web/notices.js``, the editor.
+    """A node's remarks that are no errors: in the log, the history and, by ``web/notices.js``, the editor.
 
     Args:
-        found_by: what found faces for it, which a badge says.
+        found_by: what found faces, for the node's badge.
     """
 
     def __init__(self, found_by: str = "") -> None:
@@ -49,11 +49,11 @@ class Remarks(list[str]):
         self._found_by = found_by
 
     def __call__(self, remark: str) -> None:
-        """Say one more."""
+        """Add a remark."""
         self.append(remark)
         log.warning("HyperLoRA: %s", remark)
 
     def ui(self, ui: dict | None = None) -> dict:
         """A node's UI output with the remarks in it."""
-        said = {"remarks": list(self), "hyperlora_found_by": [self._found_by] if self._found_by else []}
-        return {**(ui or {}), **{key: value for key, value in said.items() if value}}
+        entries = {"remarks": list(self), "hyperlora_found_by": [self._found_by] if self._found_by else []}
+        return {**(ui or {}), **{key: value for key, value in entries.items() if value}}

@@ -1,4 +1,4 @@
-"""The pack's routes: JSON both ways, and what is wrong as ``{"error": sentence}``."""
+"""The pack's HTTP routes: JSON both ways, and errors as ``{"error": sentence}``."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ...hyperlora_core.errors import HyperLoRAError
 
 
 def answer_get(path: str, work: Callable[[], Any]) -> None:
-    """Answer ``GET`` with what ``work``, in a thread of its own, gives."""
+    """Answer ``GET`` with the JSON value that ``work`` returns; it runs in a thread of its own."""
     if (routes := _routes()) is not None:
 
         @routes.get(path)
@@ -21,13 +21,13 @@ def answer_get(path: str, work: Callable[[], Any]) -> None:
 
 
 def answer_post(path: str, work: Callable[[dict[str, Any]], Any], field: str = "", status: int = 200) -> None:
-    """Answer ``POST`` of an object with what ``work``, in a thread of its own, makes of it.
+    """Answer ``POST`` of a JSON object with the JSON value that ``work`` returns; it runs in a thread of its own.
 
     Args:
-        path: of the route.
-        work: raises HyperLoRAError for what cannot be done.
-        field: of the object, that has to be a text.
-        status: of an answer without an error.
+        path: the route's path.
+        work: called with the object; what it raises as HyperLoRAError is answered with status 400.
+        field: a key that the object has to have, with a string; none by default.
+        status: of answers without an error.
     """
     if (routes := _routes()) is not None:
 
@@ -35,29 +35,30 @@ def answer_post(path: str, work: Callable[[dict[str, Any]], Any], field: str = "
         async def answer(request: web.Request) -> web.Response:
             _check_origin(request)
             try:
-                wanted = await request.json()
+                body = await request.json()
             except ValueError:
-                wanted = None
-            if not isinstance(wanted, dict) or (field and not isinstance(wanted.get(field), str)):
+                body = None
+            if not isinstance(body, dict) or (field and not isinstance(body.get(field), str)):
                 example = f'{{"{field}": "..."}}' if field else "an object"
                 return web.json_response({"error": f"{example} was expected"}, status=400)
             try:
-                return web.json_response(await asyncio.to_thread(work, wanted), status=status)
+                return web.json_response(await asyncio.to_thread(work, body), status=status)
             except HyperLoRAError as error:
                 return web.json_response({"error": str(error)}, status=400)
 
 
 def _routes() -> web.RouteTableDef | None:
-    """The server's; None for a tool that lists nodes without one."""
+    """The server's routes; None for tools that list nodes without a server."""
     server = getattr(PromptServer, "instance", None)
     return None if server is None else server.routes
 
 
 def _check_origin(request: web.Request) -> None:
-    """Refuse what another site's page sends: JSON alone is taken, and from the same origin or from no browser.
+    """Refuse requests of other sites' pages: JSON is needed, from the same origin or from a client that is no browser.
 
     Raises:
-        web.HTTPForbidden, web.HTTPUnsupportedMediaType: it is not.
+        web.HTTPForbidden: the request comes from another origin.
+        web.HTTPUnsupportedMediaType: it is not JSON.
     """
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Content-Type: application/json was expected")

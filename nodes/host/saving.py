@@ -61,8 +61,8 @@ def _check(name: str, root: str | Path) -> None:
         HyperLoRAError: naming it.
     """
     parts = name.replace("\\", "/").split("/")
-    for each, most in [(name, _LONGEST_IN_WHOLE), *((part, _LONGEST) for part in parts)]:
-        if (length := len(each.encode(errors="replace"))) > most:
+    for text, most in [(name, _LONGEST_IN_WHOLE), *((part, _LONGEST) for part in parts)]:
+        if (length := len(text.encode(errors="replace"))) > most:
             raise HyperLoRAError(f"{shortened(name)}: a name of {length} bytes is too long, {most} are the most")
     try:
         name.encode()

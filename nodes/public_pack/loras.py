@@ -133,5 +133,5 @@ class HyperLoRASaveLoRA(io.ComfyNode):
 
     @classmethod
     def execute(cls, filename_prefix: str, lora: Mapping[str, Tensor]) -> io.NodeOutput:
-        _, shown = save_lora(lora, filename_prefix, folder_paths.get_output_directory(), DTYPES["fp16"])
-        return io.NodeOutput(ui=shown)
+        _, preview = save_lora(lora, filename_prefix, folder_paths.get_output_directory(), DTYPES["fp16"])
+        return io.NodeOutput(ui=preview)
