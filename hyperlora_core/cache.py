@@ -1,4 +1,4 @@
-"""Results that are kept, by what they were made of: photos, settings, models. A kept result is the computed one."""
+"""An LRU cache of results, keyed by what they depend on: photos, settings, models."""
 
 import hashlib
 import threading
@@ -13,14 +13,14 @@ from PIL import Image
 
 T = TypeVar("T")
 
-_ENTRY = 1024  # bytes that an entry takes besides its numbers
+_ENTRY = 1024  # bytes that an entry takes besides its arrays
 
 
 class Cache:
-    """Results by key; those that were not asked for longest go first where they would fill more than ``limit``.
+    """An LRU cache with a limit in bytes: results that were used longest ago are dropped first.
 
     Args:
-        limit: bytes; 0 keeps nothing.
+        limit: bytes; 0 caches nothing.
     """
 
     def __init__(self, limit: int = 0) -> None:
@@ -30,11 +30,11 @@ class Cache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What was kept under a key, or else what ``make`` gives; the same object each time, so nobody may change it.
+        """The cached result of a key, or else what ``make`` returns: the same object each time, so never change it.
 
         Args:
             key: all that the result depends on.
-            make: computes the result; what it raises is passed on, and nothing is kept.
+            make: computes the result; where it raises, nothing is cached.
         """
         with self._lock:
             if key in self._kept:
@@ -52,11 +52,11 @@ class Cache:
         return value
 
     def get_all(self, keys: Sequence[Hashable], make: Callable[[list[int]], Sequence[T]]) -> list[T]:
-        """What was kept under each of some keys, or else what ``make`` gives.
+        """The results of several keys; ``make`` computes all that are not cached, in one call.
 
         Args:
             keys: see ``get``; the same one may come several times.
-            make: computes those of the given places, together.
+            make: computes the results of the keys at these indices.
         """
         with self._lock:
             values = {key: self._kept[key][0] for key in keys if key in self._kept}
@@ -70,7 +70,7 @@ class Cache:
 
     @property
     def limit(self) -> int:
-        """Bytes that are kept at most."""
+        """Bytes that the cache may hold."""
         return self._limit
 
     @limit.setter
@@ -81,21 +81,21 @@ class Cache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are kept."""
+        """Bytes that the cache holds."""
         return self._nbytes
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process has a cache of its own, as large and empty."""
+        """Pickled, it is an empty cache with the same limit: processes share no results."""
         return Cache, (self._limit,)
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all results."""
         with self._lock:
             self._kept.clear()
             self._nbytes = 0
@@ -107,7 +107,7 @@ class Cache:
 
 
 NOTHING_KEPT = Cache(0)
-"""The cache of those who want none."""
+"""A cache that holds nothing."""
 
 
 def size_of(value: Any) -> int:

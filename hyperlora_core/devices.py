@@ -6,14 +6,14 @@ from .errors import MissingPackageError
 
 
 def check_device(name: str, flag: str) -> None:
-    """See whether torch can compute there.
+    """Check that torch can compute on a device.
 
     Args:
         name: of a device, as torch knows it.
-        flag: by which it was given, for the error.
+        flag: the option that named it, for the message.
 
     Raises:
-        MissingPackageError: it cannot, here.
+        MissingPackageError: this build of torch cannot use it, or there is no such device.
     """
     try:
         torch.empty(0, device=name)

@@ -6,11 +6,11 @@ NOT_FINITE = (
 )
 
 DOCTOR = "`hyperlora doctor`, or Settings > HyperLoRA > About in ComfyUI, shows what is installed"
-"""Where whoever meets an error that is about the environment looks."""
+"""Ends the messages of errors that are about the environment."""
 
 
 class HyperLoRAError(ValueError):
-    """Something a user gave cannot be used as it is."""
+    """An input of the user's cannot be used: a file, a photo, a value."""
 
 
 class NoFaceError(HyperLoRAError):
@@ -20,7 +20,7 @@ class NoFaceError(HyperLoRAError):
 class MissingPackageError(HyperLoRAError):
     """A package that this step needs is not installed, or the wrong build of it is.
 
-    It ends with where to look; the text alone is what it was raised with, so that it may go from process to process.
+    Its text ends with ``DOCTOR``, which ``__str__`` adds: ``args`` stay as they were, so that it can be pickled.
     """
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Reports as one HTML file each, that needs nothing else: no script, no font, nothing of the network."""
+"""Reports as self-contained HTML files: no script, no font, nothing from the network."""
 
 import html
 
@@ -30,7 +30,7 @@ def whole(title: str, body: str, style: str = "") -> str:
     Args:
         title: plain text.
         body: HTML.
-        style: CSS beside what all pages have.
+        style: CSS in addition to that of all pages.
     """
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: as after ``hyperlora``; the process's own by default.
 
     Returns:
-        0; 1 where something given cannot be used, 130 where Ctrl-C ended it; the reason is on standard error.
+        0; 1 where an input cannot be used, 130 where Ctrl-C ended it; the reason is on standard error.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = None if words and words[0] in _TRAINING else _parser(words).parse_args(words)
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """Of all commands, and of the arguments of the one that is among the words."""
+    """The parser of all commands; only the command that ``words`` name gets its arguments."""
     parser = argparse.ArgumentParser(prog="hyperlora", description="Photos of a face to the weights of an SDXL LoRA.")
     parser.add_argument("--version", action="version", version=f"hyperlora {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Of the sub-command."""
+    """Add the sub-command's arguments to its parser."""
     command.set_defaults(run=_run)
     command.add_argument(
         "people",

@@ -11,7 +11,7 @@ from ..errors import HyperLoRAError
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Of the sub-command."""
+    """Add the sub-command's arguments to its parser."""
     command.set_defaults(run=_run)
     command.add_argument(
         "--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder; by default the one that this pack lies in"

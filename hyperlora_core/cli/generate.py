@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Of the sub-command."""
+    """Add the sub-command's arguments to its parser."""
     command.set_defaults(run=_run)
     command.add_argument(
         "--model", type=Path, required=True, metavar="PATH", help="the HyperLoRA checkpoint: its folder or file"

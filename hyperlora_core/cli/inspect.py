@@ -8,7 +8,7 @@ from ..doctor.inspection import inspect
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Of the sub-command."""
+    """Add the sub-command's arguments to its parser."""
     command.set_defaults(run=_run)
     command.add_argument("path", type=Path, metavar="PATH", help="a file or a folder")
     command.add_argument("--full", action="store_true", help="read every number of a HyperLoRA, not samples alone")

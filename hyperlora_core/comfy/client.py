@@ -12,22 +12,22 @@ from ..errors import HyperLoRAError, MissingPackageError
 Workflow = dict[str, dict[str, Any]]
 
 SERVER = "http://127.0.0.1:8188"
-"""Where ComfyUI is unless it was told otherwise."""
+"""ComfyUI's default address."""
 
-_POLL = 0.4  # seconds between two looks at what became of a prompt
+_POLL = 0.4  # seconds between two requests for a prompt's result
 
 
 class UnreachableError(HyperLoRAError):
-    """The server does not answer, or lost the prompt: another try, or another server, may do."""
+    """The server does not answer, or lost the prompt: a retry, here or on another server, may succeed."""
 
 
 class RefusedError(HyperLoRAError):
-    """The server refused a workflow, or one of its nodes failed: the same again would do so too."""
+    """The server refused a workflow, or one of its nodes failed: a retry would fail too."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a prompt ended well.
+    """The result of a prompt that succeeded.
 
     Attributes:
         outputs: node number -> the node's UI outputs, such as ``{"images": [...]}``.
@@ -36,7 +36,7 @@ class Ended:
     outputs: dict[str, Any] = field(default_factory=dict)
 
     def pictures(self) -> list[dict[str, str]]:
-        """What was saved in the output folder, in the order of the nodes; each as ``ComfyClient.view`` takes it."""
+        """The pictures saved in the output folder, in the order of the nodes; each as ``ComfyClient.view`` takes it."""
         images = (image for output in self.outputs.values() for image in output.get("images", ()))
         return [image for image in images if image.get("type") == "output"]
 
@@ -46,10 +46,10 @@ class ComfyClient:
 
     Args:
         url: as ``SERVER``.
-        timeout: seconds that one answer may take.
+        timeout: seconds to wait for one answer.
 
     Attributes:
-        client_id: with which it queues; the server tells of its prompts by that name, see ``ComfyEvents``.
+        client_id: sent with each prompt; its events go to the client of that id, see ``ComfyEvents``.
     """
 
     def __init__(self, url: str, timeout: float = 60) -> None:
@@ -79,7 +79,7 @@ class ComfyClient:
             return False
 
     def object_info(self, node_id: str = "") -> dict[str, Any]:
-        """What the server says of its nodes, or of one."""
+        """The schemas of the server's nodes, or of one node."""
         return self._ask("GET", f"/object_info/{node_id}".rstrip("/")).json()
 
     def host(self) -> dict[str, str]:
@@ -93,14 +93,14 @@ class ComfyClient:
         }
 
     def memory(self) -> int | None:
-        """Bytes of the first device's memory that are taken, by whomever; None where the server computes on a CPU."""
+        """Bytes of the first device's memory in use by all processes; None where the server computes on a CPU."""
         devices = self._ask("GET", "/system_stats").json().get("devices") or [{}]
         if devices[0].get("type", "cpu") == "cpu":
             return None
         return int(devices[0]["vram_total"]) - int(devices[0]["vram_free"])
 
     def free(self) -> None:
-        """Have the server let go of its models and of what it computed."""
+        """Have the server unload its models and clear its cache of results."""
         self._ask("POST", "/free", json={"unload_models": True, "free_memory": True})
 
     def upload(self, path: Path, name: str | None = None) -> str:
@@ -134,10 +134,10 @@ class ComfyClient:
         return answer["prompt_id"]
 
     def ended(self, prompt_id: str) -> Ended | None:
-        """What became of a prompt; None while it waits or runs.
+        """The result of a prompt; None while it waits or runs.
 
         Raises:
-            RefusedError: a node failed; the sentence is the node's.
+            RefusedError: a node failed, with the node's own message.
             UnreachableError: the server does not know it, was interrupted, or does not answer.
         """
         entry = self._ask("GET", f"/history/{prompt_id}").json().get(prompt_id)

@@ -1,6 +1,6 @@
-"""What a ComfyUI server tells over its websocket while prompts run: how long each node took.
+"""How long each node of a prompt takes, from the events that a ComfyUI server sends over its websocket.
 
-A connection that breaks is made again; of a prompt that ran meanwhile nothing is known. aiohttp is imported here alone.
+A broken connection is made again; a prompt that ran meanwhile has no timing. aiohttp is imported here alone.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Timing:
 
     Attributes:
         nodes: node number -> seconds; nodes that came from ComfyUI's cache are absent.
-        cached: nodes that did.
+        cached: numbers of the nodes that came from the cache.
         seconds: from its first node to its end.
     """
 
@@ -49,7 +49,7 @@ class ComfyEvents:
 
     Args:
         url: of the server.
-        client_id: with which prompts are queued; a server tells each client of its own prompts alone.
+        client_id: that prompts are queued with; a server sends each client the events of its own prompts alone.
 
     Raises:
         MissingPackageError: aiohttp is not installed.
@@ -79,7 +79,7 @@ class ComfyEvents:
         self._thread.join(10)
 
     def timing(self, prompt_id: str) -> Timing | None:
-        """How long a prompt took that has ended; None where not all of it was heard. It is told once."""
+        """How long a prompt that has ended took; None where events were missed, and for a second call."""
         with self._lock:
             running = self._prompts.setdefault(prompt_id, _Running())
         if self._connected.is_set():
@@ -122,7 +122,7 @@ class ComfyEvents:
             await asyncio.sleep(_REST)
 
     def _forget(self) -> None:
-        """What ran when the connection broke was not heard whole."""
+        """Drop the timing of prompts that ran while the connection broke: some of their events are missing."""
         with self._lock:
             for running in self._prompts.values():
                 running.began = None

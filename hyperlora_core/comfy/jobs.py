@@ -1,4 +1,4 @@
-"""What a batch queue has to draw: people x prompts x seeds, filled into a workflow."""
+"""The jobs of a batch: people x prompts x seeds, each filled into a workflow."""
 
 import csv
 import hashlib
@@ -50,9 +50,9 @@ class Task:
         job: what is filled into it.
         labels: what else is noted of its pictures; a "prompt" or "seed" where the workflow has them already.
         photo_inputs: as ``Job.inputs`` names them, where each photo goes; empty: the one node that takes photos.
-        cold_start: whether a server lets go of its models where this is the first picture of its method there.
-        servers: addresses of those that can draw it; empty: every one.
-        single: whether it fails unless one picture comes of it.
+        cold_start: whether a server unloads its models before it draws its first picture of this method.
+        servers: addresses of the servers that can draw it; empty where all can.
+        single: whether it fails where the workflow saves more than one picture.
     """
 
     workflow: Workflow
@@ -65,14 +65,14 @@ class Task:
 
     @cached_property
     def key(self) -> str:
-        """What tells it from every other: the photos' bytes, not their names, and all that is drawn with."""
+        """Hash of the person, the photos' bytes (not their names), the prompt, seed, inputs and workflow."""
         job = self.job
         contents = [job.person, self._photo_hashes, job.prompt, job.seed, sorted(job.inputs.items()), self.workflow]
         return _hash(contents)[:16]
 
     @property
     def title(self) -> str:
-        """For people who wait."""
+        """How progress lines call it: method, person, prompt and seed."""
         prompt = (self.job.prompt or "").partition(", ")[2] or self.job.prompt or ""
         seed = f"seed {self.seed}" if self.seed is not None else ""
         parts = [self.labels.get("method", ""), self.job.person, self.labels.get("name", prompt[:40]), seed]
@@ -80,11 +80,11 @@ class Task:
 
     @property
     def seed(self) -> int | None:
-        """Of its pictures, where that is known."""
+        """The seed of its pictures; None where neither the labels nor the job name one."""
         return self.labels.get("seed", self.job.seed)
 
     def filled(self, photos: Sequence[str]) -> Workflow:
-        """The workflow to be queued.
+        """The workflow with the job filled in, ready to be queued.
 
         Args:
             photos: the names of the job's photos, as LoadImage takes them.
@@ -100,7 +100,7 @@ class Task:
         return filled
 
     def described(self) -> dict[str, Any]:
-        """What its pictures are made of."""
+        """What the manifest says of its pictures: photos with sha256, prompt, seed, inputs, the workflow's hash."""
         job = self.job
         files = zip(map(str, job.photos), self._photo_hashes, strict=True)
         photos = [{"file": file, "sha256": sha256} for file, sha256 in files]
@@ -120,7 +120,7 @@ def read_workflow(path: Path) -> Workflow:
     """A workflow in the API format.
 
     Raises:
-        HyperLoRAError: it is none.
+        HyperLoRAError: the file is no workflow in the API format.
     """
     try:
         workflow = json.loads(path.read_text(encoding="utf-8"))
@@ -170,13 +170,13 @@ def read_people(source: Path) -> list[Job]:
 
 
 def with_readable_photos(people: Sequence[Job]) -> tuple[list[Job], dict[str, str]]:
-    """Those whose photos can all be opened, and why the others cannot be drawn.
+    """Split people into those whose photos can all be opened, and those who cannot be drawn.
 
     Args:
-        people: of ``read_people``.
+        people: from ``read_people``.
 
     Returns:
-        Who is left, and name -> what is wrong with a photo of theirs, by its own path.
+        The people whose photos can be opened; and for the others, name -> what is wrong with which photo.
 
     Raises:
         HyperLoRAError: nobody is left.
@@ -208,7 +208,7 @@ def read_seeds(text: str) -> list[int]:
 
 
 def jobs_of(people: Iterable[Job], prompts: Sequence[str], seeds: Sequence[int]) -> list[Job]:
-    """Every person with every prompt and every seed; what a table's row says itself is left."""
+    """Every person with every prompt and every seed; a prompt or seed of a table's row stays as it is."""
     jobs = []
     for person in people:
         own_prompts: list[str | None] = [person.prompt] if person.prompt is not None else [*prompts] or [None]
@@ -249,7 +249,7 @@ def fill(workflow: Workflow, job: Job, photos: Sequence[str]) -> Workflow:
 
 
 def _is_meant(entry: Path) -> bool:
-    """Whether it looks like a person: a folder, or a picture of another format."""
+    """Whether an entry is probably meant as a person: a folder, or a picture in a format that is not read."""
     return entry.is_dir() or str(mimetypes.guess_type(entry.name, strict=False)[0]).startswith("image/")
 
 
@@ -310,7 +310,7 @@ def _put_photos(workflow: Workflow, photos: Sequence[str]) -> None:
 
 
 def _prompt_of(workflow: Workflow) -> tuple[str, str]:
-    """The node and input of the text that is drawn: that which leads to a ``positive``."""
+    """The node and input of the prompt: the text that leads to an input ``positive``."""
     encoders = set()
     for node in workflow.values():
         source = node["inputs"].get("positive")
@@ -334,7 +334,7 @@ def put_input(workflow: Workflow, place: str, value: Any) -> None:
     Args:
         workflow: in the API format.
         place: "node.input"; the node by its title, class or number.
-        value: text becomes the kind of value that the workflow has there.
+        value: text is converted to the type of the value that the workflow has there.
 
     Raises:
         HyperLoRAError: there is no such input, or it takes another kind of value.
@@ -367,7 +367,7 @@ def named(workflow: Workflow, name: str) -> list[str]:
 
 
 def _like(value: str, before: Any, place: str) -> Any:
-    """A table's text as the kind of value that the workflow has there."""
+    """Text from a table, converted to the type of the value that the workflow has at that input."""
     try:
         if isinstance(before, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]

@@ -24,17 +24,17 @@ from .events import ComfyEvents, Timing
 from .jobs import Task
 
 MANIFEST = "manifest.jsonl"
-_FREEING = 1.0  # seconds that a server takes to let go of its models; a prompt that comes before goes first
-_IDLE = 0.2  # seconds before a server that had nothing to draw is offered something again
-_SAID_EVERY = 60.0  # seconds between two words on a server that is waited for
-_REST = 2.0  # seconds before a server that does not answer is asked again
+_FREEING = 1.0  # seconds that a server takes to unload its models; a prompt queued earlier would run before that
+_IDLE = 0.2  # seconds until an idle server looks for a job again
+_SAID_EVERY = 60.0  # seconds between two warnings about a server that does not answer
+_REST = 2.0  # seconds between two tries to reach a server that does not answer
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Manifest:
-    """What became of each job, in a file that only grows.
+    """The log of a batch: what happened to each job. Lines are appended and never changed.
 
     Attributes:
         path: of the file.
@@ -47,7 +47,7 @@ class Manifest:
 
     @classmethod
     def open(cls, folder: Path) -> "Manifest":
-        """That of a folder of results, empty where there is none; a last line that was cut short is left out."""
+        """The manifest of a folder of results; empty where there is none. Lines that cannot be read are left out."""
         folder.mkdir(parents=True, exist_ok=True)
         manifest = cls(folder / MANIFEST)
         if manifest.path.exists():
@@ -64,14 +64,14 @@ class Manifest:
         return manifest
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Write a line, at once."""
+        """Append a line and flush it."""
         with self._lock:
             self.last[entry["job"]] = entry
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def is_done(self, key: str) -> bool:
-        """Whether a job was drawn, and its pictures are still there."""
+        """Whether a job is drawn and all its pictures exist."""
         entry = self.last.get(key, {})
         files = [self.path.parent / name for name in entry.get("pictures", ())]
         return entry.get("state") == "done" and bool(files) and all(file.is_file() for file in files)
@@ -84,8 +84,8 @@ class Options:
     Attributes:
         servers: addresses.
         out: folder of results.
-        retries: further tries of a job whose server went away.
-        timeout: seconds that a job may take.
+        retries: how often a job is tried again after its server went away.
+        timeout: seconds after which a try of a job is given up.
     """
 
     servers: Sequence[str]
@@ -102,8 +102,8 @@ class Batch:
         options: where, and how.
 
     Attributes:
-        tasks: by their keys.
-        pending: keys of those that are not drawn yet.
+        tasks: key -> task, without duplicates.
+        pending: keys of the tasks that are not drawn yet.
 
     Raises:
         HyperLoRAError: something cannot be filled into a workflow.
@@ -126,7 +126,7 @@ class Batch:
         self._lock = threading.Lock()
 
     def run(self) -> list[dict[str, Any]]:
-        """Draw what is left.
+        """Draw the pending jobs.
 
         Returns:
             The manifest's lines of the jobs that failed.
@@ -159,7 +159,7 @@ class Batch:
         return [entry for key in self.tasks if (entry := self.manifest.last.get(key, {})).get("state") == "failed"]
 
     def _work(self, client: ComfyClient, events: ComfyEvents) -> None:
-        """Take jobs until all have ended; what nobody foresaw, such as a full disk, ends the whole queue."""
+        """Draw jobs until all have ended; an error that no job explains, such as a full disk, stops the whole queue."""
         try:
             with events:
                 self._take(client, events)
@@ -205,7 +205,7 @@ class Batch:
                 self._end(self._failed(key, client, reason, tries, self._hosts.get(client.url, {})))
 
     def _wait_for(self, client: ComfyClient) -> None:
-        """Until a server answers; every minute what waits for it alone is said."""
+        """Wait until a server answers; warn every minute of how many jobs only that server can draw."""
         logged_at = time.monotonic()
         while self._goes_on and not client.alive():
             time.sleep(_REST)
@@ -222,7 +222,7 @@ class Batch:
                 )
 
     def _next(self, url: str) -> tuple[str, int] | None:
-        """The first job that waits and that a server can draw."""
+        """Take the first waiting job that this server can draw; None where there is none."""
         with self._lock:
             for place, (key, _) in enumerate(self._waiting):
                 if url in (self.tasks[key].servers or (url,)):
@@ -242,7 +242,7 @@ class Batch:
     def _drawn(
         self, client: ComfyClient, events: ComfyEvents, key: str, tries: int, warm_methods: set[str]
     ) -> dict[str, Any]:
-        """Draw a job, or take up what was queued before a kill; the manifest's line."""
+        """Draw a job, or wait for it where it was queued before the batch was killed; returns the manifest's line."""
         task, began = self.tasks[key], time.monotonic()
         before = self.manifest.last.get(key, {})
         result = self._taken_up(client, before) if before.get("state") == "queued" else None
@@ -282,7 +282,7 @@ class Batch:
         }
 
     def _taken_up(self, client: ComfyClient, before: Mapping[str, Any]) -> Ended | None:
-        """What became of a prompt that was queued before; None where it has to be queued again."""
+        """The result of a prompt that an earlier run queued here; None where it has to be queued again."""
         if before.get("server") != client.url:
             return None
         try:
@@ -303,7 +303,7 @@ class Batch:
         return {"job": key, "state": "failed", "error": error, **self._where(key, client, tries, host)}
 
     def _where(self, key: str, client: ComfyClient, tries: int, host: Mapping[str, str]) -> dict[str, Any]:
-        """What was asked for, of whom, and when."""
+        """What every line of an ended job has: its description, server, host, tries and time."""
         return {
             **self.tasks[key].described(),
             "hyperlora": __version__,
@@ -315,7 +315,7 @@ class Batch:
 
 
 def _told(heard: Timing | None, workflow: Workflow) -> dict[str, Any]:
-    """What a server told of a prompt, by classes of nodes."""
+    """A prompt's timing for the manifest, with seconds summed by class of node."""
     if heard is None:
         return {"heard": False}
     nodes: dict[str, float] = {}
@@ -326,14 +326,14 @@ def _told(heard: Timing | None, workflow: Workflow) -> dict[str, Any]:
 
 
 class _Peak:
-    """The most memory that a server's device was seen to have taken, now and then while a prompt ran."""
+    """The peak of a server's device memory, sampled while a prompt runs."""
 
     def __init__(self, client: ComfyClient) -> None:
         self._client = client
         self.bytes: int | None = None
 
     def look(self, seconds: float) -> None:
-        """Sleep, and look."""
+        """Sleep, then sample the memory."""
         time.sleep(seconds)
         now = None
         with suppress(UnreachableError):  # it is asked for the picture next, and says so then
@@ -343,7 +343,7 @@ class _Peak:
 
 
 def _upload_name(photo: Path) -> str:
-    """A name in ComfyUI's input folder that no other photo has."""
+    """A name for ComfyUI's input folder that is unique to the photo's content."""
     return f"hyperlora_{file_sha256(photo)[:16]}{photo.suffix.lower()}"
 
 

@@ -35,12 +35,12 @@ class FaceAnalyzer:
     """Finds and describes faces.
 
     Attributes:
-        models: what it does that with.
+        models: detector, landmarker and embedder.
         path: the folder of its models.
         embedder: which face embedder it has.
         content: sha256 of its models.
-        engine: what was asked for to run them.
-        runs_on: what computes, as "torch on cuda:0".
+        engine: the engine that was requested, one of ``ENGINES``.
+        runs_on: engine and device that compute, as "torch on cuda:0".
         cache_key: what its results depend on.
     """
 
@@ -71,7 +71,7 @@ class FaceAnalyzer:
             engine: what runs them, one of ``ENGINES``.
             device: where torch computes; the other engines take a GPU of their own where it is no CPU.
             operations: classes for the leaves of torch's modules; see ``ops``.
-            on_new: called with one that is new, by which a host takes its weights over.
+            on_new: called with a new analyzer, so that a host can take over its weights.
 
         Raises:
             HyperLoRAError: the folder lacks a model, or one is broken or of another kind.
@@ -95,8 +95,8 @@ class FaceAnalyzer:
 
         Args:
             photo: RGB.
-            embed: find each face's embedding too, which takes longer than all else.
-            margins: try with margins too, which takes most of the time where there is no face.
+            embed: compute each face's embedding too, which takes longer than everything else together.
+            margins: also try with margins around the photo, which takes most of the time where there is no face.
 
         Returns:
             The faces in the detector's order, surest first; empty where there is none.
@@ -154,7 +154,7 @@ class FaceAnalyzer:
         ]
 
     def _describe(self, pixels: np.ndarray, box: np.ndarray, keypoints: np.ndarray, embed: bool, by: float) -> Face:
-        """A face on pixels whose corner lies at ``-by`` of the photo."""
+        """A face on ``pixels``, in coordinates of the photo: ``by`` is added to all of its places."""
         landmarks = self.models.landmarker.landmarks(pixels, box[:4])
         return Face(
             (box[:4] + by).astype(np.float32),
@@ -213,7 +213,7 @@ def choose_face(faces: Sequence[Face], index: int = 0) -> Face:
 def draw_faces(
     photo: Image.Image, faces: Sequence[Face], highlighted: Sequence[Face], labels: Sequence[str] = ()
 ) -> Image.Image:
-    """A photo with its faces framed, and labelled or numbered as given; the chosen have a thick double frame."""
+    """A photo with its faces framed, and labelled or numbered; highlighted faces have a thick double frame."""
     drawn = photo.copy()
     draw = ImageDraw.Draw(drawn)
     line = max(1, round(max(photo.size) / 200))

@@ -39,7 +39,7 @@ class TorchRun:
 
     Attributes:
         module: the network.
-        where: it computes, as users know it.
+        where: the device, as users know it.
         before_use: called with the module that is about to compute, by which a host moves its weights.
     """
 
@@ -65,7 +65,7 @@ class OnnxRuntimeRun:
         device: on the CPU it stays there; elsewhere it takes the first GPU provider that the installed build offers.
 
     Attributes:
-        where: it computes: "CPU", "CUDA", ...
+        where: the device: "CPU", "CUDA", ...
 
     Raises:
         MissingPackageError: onnxruntime is missing, or only half there.
@@ -89,18 +89,18 @@ class OnnxRuntimeRun:
 
 
 def providers(runtime: ModuleType, device: torch.device) -> list[str]:
-    """What onnxruntime is to compute on, the best first."""
+    """onnxruntime's execution providers for a device, the best first."""
     offered = runtime.get_available_providers() if device.type != "cpu" else []
     return [*(name for name in _GPU_PROVIDERS if name in offered), "CPUExecutionProvider"]
 
 
 def provider_name(execution_provider: str) -> str:
-    """As users know it: "CUDA", "CPU", ..."""
+    """A provider's name as users know it: "CUDA", "CPU", ..."""
     return _GPU_PROVIDERS.get(execution_provider, "CPU")
 
 
 def need_onnxruntime() -> ModuleType:
-    """onnxruntime, whole.
+    """Import onnxruntime and check that it is complete.
 
     Raises:
         MissingPackageError: it is missing, or an empty folder was left of it.

@@ -145,7 +145,7 @@ class Detector:
 
 
 def _apart(boxes: np.ndarray) -> list[int]:
-    """Which boxes to keep of those that overlap, ``(n, 5)``, surest first."""
+    """Non-maximum suppression: the indices of the boxes to keep, of ``(n, 5)`` sorted by score."""
     left, top, right, bottom = boxes[:, :4].T
     areas = (right - left + 1) * (bottom - top + 1)
     separate, candidates = [], np.arange(len(boxes))
@@ -183,8 +183,8 @@ class Embedder:
     """ArcFace (Deng et al., CVPR 2019): who a face is.
 
     Attributes:
-        run: computes it.
-        mean, spread: what its input is brought to, of numbers from 0 to 255.
+        run: computes the network.
+        mean, spread: input is ``(pixels - mean) / spread``, of pixels from 0 to 255.
     """
 
     def __init__(self, network: Network) -> None:

@@ -31,7 +31,7 @@ class PhotoQuality:
     """What one photo is worth.
 
     Attributes:
-        number: the photo's place among those given, from 1.
+        number: the photo's position, from 1.
         size: of the photo, width and height.
         pixels: the longer side of the face's box.
         sharpness: spread of the face's second differences at one size, by its contrast; see ``sharpness``.
@@ -86,7 +86,7 @@ class PhotoQuality:
 
     @property
     def is_bad(self) -> bool:
-        """Whether it had better be replaced."""
+        """Whether the photo should be replaced."""
         return (
             self.is_somebody_else
             or self.pixels < LEAST_PIXELS
@@ -107,7 +107,7 @@ class PhotoQuality:
 
 
 def examine(references: Sequence[Reference]) -> list[PhotoQuality]:
-    """Look at photos of one person.
+    """Measure the quality of photos of one person.
 
     Args:
         references: from ``find_references``; with embeddings they are compared with each other.

@@ -73,9 +73,9 @@ def find_references(
             no photo is left; "bypass" reports that too, and gives an empty list.
         embed: find the embedding that the network is conditioned on, which takes a second look at each face; not needed
             where the network reads CLIP alone.
-        cache: where results are kept, and found again.
-        report: told of each photo that is left out, and why, and of photos that hardly look like one person.
-        progress: told of the number of photos done, after each.
+        cache: of detections and embeddings.
+        report: called with a line for each photo that is left out, and for photos that hardly show one person.
+        progress: called after each photo with the number of finished photos.
         picks: faces that were pointed at; on their photos they are taken, and ``order`` and ``index`` choose on the
             others.
         turn_upright: turn photos on which the head is turned by more than ``upright.TURNED`` degrees; where it is not,
@@ -132,7 +132,7 @@ def find_references(
 def _view(
     analyzer: FaceAnalyzer, photo: Image.Image, face: Face, turn_upright: bool, cache: Cache
 ) -> tuple[View, str | None]:
-    """A face as it is read, and what there is to say of that."""
+    """The view in which a face is read, and a remark for the user where the head is turned."""
     degrees = roll(face.keypoints)
     if abs(degrees) <= TURNED:
         return View(photo, face), None
@@ -156,7 +156,7 @@ def _view(
 def detect_faces(
     analyzer: FaceAnalyzer, photo: Image.Image, photo_sha256: str, embed: bool = False, cache: Cache = NOTHING_KEPT
 ) -> Sequence[Face]:
-    """``FaceAnalyzer.detect``, kept."""
+    """``FaceAnalyzer.detect``, cached."""
     key = ("faces", analyzer.cache_key, photo_sha256, embed)
     return cache.get(key, lambda: analyzer.detect(photo, embed=embed))
 
@@ -164,7 +164,7 @@ def detect_faces(
 def id_embedding(
     analyzer: FaceAnalyzer, photo: Image.Image, photo_sha256: str, face: Face, cache: Cache = NOTHING_KEPT
 ) -> np.ndarray:
-    """``FaceAnalyzer.id_embedding``, kept.
+    """``FaceAnalyzer.id_embedding``, cached.
 
     Raises:
         NoFaceError: as there.
@@ -180,17 +180,17 @@ def on_photos(
     embed: bool = True,
     cache: Cache = NOTHING_KEPT,
 ) -> list[Reference]:
-    """Put faces that were found on the photos that are given now: the same ones, or the same retouched.
+    """Move references to other photos: the same ones, or the same ones retouched.
 
     Args:
         analyzer: describes the face anew where a photo was retouched.
         references: from ``find_references``.
-        photos: all that were given to it, in that order.
+        photos: as many as ``find_references`` got, in that order.
         embed: describe faces on retouched photos anew; not needed for the Base part.
-        cache: where results are kept, and found again.
+        cache: of detections and embeddings.
 
     Raises:
-        HyperLoRAError: the photos are others: fewer, or of other sizes.
+        HyperLoRAError: there are fewer photos, or one has another size.
         NoFaceError: the face is not found again where it was, naming the photo.
     """
     updated = []

@@ -1,4 +1,4 @@
-"""What likeness means: cosines of face embeddings, and from where on they are one person's."""
+"""What likeness means: cosines of face embeddings, and the thresholds at which they are one person's."""
 
 from dataclasses import dataclass
 

@@ -17,13 +17,13 @@ from ..identity.value import Identity, check_weights
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """Whom pictures are compared with.
+    """The person that pictures are compared with.
 
     Attributes:
         embeds: ``(photos, 512)`` float32, unit length.
-        weights: one a photo.
-        embedder: what made them.
-        encoded_by: what the person was encoded by for a HyperLoRA; None where that is not known.
+        weights: of each photo in the mean.
+        embedder: the face model that the embeddings are from.
+        encoded_by: the face model by which the person was encoded for a HyperLoRA; None where it is unknown.
     """
 
     embeds: Tensor
@@ -33,7 +33,7 @@ class Person:
 
     @classmethod
     def of_identity(cls, identity: Identity) -> "Person":
-        """By the face embeddings that an identity keeps.
+        """The person of an identity, by the face embeddings that it keeps.
 
         Raises:
             HyperLoRAError: it has none.
@@ -48,7 +48,7 @@ class Person:
 
     @classmethod
     def of_references(cls, references: Sequence[Reference]) -> "Person":
-        """By photos, whose faces have embeddings.
+        """The person on photos, by the embeddings of their faces.
 
         Raises:
             HyperLoRAError: there is no photo, or a face has none.
@@ -68,7 +68,7 @@ class Person:
 
     @property
     def remark(self) -> str:
-        """Who judges, and how far that can be believed."""
+        """Which face model judges, and whether its scores flatter, as they do where it also encoded the person."""
         who = f"judged by {self.embedder.name} ({self.embedder.sha256[:10]})"
         if self.encoded_by is None:
             return f"{who}; if the HyperLoRA reads faces by it too, that flatters"
@@ -82,7 +82,7 @@ class Judged:
     """A picture and how like the person its faces are.
 
     Attributes:
-        number: the picture's place among those given, from 1.
+        number: the picture's position in the batch, from 1.
         picture: RGB.
         faces: from left to right.
         scores: of each face; None for one that could not be described.
@@ -95,7 +95,7 @@ class Judged:
 
     @property
     def score(self) -> float | None:
-        """That of the face most like the person; None where there is no face."""
+        """The score of the face most like the person; None where there is no face."""
         return max((score for score in self.scores if score is not None), default=None)
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ class Judged:
 
 
 def written(score: float | None) -> str:
-    """A score as texts have it."""
+    """A score as text: three decimals, or "no face"."""
     return "no face" if score is None else f"{score:.3f}"
 
 
@@ -125,8 +125,8 @@ def judge(
         analyzer: finds and describes faces.
         person: of the same embedder.
         pictures: RGB.
-        cache: where results are kept, and found again.
-        progress: told of the number of pictures done, after each.
+        cache: of detections and embeddings.
+        progress: called after each picture with the number of finished pictures.
 
     Raises:
         HyperLoRAError: the analyzer's embedder is not the person's.
@@ -154,13 +154,13 @@ def judge(
 
 
 def select(judged: Sequence[Judged], least: float = -1.0, best_first: bool = False, most: int = 0) -> list[Judged]:
-    """Keep some pictures.
+    """Select pictures by their scores.
 
     Args:
         judged: from ``judge``.
-        least: score that a picture needs; at -1 pictures without a face are kept too.
-        best_first: in the order of their scores, pictures without a face last; else as they came.
-        most: how many, the best of them; 0 keeps all.
+        least: the lowest score that is kept; -1 keeps pictures without a face too.
+        best_first: sort by score, pictures without a face last; otherwise the order of ``judged`` stays.
+        most: keep only so many, the best; 0 keeps all.
 
     Raises:
         HyperLoRAError: none is left.

@@ -1,4 +1,4 @@
-"""Faces of a picture drawn again: which is whose, what is cut out, and how it is laid back."""
+"""Drawing the faces of a picture again: whose face each is, the square that is cut out, and how it is pasted back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,20 +95,20 @@ def _resized(images: Tensor, size: int) -> Tensor:
 def assign(
     faces: Sequence[Face], people: int, judged: Sequence[Judged] | None = None, least: float = -1.0
 ) -> dict[int, int]:
-    """Whose face is which.
+    """Assign people to the faces of a picture.
 
     Args:
         faces: from left to right.
         people: how many there are.
         judged: for an assignment by likeness, the picture as each person judges it; None: people are taken from left
             to right.
-        least: likeness that a face needs to be a person's.
+        least: the lowest likeness at which a face is assigned to a person.
 
     Returns:
-        Face's place -> person's, both from 0. A person has one face at most; other faces have no one.
+        Face's index -> person's index, both from 0. A person gets one face at most; faces without a person are absent.
 
     Raises:
-        HyperLoRAError: not every person judges.
+        HyperLoRAError: ``judged`` has not one entry for each person.
     """
     if judged is None:
         return {number: number for number in range(min(len(faces), people))}
