@@ -11,6 +11,8 @@ from hyperlora_core.identity import mixing
 from tests.documents import reading
 from tests.documents.workplace import workplace
 
+pytestmark = pytest.mark.long
+
 RUN_HERE = ("docs/COMMAND_LINE.md",)
 ON_A_SERVER = "ComfyClient("
 """What marks a block that tests/host/test_readme.py runs."""

@@ -12,6 +12,8 @@ from hyperlora_core import LoRA
 from tests.documents import reading
 from tests.documents.workplace import workplace
 
+pytestmark = pytest.mark.long
+
 _SHELL = """
 hyperlora() { "$PYTHON" -m hyperlora_core.cli "$@"; }
 pip() { :; }
