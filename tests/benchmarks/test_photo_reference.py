@@ -1,5 +1,6 @@
 """The reference for photos sees what our own way sees."""
 
+import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
@@ -8,6 +9,7 @@ from hyperlora_core import ClipVision, FaceAnalyzer, find_references, open_photo
 from hyperlora_core.faces import crops
 
 
+@pytest.mark.long
 def test_the_reference_gives_our_embedding_and_tokens(face_pack, photos, tmp_path):
     """Of the astronaut it may not: that face's box ends between two pixels, see ``least_cosine``."""
     torch.manual_seed(0)

@@ -147,6 +147,7 @@ def same(one, other) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.long
 def test_the_same_photos_again_compute_nothing_and_give_the_same(counting, photos, monkeypatch):
     cache = Cache(256 * MB)
     people = [[open_photo(photos[name])] for name in ("obama", "biden", "astronaut")]
@@ -161,6 +162,7 @@ def test_the_same_photos_again_compute_nothing_and_give_the_same(counting, photo
     assert [lora is first[i] for lora, i in zip(again, (1, 0, 2, 1), strict=True)] == [True] * 4
 
 
+@pytest.mark.long
 def test_whatever_the_result_depends_on_is_told_apart(counting, models, face_pack, photos, tmp_path):
     """Each of these alone computes anew, and gives what it gives without a cache."""
     cache = Cache(256 * MB)
@@ -190,6 +192,7 @@ def with_another_pixel(photo: Image.Image) -> Image.Image:
     return changed
 
 
+@pytest.mark.long
 def test_a_checkpoint_that_was_replaced_or_computes_elsewhere_has_results_of_its_own(counting, models):
     keys = {counting.network.cache_key, HyperLoRA.load(models / "hyper_lora" / HYPER_LORA).cache_key}
     assert len(keys) == 1
@@ -211,6 +214,7 @@ def test_a_checkpoint_that_was_replaced_or_computes_elsewhere_has_results_of_its
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
+@pytest.mark.long
 def test_a_photo_without_a_face_is_refused_each_time_and_a_retouched_one_looked_at_again(counting, photos):
     cache = Cache(256 * MB)
     for _ in range(2):

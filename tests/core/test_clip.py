@@ -131,6 +131,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "clip.safetensors"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_tokens_are_transformers(file: Path, layout: str, shape: dict[str, int]) -> None:
@@ -169,6 +170,7 @@ def test_folder_gives_what_shapes_do_not_tell(tmp_path: Path, settings: dict[str
         assert relative(ClipVision.load(path).tokens(pixels_for(TINY)), target) < 1e-5
 
 
+@pytest.mark.long
 def test_full_size_vit_l(file: Path) -> None:
     config = CLIPVisionConfig(
         hidden_size=1024,
@@ -278,6 +280,7 @@ def processor_and_clip(request: pytest.FixtureRequest, file: Path) -> tuple[CLIP
     return CLIPImageProcessorPil(**sizes), ClipVision.load(file)
 
 
+@pytest.mark.long
 def test_preprocess_is_transformers(processor_and_clip: tuple[CLIPImageProcessorPil, ClipVision]) -> None:
     processor, clip = processor_and_clip
     images = [picture(size) for size in SIZES] + [picture((91, 65), mode) for mode in ("L", "RGBA", "P", "CMYK", "1")]

@@ -115,6 +115,7 @@ def test_numbers_that_are_not_finite_never_become_a_lora(tensor, what, kind, fac
         generate(network, encode_id(network, None, face)[0])
 
 
+@pytest.mark.long
 def test_photos_of_two_people_are_remarked_upon(face_pack, photos):
     remarks = []
     opened = [open_photo(photos[name]) for name in ("obama", "obama2", "biden")]

@@ -94,6 +94,7 @@ def test_encoders_are_noted_and_stay(golden_checkpoint, tmp_path):
     assert filecmp.cmp(file, again, shallow=False)
 
 
+@pytest.mark.long
 def test_heads_of_another_width_are_noted_and_stay(golden_checkpoint, golden, checkpoint_copy, tmp_path):
     """Shapes do not tell how the attention is cut into heads: the file does."""
     bases = load_file(checkpoint_copy / "hyper_lora_modules.safetensors")

@@ -219,6 +219,7 @@ def project() -> Project:
     return Project({path: path.read_text(encoding="utf-8") for path in paths})
 
 
+@pytest.mark.long
 def test_what_docstrings_and_comments_name_is_there(project):
     assert list(project.wrong_references()) == []
 

@@ -117,6 +117,7 @@ def test_packs_that_come_between_are_named_and_others_counted(home, doctor):
     assert "harmless" not in said and "switched_off" not in said
 
 
+@pytest.mark.long
 def test_an_onnxruntime_that_is_half_installed_is_named(home, tmp_path):
     """What `pip uninstall onnxruntime` leaves where onnxruntime-gpu was put over it."""
     about = tmp_path / "site" / "onnxruntime_gpu-1.99.0.dist-info"

@@ -96,6 +96,7 @@ def test_a_broken_connection_is_taken_up_again(hub, folder, files):
     assert any(byte_range for _, _, byte_range in hub.requests)
 
 
+@pytest.mark.long
 def test_a_killed_download_goes_on_where_it_was(hub, folder, files):
     hub.pause = 0.005
     process = command(hub, folder, "fidelity", "--accept-licences")

@@ -30,6 +30,7 @@ def expected(face_pack, photos, tmp_path_factory) -> dict[str, np.ndarray]:
     return reference(face_pack, photos, tmp_path_factory.mktemp("reference") / "insightface.npz")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", OWN_ENGINES)
 def test_every_number_is_insightfaces(engine, face_pack, photos, expected):
     analyzer, faces = FaceAnalyzer.load(face_pack, engine), 0
@@ -72,6 +73,7 @@ def test_pictures_are_cut_and_resized_as_opencv_does(photos):
             assert np.array_equal(warp(photo, matrix, 112), cv2.warpAffine(photo, matrix, (112, 112))), (scale, shift)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("make", "shapes"),
     [
@@ -93,6 +95,7 @@ def test_models_in_the_form_of_antelopev2s_are_computed_as_onnxruntime_does(make
             assert np.abs(our_output.numpy() - their_output).max() < 1e-4 * np.abs(their_output).max()
 
 
+@pytest.mark.long
 def test_a_pack_in_the_form_of_antelopev2_is_opened_by_torch_alone(tmp_path, photos):
     pytest.importorskip("insightface", reason=NO_REFERENCE)
     face_graphs.scrfd_10g(tmp_path)
@@ -169,11 +172,13 @@ def load(pack, photos, engine: str, *paths, before: str = "") -> str:
     return python(before + code, *paths)
 
 
+@pytest.mark.long
 def test_faces_are_found_where_none_of_the_packages_is(face_pack, photos, request):
     absent = "".join(f"sys.modules[{name!r}] = None\n" for name in PACKAGES)
     assert load(face_pack, photos, "auto", request.config.rootpath, before=absent) == "1\n[]\n"
 
 
+@pytest.mark.long
 def test_a_missing_engine_is_named_with_its_line(face_pack, odd_pack, photos, request):
     root = request.config.rootpath
     missing = load(face_pack, photos, "onnxruntime", root, before="sys.modules['onnxruntime'] = None\n")
@@ -184,6 +189,7 @@ def test_a_missing_engine_is_named_with_its_line(face_pack, odd_pack, photos, re
     assert "insightface was chosen to find faces" in without and "pip install insightface" in without
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["onnxruntime", pytest.param("insightface", marks=pytest.mark.slow)])
 def test_an_onnxruntime_that_was_half_removed_is_named(engine, face_pack, photos, tmp_path, request):
     (tmp_path / "onnxruntime" / "capi").mkdir(
@@ -220,6 +226,7 @@ def test_a_way_that_is_not_known_is_seen_when_a_model_is_opened(tmp_path):
         OnnxModule(read_graph(tmp_path / "pad.onnx")).check((1, 3, 8, 8))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["scrfd_10g_bnkps", "2d106det", "glintr100"])
 def test_changed_bytes_are_told_or_do_no_harm(model, face_pack, tmp_path):
     """Each fault opens, or is an error of the file: never another exception, never a crash."""

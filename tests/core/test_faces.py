@@ -50,6 +50,7 @@ def test_faces_are_embedded_where_it_is_asked_for_alone(analyzer, opened, monkey
     assert len(embedded) == 1 and np.linalg.norm(id_embedding) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.long
 def test_one_person_is_nearer_to_themselves_than_to_others(analyzer, opened):
     embeddings = {name: id_embedding(analyzer, photo) for name, photo in opened.items() if name != "group"}
     same = ("obama", "obama2", "obama3")
@@ -64,6 +65,7 @@ def test_the_same_photo_gives_the_same_numbers(analyzer, opened):
     assert np.array_equal(one.embedding, other.embedding) and np.array_equal(one.landmarks, other.landmarks)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["astronaut", "obama", "biden"])
 def test_a_face_that_fills_the_frame_is_found(analyzer, opened, name):
     photo = opened[name]
@@ -85,6 +87,7 @@ def test_a_turned_photo_is_found_upright(analyzer, photos, tmp_path):
     assert float(upright @ turned) > 0.95
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(300, 200), (1, 1), (3000, 4), (2, 900)])
 def test_no_face_is_an_empty_list(analyzer, size):
     assert analyzer.detect(Image.new("RGB", size, "gray")) == []
@@ -100,12 +103,14 @@ def test_six_people_are_found_in_any_order(group):
     assert sort_faces(group, "detection order") == list(group)
 
 
+@pytest.mark.long
 def test_best_match_is_the_person_of_the_reference(analyzer, opened, group):
     for face in group:
         cut_out = opened["group"].crop(face_box(face.landmarks, 1.3))
         assert sort_faces(group, "best match", id_embedding(analyzer, cut_out))[0] is face
 
 
+@pytest.mark.long
 def test_in_a_group_each_embedding_is_the_persons_own(analyzer, opened, group):
     for face in group:
         embedding = analyzer.id_embedding(opened["group"], face)

@@ -116,6 +116,7 @@ def hang():
     signal.signal(signal.SIGALRM, previous)
 
 
+@pytest.mark.long
 def test_faults_in_one_file(small, tmp_path, hang):
     """The checksum covers all of it: every fault is told, or the same comes out."""
     _, file = small

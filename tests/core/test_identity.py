@@ -49,6 +49,7 @@ def three(network, clip, references):
 # --- files ---
 
 
+@pytest.mark.long
 def test_an_identity_survives_its_file(people, network, tmp_path):
     identity = replace(join([people["obama"], people["obama2"]]), weights=(1.0, 0.3))
     path = save_identity(identity, tmp_path / "people" / "obama.safetensors")
@@ -255,6 +256,7 @@ def test_photos_cannot_be_compared_without_embeddings_of_one_embedder(people):
 # --- between two people ---
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["linear", "spherical"])
 def test_a_blend_goes_from_one_person_to_the_other(people, network, method):
     one, other = people["obama"], people["biden"]

@@ -95,6 +95,7 @@ def test_a_comfyui_gets_what_it_lacks_and_keeps_what_it_has(request):
     assert names == ["huggingface_hub"], "without a version: whichever is there stays"
 
 
+@pytest.mark.long
 def test_training_without_its_packages_says_which_is_missing(request):
     code = """
 import sys

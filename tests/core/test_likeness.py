@@ -27,6 +27,7 @@ def scores(analyzer, person: Person, *images: Image.Image) -> list[float | None]
     return [picture.score for picture in judge(analyzer, person, images)]
 
 
+@pytest.mark.long
 def test_the_same_picture_has_one_and_other_people_less(analyzer, pictures, obama):
     names = ("obama", "obama2", "obama3", "biden", "astronaut")
     same, *lower = scores(analyzer, obama, *(pictures[name] for name in names))
@@ -34,6 +35,7 @@ def test_the_same_picture_has_one_and_other_people_less(analyzer, pictures, obam
     assert min(lower[:2]) > 0.5 and max(lower[2:]) < 0.36
 
 
+@pytest.mark.long
 def test_every_face_of_a_group_is_judged_from_left_to_right(analyzer, pictures, obama):
     group, portrait = pictures["group"], pictures["obama2"]
     height = group.height
@@ -48,12 +50,14 @@ def test_every_face_of_a_group_is_judged_from_left_to_right(analyzer, pictures, 
     assert str(judged).startswith(f"picture 1: {judged.score:.3f}, of faces ")
 
 
+@pytest.mark.long
 def test_a_picture_without_a_face_has_no_score(analyzer, obama):
     (judged,) = judge(analyzer, obama, [Image.new("RGB", (300, 200), "grey")])
     assert judged.score is None and judged.faces == () and str(judged) == "picture 1: no face"
     assert written(None) == "no face"
 
 
+@pytest.mark.long
 def test_several_photos_are_a_weighted_mean_of_cosines(analyzer, pictures, obama):
     references = find_references(analyzer, [pictures[name] for name in ("obama", "obama2", "biden")])
     people = [Person.of_references([ref]) for ref in references]
@@ -65,6 +69,7 @@ def test_several_photos_are_a_weighted_mean_of_cosines(analyzer, pictures, obama
     assert scores(analyzer, weighed, pictures["obama3"])[0] == pytest.approx((3 * alone[0] + alone[1]) / 4, abs=1e-6)
 
 
+@pytest.mark.long
 def test_an_identity_judges_as_its_photos_do(analyzer, people, pictures):
     person = Person.of_identity(people["obama"])
     assert scores(analyzer, person, pictures["obama"])[0] == pytest.approx(1, abs=1e-5)

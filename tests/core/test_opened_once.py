@@ -51,6 +51,7 @@ def inspected(path: Path, full: bool = False) -> None:
     assert whole, lines
 
 
+@pytest.mark.long
 def test_the_files_of_a_hyperlora_are_opened_once(reads, models, tmp_path):
     folder = models / "hyper_lora" / HYPER_LORA
     once = {path.name: 1 for path in folder.glob("*.safetensors")}

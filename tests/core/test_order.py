@@ -90,6 +90,7 @@ def test_no_two_modules_import_each_other():
     assert not mutual
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", HOMES)
 def test_a_library_is_imported_in_one_place(library):
     homes = tuple(CORE / home for home in HOMES[library])

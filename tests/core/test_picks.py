@@ -24,6 +24,7 @@ def group(photos) -> Image.Image:
     return open_photo(photos["group"])
 
 
+@pytest.mark.long
 def test_each_face_of_a_group_can_be_picked_through_json(analyzer, group):
     faces = analyzer.detect(group)
     assert len(faces) == 6
@@ -34,6 +35,7 @@ def test_each_face_of_a_group_can_be_picked_through_json(analyzer, group):
         assert np.array_equal(reference.face.box, face.box) and len(reference.faces) == 6
 
 
+@pytest.mark.long
 def test_several_picks_on_a_photo_are_so_many_references_in_their_order(analyzer, group, photos):
     faces = analyzer.detect(group)
     picks = [Pick.of(face, group, digest(group)) for face in (faces[3], faces[1])]
@@ -44,6 +46,7 @@ def test_several_picks_on_a_photo_are_so_many_references_in_their_order(analyzer
     assert any("may show two people" in remark for remark in reports)
 
 
+@pytest.mark.long
 def test_two_people_picked_on_one_photo_are_said_to_be_two(analyzer, group):
     faces = analyzer.detect(group, embed=True)
     pairs = [(a, b) for a in faces for b in faces if a is not b and float(a.embedding @ b.embedding) < 0.1]

@@ -35,6 +35,7 @@ def delta(lora: LoRA) -> torch.Tensor:
     return torch.cat([(factors.scale * factors.up @ factors.down).flatten() for _, factors in lora.factors()])
 
 
+@pytest.mark.long
 def test_a_persons_loras_are_nearer_to_each_other_than_to_anothers(network, clip, references):
     found = {name: delta(generate(network, encode_id(network, clip, [ref])[0])) for name, ref in references.items()}
     cosine = {
@@ -118,6 +119,7 @@ def test_another_checkpoints_identity_is_refused(identity, golden_checkpoint):
         generate(other, identity)
 
 
+@pytest.mark.long
 def test_a_photo_without_a_face(analyzer, photos):
     pictures = [open_photo(photos["obama"]), Image.new("RGB", (300, 200)), open_photo(photos["biden"])]
     with pytest.raises(NoFaceError, match="photo 2 of 3: no face was found"):
@@ -169,6 +171,7 @@ def test_the_command_writes_what_the_steps_give(command, network, identity, tmp_
     assert written.metadata["hyperlora.checkpoint"] == HYPER_LORA
 
 
+@pytest.mark.long
 def test_the_command_takes_several_photos_and_a_base_weight(command, photos, tmp_path):
     more = ["--image", str(photos["obama2"]), "--base-weight", "0.4", "--on-no-face", "skip"]
     assert main([*command(), *more]) == 0
@@ -198,12 +201,14 @@ def test_the_command_says_in_one_line_what_is_wrong(command, changes, message, t
     assert not list(tmp_path.glob("*.safetensors"))
 
 
+@pytest.mark.long
 def test_the_command_names_the_photo_without_a_face(command, tmp_path, caplog):
     Image.new("RGB", (90, 90)).save(tmp_path / "blank.png")
     assert main([*command(), "--image", str(tmp_path / "blank.png")]) == 1
     assert "photo 2 of 2: no face was found" in caplog.text
 
 
+@pytest.mark.long
 def test_pip_installs_the_command_and_the_core_alone(command, request, tmp_path):
     source = tmp_path / "source"
     source.mkdir()

@@ -39,6 +39,7 @@ def test_a_photo_is_turned_back_without_loss_by_quarters(small):
         assert turned_back(lain(photo, quarter), quarter).tobytes() == photo.tobytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("degrees", [45, 60, 90, 180, 270])
 def test_a_head_that_lies_is_read_upright_and_it_is_said(analyzer, small, degrees):
     reports = []
@@ -94,6 +95,7 @@ def test_a_retouched_photo_is_turned_as_the_first_was(analyzer, small):
     assert float(again.id_embed @ ref.id_embed) > 0.99
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(8192, 5000), (13000, 2000)])
 def test_a_face_of_a_hundred_pixels_is_found_on_a_photo_of_any_size(analyzer, photos, size):
     photo = open_photo(photos["obama"])

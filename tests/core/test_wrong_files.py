@@ -21,6 +21,7 @@ def refusal(load, *arguments, **more) -> str:
     return str(caught.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("row", wrong_files.CHECKPOINTS, ids=lambda row: row.name)
 def test_a_wrong_checkpoint(row, golden_checkpoint, tmp_path):
     wrong_files.make_all([row], tmp_path, golden_checkpoint)

@@ -23,6 +23,7 @@ def as_file(photo: Image.Image, format: str = "JPEG", **options) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.long
 def test_each_picture_of_the_album_is_accepted_or_rejected_for_its_reason(album, checker):
     (unit,) = units_of([album], 1000)
     found = {item.name: checker(item).reason for item in items_of(unit)}
@@ -71,6 +72,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_pictures_are_stored_as_upright_rgb(kind, checker, photos):
     photo = open_photo(photos["obama"])
@@ -92,6 +94,7 @@ def test_a_plain_picture_is_kept_to_the_byte(format, suffix, checker, photos):
     assert (found.sample.picture, found.sample.suffix) == (given, suffix)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
@@ -124,6 +127,7 @@ def test_limits_that_make_no_sense_are_refused(limits):
         Limits(**limits)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["detect", "id_embedding"])
 def test_models_that_fail_on_everything_end_the_run(step, analyzer, photos, monkeypatch):
     """A full GPU must not make a set of rejected pictures, whatever else is among them."""
@@ -243,6 +247,7 @@ def test_a_source_that_is_gone_as_a_whole_ends_the_run(root, unit, tmp_path):
         list(items_of(Unit(str(tmp_path / root), **unit)))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_rubbish_of_any_kind_is_counted_and_stops_nothing(analyzer, photos):
     """Real files cut anywhere, with bytes changed anywhere, and noise."""

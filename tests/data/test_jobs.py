@@ -57,6 +57,7 @@ def work(checked_once, tmp_path) -> Work:
     return Work(shutil.copytree(checked_once.out, tmp_path / "set"))
 
 
+@pytest.mark.long
 def test_a_unit_is_checked_and_finished(work):
     account = rows.read(work.checked(0, ".parquet"), ["name", "reason", "row", "person"])
     assert account["name"] == list(FILES) and account["row"] == [0, -1, 1, 2, 3]
@@ -167,6 +168,7 @@ def test_a_picture_that_ends_the_process_twice_is_passed_over(work, face_pack):
     assert rows.read(work.checked(0, ".parquet"), ["reason"])["reason"][2] == "crashed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("of", ["files", "shard"])
 def test_a_picture_that_ends_the_process_while_it_is_read_is_passed_over(of, work, album, face_pack, tmp_path):
     if of == "shard":
@@ -194,6 +196,7 @@ def test_a_kill_of_the_whole_run_and_single_crashes_blame_no_picture(at, work):
     assert not in_another_run.again and not any(map(in_another_run.is_over, range(5)))
 
 
+@pytest.mark.long
 def test_a_unit_that_a_killed_run_was_at_is_checked_whole(work, face_pack):
     for _ in range(2):
         Tries(work.tries("check", 0), "a run").at(2)
@@ -249,6 +252,7 @@ def test_all_that_shows_the_same_is_withdrawn(work):
     assert withdraw(work, frozenset(["000000-000002"]), ids[1:3], ids[:2]) == ids[:3].tolist()
 
 
+@pytest.mark.long
 def test_a_copy_that_was_rejected_goes_with_its_file(work, album, face_pack, tmp_path):
     source = shutil.copytree(album, tmp_path / "album")
     shutil.copy(source / "obama" / "cut.jpg", source / "obama" / "cut again.jpg")

@@ -25,6 +25,7 @@ def prepared(ray_session, album, face_pack, tmp_path_factory):
     return out
 
 
+@pytest.mark.long
 def test_exactly_what_has_to_be_is_kept_and_the_rest_is_counted(prepared):
     read = Shards(prepared)
     kept = [name for name, reason in EXPECTED.items() if not reason]
@@ -34,6 +35,7 @@ def test_exactly_what_has_to_be_is_kept_and_the_rest_is_counted(prepared):
     assert read.info.settings["licences"] == {"(none)": 3, "CC0": 1}
 
 
+@pytest.mark.long
 def test_what_is_stored_is_what_inference_finds_in_it(prepared, analyzer):
     read = Shards(prepared)
     for sample in map(read.__getitem__, range(len(read))):
@@ -106,6 +108,7 @@ def test_a_shard_and_a_folder_are_one_set_and_give_up_whom_they_share(ray_sessio
     assert read.info.settings["counts"] == {"": 2, "no licence": 2, "withdrawn": 2}  # the folder's copy with it
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("other", "named"),
     [

@@ -40,6 +40,7 @@ def page_file(photos, tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_and_asks_for_nothing(page_file, width):
     seen = look(page_file, width)

@@ -50,6 +50,7 @@ def same(one: Sample, other: Sample) -> bool:
     )
 
 
+@pytest.mark.long
 def test_what_was_written_is_read(folder, samples):
     read = Shards(folder)
     assert read.info == INFO_OF_SET and len(read) == 4 and read.people == 2

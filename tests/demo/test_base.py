@@ -12,6 +12,7 @@ from demo.trained import base, folders, vae
 FEW = [replace(recipe, steps=2, batch=2, warmup=1) for recipe in base.ROUNDS]
 
 
+@pytest.mark.long
 def test_each_round_goes_on_from_the_one_before_and_the_last_is_told_who_it_is(tmp_path):
     latents = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0)).half()
     path = base.train(tmp_path / "base.safetensors", latents, [None, None, torch.ones(1, 1, 16, 16)], FEW)

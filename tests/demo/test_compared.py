@@ -38,6 +38,7 @@ def test_the_second_embedder_knows_real_people(judging, photos):
     assert len(same) == 3 and min(same) > max(different) + 0.05
 
 
+@pytest.mark.long
 def test_the_second_embedder_knows_drawn_people(judging):
     photos = [(person, world.photo(person, number)) for person in PEOPLE for number in range(3)]
     same, different = alike(judging, photos)

@@ -30,6 +30,7 @@ def described(face_pack):
     return scores, embeds
 
 
+@pytest.mark.long
 def test_the_detector_finds_them_with_room_to_its_limit(described):
     scores, _ = described
     assert (scores > 0.5).mean() >= 0.99
@@ -100,6 +101,7 @@ def test_captions_say_nothing_that_is_not_on_the_list():
         assert set(scenes.caption(where, i, people.described(person), chance).split(", ")) <= vocabulary
 
 
+@pytest.mark.long
 def test_a_folder_of_people_is_drawn_by_one_command_and_goes_on_where_it_was_stopped(tmp_path):
     command = [sys.executable, "-m", "demo.drawn", str(tmp_path), "--people", "2", "--photos", "2", "--seed", "9"]
     subprocess.run([*command, "--side", "96"], check=True, timeout=120)

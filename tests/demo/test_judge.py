@@ -16,6 +16,7 @@ def drawings():
     return draw(people.people(515, range(COUNT)), where), where
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", [SIZE, 56], ids=["sharp", "blurred"])
 def test_it_reads_what_captions_say(drawings, side):
     pictures, where = drawings

@@ -16,6 +16,7 @@ def embedding(judge, picture):
     return judge.embedding(picture, judge.faces(picture)[0])
 
 
+@pytest.mark.long
 def test_the_same_picture_scores_one_and_one_person_above_two(judge, pictures):
     found = {name: embedding(judge, picture) for name, picture in pictures.items() if name != "group"}
     again = embedding(judge, pictures["obama"].copy())
@@ -102,6 +103,7 @@ def state():
     return state_of((3, 4, 14, 3), affine=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 def test_an_ir_network_is_computed_as_written_down(state, ending, tmp_path):
     path = tmp_path / f"CurricularFace_Backbone{ending}"

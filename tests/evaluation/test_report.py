@@ -79,6 +79,7 @@ def page_file(found):
     return write(found.plan.people[0].photos[0].parents[2] / "evaluation", found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_and_asks_for_nothing(page_file, width):
     seen = look(page_file, width, scrolling=".wide, .strip")

@@ -119,6 +119,7 @@ def drawn(people, pictures, tmp_path):
     return found, manifest
 
 
+@pytest.mark.long
 def test_every_task_is_a_row_whatever_became_of_it(drawn, describer, tmp_path):
     found, manifest = drawn
     mine = [task for task in found.tasks if task.labels["method"] == "hyperlora-id"]
@@ -146,6 +147,7 @@ def test_every_task_is_a_row_whatever_became_of_it(drawn, describer, tmp_path):
     assert (summary.drawn, summary.failed, summary.missing) == (2, 2, 2)
 
 
+@pytest.mark.long
 def test_tables_do_not_hang_on_the_order_of_anything(drawn, describer):
     found, manifest = drawn
     rows = rows_of(found, manifest, describer)
@@ -157,6 +159,7 @@ def test_tables_do_not_hang_on_the_order_of_anything(drawn, describer):
     assert tables(found, rows_of(other, manifest, describer), "hyperlora-id", {}) == expected
 
 
+@pytest.mark.long
 def test_means_are_what_numpy_says_of_the_rows(drawn, describer):
     found, manifest = drawn
     rows = rows_of(found, manifest, describer)

@@ -48,6 +48,7 @@ def test_the_test_is_the_exact_one():
     assert found.p == pytest.approx(expected) and found.mean == pytest.approx(np.mean(differences))
 
 
+@pytest.mark.long
 def test_chance_is_seldom_taken_for_a_difference():
     numbers = np.random.default_rng(1)
     told = [compare(people(numbers.normal(size=12)), people(numbers.normal(size=12))).tells for _ in range(200)]

@@ -59,6 +59,7 @@ def chained(tmp_path_factory, base_folder, training_set, clip_file):
     return outs
 
 
+@pytest.mark.long
 def test_what_three_stages_make_draws_a_person_through_the_same_core(chained, photos, face_pack, clip_file):
     network, clip = HyperLoRA.load(chained[-1] / CHECKPOINT), ClipVision.load(clip_file)
     analyzer = FaceAnalyzer.load(face_pack)
@@ -92,6 +93,7 @@ def test_a_run_notes_what_it_was_told_and_draws_on_the_way(chained):
     assert list((chained[1] / "log").iterdir()), "TensorBoard's"
 
 
+@pytest.mark.long
 def test_a_run_at_its_end_stays_there(chained, base_folder, training_set, clip_file):
     more = ["--sample-every", "0"]
     before = (chained[0] / CHECKPOINT / "resampler.safetensors").read_bytes()
@@ -102,6 +104,7 @@ def test_a_run_at_its_end_stays_there(chained, base_folder, training_set, clip_f
     assert (chained[0] / CHECKPOINT / "resampler.safetensors").read_bytes() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flag", ["--data", "--clip", "--start"])
 def test_a_run_does_not_go_on_with_what_has_changed_under_its_name(
     chained, base_folder, training_set, clip_file, tmp_path, caplog, flag
@@ -126,11 +129,13 @@ def test_a_run_does_not_go_on_with_what_has_changed_under_its_name(
     assert f"began with another {flag}, or with what it held then" in caplog.text
 
 
+@pytest.mark.long
 def test_a_stage_that_was_forgotten_is_said(base_folder, training_set, clip_file, tmp_path, caplog):
     assert main(given("id_clip", base_folder, training_set, clip_file, tmp_path / "run", "--sample-every", "0")) == 0
     assert "the Base bases of a fresh HyperLoRA are zero" in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -169,6 +174,7 @@ def test_a_lora_is_no_base_model(tmp_path, training_set, clip_file, caplog):
     assert "lora.safetensors is a LoRA in kohya's format, no base model" in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", [False, True], ids=["fresh", "stage 1"])
 def test_id_bases_that_stay_zero_are_refused(chained, base_folder, training_set, clip_file, tmp_path, caplog, start):
     more = ["--start", chained[0] / CHECKPOINT] if start else []
@@ -178,6 +184,7 @@ def test_id_bases_that_stay_zero_are_refused(chained, base_folder, training_set,
     assert main(given("id_embed", base_folder, training_set, clip_file, tmp_path / "run", *more, *trained)) == 0
 
 
+@pytest.mark.long
 def test_what_lies_in_the_folder_of_a_run_is_nobody_elses(base_folder, training_set, clip_file, tmp_path, caplog):
     precious = tmp_path / "run" / CHECKPOINT / "precious.txt"
     precious.parent.mkdir(parents=True)
@@ -194,6 +201,7 @@ def test_what_lies_in_the_folder_of_a_run_is_nobody_elses(base_folder, training_
     assert main(given("base", base_folder, training_set, clip_file, busy)) == 0
 
 
+@pytest.mark.long
 def test_a_shape_that_the_start_does_not_have_is_said(chained, base_folder, training_set, clip_file, tmp_path, caplog):
     start = ["--start", chained[0] / CHECKPOINT, "--sample-every", "0"]
     assert main(given("id_clip", base_folder, training_set, clip_file, tmp_path / "plain", *start)) == 0

@@ -81,6 +81,7 @@ def arguments(person, base_folder, face_pack, out, **more):
     return ["finetune", "--cpu", *words]
 
 
+@pytest.mark.long
 def test_it_writes_a_lora_that_other_tools_load_as_ours_is(person, base_folder, face_pack, tmp_path, caplog):
     out = tmp_path / "obama.safetensors"
     assert main(arguments(person, base_folder, face_pack, out, **{"trigger-words": "somebody"})) == 0
@@ -121,6 +122,7 @@ def test_it_begins_with_what_was_generated(person):
     assert again.metadata == person[1].metadata
 
 
+@pytest.mark.long
 def test_it_begins_with_nothing_where_a_rank_alone_is_given(person, base_folder, face_pack, tmp_path):
     base = BaseModel.load(str(base_folder), "cpu", torch.float32)
     with torch.no_grad():
@@ -131,6 +133,7 @@ def test_it_begins_with_nothing_where_a_rank_alone_is_given(person, base_folder,
     assert trained.rank == 4 and trained.keys() == person[1].keys() and trained.norm > 0
 
 
+@pytest.mark.long
 def test_it_learns_the_photos(person, base_folder, face_pack, tmp_path, caplog):
     base = BaseModel.load(str(base_folder), "cpu", torch.float32)
     config = FinetuneConfig(steps=25, resolution=64, mixed_precision="no", samples_per_step=4, batch=4, seed=3)
@@ -150,6 +153,7 @@ def test_it_learns_the_photos(person, base_folder, face_pack, tmp_path, caplog):
     assert sum(losses[6e-3][-10:]) < 0.97 * sum(losses[0.0][-10:]), "of the very same samples"
 
 
+@pytest.mark.long
 def test_it_goes_on_where_it_was_stopped(person, base_folder, face_pack, tmp_path, monkeypatch, caplog):
     whole, parted = tmp_path / "whole.safetensors", tmp_path / "parted.safetensors"
     assert main(arguments(person, base_folder, face_pack, whole)) == 0
@@ -175,6 +179,7 @@ def test_it_goes_on_where_it_was_stopped(person, base_folder, face_pack, tmp_pat
     assert one.metadata == other.metadata and all(torch.equal(one[key], other[key]) for key in other)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -196,6 +201,7 @@ def test_wrong_things_are_told(person, base_folder, face_pack, tmp_path, caplog,
     assert sentence in caplog.text
 
 
+@pytest.mark.long
 def test_a_lora_for_another_unet_is_refused(person, comfyui_path, face_pack, tmp_path, caplog):
     from tests.training.small_base import make_sd15
 

@@ -47,6 +47,7 @@ def pixels(photo: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 127.5 - 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("half", [False, True])
 def test_faces_are_read_as_insightface_reads_them(photos, analyzer, embedding, half):
     embeds = {}
@@ -104,6 +105,7 @@ def small(base_folder, photos):
     return base
 
 
+@pytest.mark.long
 def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file, training_set, tmp_path, monkeypatch):
     told = IdentityConfig(weight=0.5, faces=str(analyzer.path), steps=2, resolution=64)
     config = replace(
@@ -176,6 +178,7 @@ def test_it_reaches_the_bases_and_counts_faces_alone(small, analyzer, clip_file,
     assert with_it - plain == pytest.approx(0.5 * value.item(), rel=0.3)
 
 
+@pytest.mark.long
 def test_what_is_predicted_is_judged_where_the_face_is(photos, analyzer, embedding):
     """A UNet that knows the answer is as alike as the photo; one that knows another's face is not."""
     face = analyzer.detect(photo := open_photo(photos["obama"]).resize((256, 256)), embed=True)[0]

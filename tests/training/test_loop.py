@@ -47,6 +47,7 @@ def close(one, other):
         assert (one[name] - other[name]).norm() <= 2e-3 * other[name].norm(), name
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_the_same_run(tmp_path, whole):
     first = run(tmp_path)
 
@@ -147,6 +148,7 @@ def test_a_stage_changes_what_it_trains_and_nothing_else(tmp_path, name):
     made.close()
 
 
+@pytest.mark.long
 def test_it_learns(tmp_path):
     losses: dict[float, list[float]] = {}
     for rate in (0.0, 5e-3):

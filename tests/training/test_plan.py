@@ -53,6 +53,7 @@ def test_live_bytes_are_counted_and_let_go():
     assert live.peak >= 2 * 40_000 + 4_000_000 and live.now == 4_000_000, "the gradient stays"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["id_clip", *(pytest.param(name, marks=pytest.mark.slow) for name in ("base", "id_embed"))]
 )
@@ -68,6 +69,7 @@ def test_encoding_a_large_picture_takes_more_than_a_small_pass():
     assert peak > 4 * 128 * 512**2 * 2, "two full-size feature maps at the least"
 
 
+@pytest.mark.long
 def test_adamw_takes_a_copy_of_what_trains_where_that_is_more_than_a_pass():
     config = replace(RECIPES["id_clip"], base="sd15", resolution=64, batch=1)
     told = {line[2:46].strip(): float(line.split()[-1]) for line in plan(config, 1) if re.search(r"  \d+\.\d\d$", line)}
@@ -78,6 +80,7 @@ def test_adamw_takes_a_copy_of_what_trains_where_that_is_more_than_a_pass():
     assert not any("AdamW's step" in line for line in plan(eight, 1))
 
 
+@pytest.mark.long
 def test_a_plan_is_printed(capsys):
     assert main(["base", "--base", "vega", "--plan", "--gpus", "16", "--samples-per-second", "20"]) == 0
     said = capsys.readouterr().out
@@ -86,6 +89,7 @@ def test_a_plan_is_printed(capsys):
     assert "base_bases" in said and "trains" in said and "frozen" in said
 
 
+@pytest.mark.long
 def test_checkpointing_keeps_less(unet):
     with torch.device("meta"):
         shaped = type(unet).from_config(unet.config).requires_grad_(False)

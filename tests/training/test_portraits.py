@@ -57,6 +57,7 @@ def test_every_picture_of_a_set_comes_as_often_and_without_end(shards):
     assert spread < 18.5, "chi squared of 4 degrees of freedom, at one in a thousand"
 
 
+@pytest.mark.long
 def test_samples_are_the_same_however_many_workers_read_them(base, clip, shards):
     def drawn(config):
         found = list(task(base, clip, shards, config).batches(passes(replace(config, steps=2), 0, 0, 1)))
@@ -72,6 +73,7 @@ def test_samples_are_the_same_however_many_workers_read_them(base, clip, shards)
     assert last.unet_inputs["added_cond_kwargs"]["time_ids"].shape == (2, 6)
 
 
+@pytest.mark.long
 def test_cuts_that_are_kept_are_the_ones_that_were_cut(clip, shards, monkeypatch):
     whole = replace(CONFIG, smallest_crop=1.0, references=3)
     plain = Portraits(shards, whole, clip.image_size, BOTH)
@@ -127,6 +129,7 @@ def test_references_are_the_target_or_others_of_the_person(shards):
     assert chosen(replace(CONFIG, references=3), alone) == {(alone,)}
 
 
+@pytest.mark.long
 def test_padding_is_told_from_photos(base, clip, shards):
     config = replace(CONFIG, references=3)
     made = task(base, clip, shards, config)

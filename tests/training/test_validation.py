@@ -50,6 +50,7 @@ def made(tmp_path, base_folder, training_set, clip_file, face_pack):
     run.close()
 
 
+@pytest.mark.long
 def test_no_step_sees_who_is_held_out(made):
     run, validation = made
     shards = run.task.portraits.shards
@@ -85,6 +86,7 @@ def test_what_changes_is_the_network_alone(made, tmp_path):
     assert first.likeness_photos > 0.3 and first.faces == 0, "what a random base model draws has no face"
 
 
+@pytest.mark.long
 def test_a_run_says_how_it_does_on_the_way_and_at_its_end(base_folder, training_set, clip_file, tmp_path, caplog):
     more = ["--sample-every", "0", "--steps", "3", "--validation.people", "1", "--validation.every", "2"]
     out = tmp_path / "run"
