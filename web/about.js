@@ -3,7 +3,10 @@
 import { app } from "../../scripts/app.js";
 import { get } from "./ask.js";
 
-/** The trigger words, the curves of schedules, and notices about other packs. */
+/**
+ * As nodes/about.py gives it: the trigger words; each preset of a schedule as factors at even steps; parts of the names
+ * of base models that are known to fail; sentences about other packs.
+ */
 export const about = { trigger_words: "", curves: {}, unfit_models: [], notices: [] };
 
 app.registerExtension({

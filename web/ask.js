@@ -1,29 +1,29 @@
-// What the pack's own routes answer.
+// Requests to the pack's own routes.
 
 import { api } from "../../scripts/api.js";
 
-/** Send an object to a route; its answer, or an error with the server's sentence. */
+/** POST an object as JSON; the answer's object. An error has the server's sentence. */
 export async function post(path, content) {
     const response = await api.fetchApi(path, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify(content),
     });
-    return answered(response);
+    return contentOf(response);
 }
 
-/** What a route tells. */
+/** GET; the answer's object. */
 export async function get(path) {
-    return answered(await api.fetchApi(path));
+    return contentOf(await api.fetchApi(path));
 }
 
-async function answered(response) {
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error(answer.error ?? `${response.status} ${response.statusText}`);
-    return answer;
+async function contentOf(response) {
+    const content = await response.json().catch(() => ({}));
+    if (!response.ok) throw new Error(content.error ?? `${response.status} ${response.statusText}`);
+    return content;
 }
 
-/** Where a picture is that the server gave: whole, or by the names that ComfyUI knows it by. */
-export function address(image) {
+/** The URL of a picture: it is one already, or it is the query by which ComfyUI's /view finds a file. */
+export function imageUrl(image) {
     return typeof image === "string" ? image : api.apiURL(`/view?${new URLSearchParams(image)}`);
 }

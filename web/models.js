@@ -1,4 +1,4 @@
-// The dialog of models: what is there, what is missing and where it was looked for, and downloads on request.
+// The dialog of models: which are installed, which are missing and where they were looked for, and their downloads.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -7,28 +7,33 @@ import { element } from "./panel.js";
 import { say } from "./say.js";
 
 let dialog = null, body = null;
-let download = {};
+let download = {}; // the running or the last one, as nodes/downloads.py describes it
 
-function button(text, click) {
-    const made = element("button", { type: "button", textContent: text });
-    made.addEventListener("click", click);
-    return made;
+function button(text, onClick) {
+    const control = element("button", { type: "button", textContent: text });
+    control.addEventListener("click", onClick);
+    return control;
 }
 
+const paragraph = (className, textContent) => element("p", { className, textContent });
+
 function state(model) {
-    if (model.found) return [element("p", { className: "hyperlora-there", textContent: `✓ ${model.found}` })];
+    if (model.found) return [element("p", { textContent: `✓ ${model.found}` })];
+    const files = model.missing.join(", ");
     return [
-        element("p", { className: "hyperlora-warning", textContent: say("models.missing", "Missing: {files}", { files: model.missing.join(", ") }) }),
-        element("p", { className: "hyperlora-small", textContent: say("models.searched", "Looked for in: {folders}", { folders: model.searched }) }),
+        paragraph("hyperlora-warning", say("models.missing", "Missing: {files}", { files })),
+        paragraph("hyperlora-small", say("models.searched", "Looked for in: {folders}", { folders: model.searched })),
     ];
 }
 
 function progress() {
     const { done, total, file } = download;
-    const share = total ? Math.floor((100 * done) / total) : 0;
-    const bar = element("progress", { max: 100, value: share, ariaLabel: say("models.progress", "Downloaded") });
+    const percent = total ? Math.floor((100 * done) / total) : 0;
+    const bar = element("progress", { max: 100, value: percent, ariaLabel: say("models.progress", "Downloaded") });
     const name = file.split("/").at(-1);
-    const text = total ? `${name}: ${share} % (${done >> 20} / ${total >> 20} MB)` : say("models.asking", "Asking the hub …");
+    const text = total
+        ? `${name}: ${percent} % (${done >> 20} / ${total >> 20} MB)`
+        : say("models.asking", "Asking the hub …");
     const stop = button(say("models.stop", "Stop"), () => post("/hyperlora/download/stop", {}).catch(() => draw()));
     return element("div", { className: "hyperlora-line" }, bar, element("span", { textContent: text }), stop);
 }
@@ -39,30 +44,33 @@ function offer(model) {
     accept.checked = app.extensionManager.setting.get("HyperLoRA.Licences.Accepted") === true;
     const link = element("a", { href: licence.url, target: "_blank", rel: "noreferrer", textContent: licence.name });
     const label = element("label", {}, accept, ` ${say("models.accept", "I accept the licence")} `, link);
-    const begin = button(say("models.download", "Download ({n} MB)", { n: model.megabytes }), async () => {
+    const failure = element("p", { className: "hyperlora-warning", role: "alert" });
+    if (download.name === model.name && download.error) failure.textContent = download.error;
+    const start = button(say("models.download", "Download ({n} MB)", { n: model.megabytes }), async () => {
         try {
             await post("/hyperlora/download", { name: model.name, accept_licence: accept.checked });
         } catch (error) {
             failure.textContent = error.message;
         }
     });
-    const failure = element("p", { className: "hyperlora-warning", role: "alert" });
-    if (download.name === model.name && download.error) failure.textContent = download.error;
-    begin.disabled = !accept.checked;
-    accept.addEventListener("change", () => (begin.disabled = !accept.checked));
+    start.disabled = !accept.checked;
+    accept.addEventListener("change", () => (start.disabled = !accept.checked));
     return [
-        element("p", { className: "hyperlora-small", textContent: licence.summary }),
-        element("div", { className: "hyperlora-line" }, label, begin),
+        paragraph("hyperlora-small", licence.summary),
+        element("div", { className: "hyperlora-line" }, label, start),
         failure,
     ];
 }
 
 function section(model) {
-    const needed = model.needed ? say("models.needed", "needed") : say("models.optional", "optional");
-    const made = element("section", {}, element("h3", { textContent: `${model.title} (${needed})` }), ...state(model));
-    made.dataset.model = model.name;
-    if (!model.found) made.append(...(download.running && download.name === model.name ? [progress()] : offer(model)));
-    return made;
+    const need = model.needed ? say("models.needed", "needed") : say("models.optional", "optional");
+    const heading = element("h3", { textContent: `${model.title} (${need})` });
+    const parts = [heading, ...state(model)];
+    const isDownloading = download.running && download.name === model.name;
+    if (!model.found) parts.push(...(isDownloading ? [progress()] : offer(model)));
+    const container = element("section", {}, ...parts);
+    container.dataset.model = model.name;
+    return container;
 }
 
 async function draw() {
@@ -72,18 +80,18 @@ async function draw() {
         download = answer.download;
         body.replaceChildren(...answer.models.map(section));
     } catch (error) {
-        body.replaceChildren(element("p", { className: "hyperlora-warning", textContent: error.message }));
+        body.replaceChildren(paragraph("hyperlora-warning", error.message));
     }
 }
 
 function open() {
     if (!dialog) {
         body = element("div", { className: "hyperlora-models" });
-        const title = element("h2", {});
+        const title = element("h2", { id: "hyperlora-models-title" });
         const close = button("", () => dialog.close());
         dialog = element("dialog", { className: "hyperlora-panel hyperlora-dialog" }, title, body, close);
-        dialog.setAttribute("aria-labelledby", (title.id = "hyperlora-models-title"));
-        dialog.addEventListener("keydown", (event) => event.stopPropagation()); // they are shortcuts of the editor
+        dialog.setAttribute("aria-labelledby", title.id);
+        dialog.addEventListener("keydown", (event) => event.stopPropagation()); // keys are shortcuts of the editor
         document.body.append(dialog);
     }
     dialog.querySelector("h2").textContent = say("models.title", "HyperLoRA models");
@@ -99,11 +107,11 @@ app.registerExtension({
     setup() {
         api.addEventListener("reconnected", draw);
         api.addEventListener("hyperlora.download", ({ detail }) => {
-            const began = detail.running !== download.running || detail.name !== download.name;
+            const isNew = detail.running !== download.running || detail.name !== download.name;
             download = detail;
-            const shown = body?.querySelector(`[data-model="${detail.name}"] .hyperlora-line`);
-            if (began || !detail.running || !shown) draw();
-            else shown.replaceWith(progress());
+            const line = body?.querySelector(`[data-model="${detail.name}"] .hyperlora-line`);
+            if (isNew || !detail.running || !line) draw();
+            else line.replaceWith(progress());
         });
     },
 });

@@ -1,5 +1,4 @@
-// What the pack has to say: about other packs when the editor opens, about photos when a node has
-// run; and what went wrong, in the node's own sentence.
+// Messages in the editor's corner: about other packs when it opens, remarks of nodes, and the sentence of an error.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -17,7 +16,7 @@ app.registerExtension({
         api.addEventListener("executed", ({ detail }) => detail?.output?.remarks?.forEach?.(warn));
         api.addEventListener("hyperlora.remark", ({ detail }) => warn(detail.remark));
         api.addEventListener("execution_error", ({ detail }) => {
-            // The editor's own card names the node, and the sentence only behind "View details".
+            // The editor's own card names the node, and hides the sentence behind "View details".
             if (detail?.node_type?.startsWith("HyperLoRA")) show("error", detail.exception_message.trim());
         });
         about.notices.forEach(warn);

@@ -1,17 +1,19 @@
-// The options of our nodes in the reader's language, each after the value that workflows, prompts and manuals name.
+// The options of the pack's nodes in the user's language, behind the value that workflows, prompts and manuals have.
 
 import { app } from "../../scripts/app.js";
+import { isOurs } from "./graph.js";
 import { say } from "./say.js";
 
 function label(value) {
-    const word = say(`option.${value}`, String(value ?? ""));
-    return word === value ? word : `${value} · ${word}`;
+    const text = String(value ?? "");
+    const translation = say(`option.${text}`, text);
+    return translation === text ? text : `${text} · ${translation}`;
 }
 
 app.registerExtension({
     name: "HyperLoRA.options",
     nodeCreated(node) {
-        if (!node.comfyClass?.startsWith("HyperLoRA")) return;
+        if (!isOurs(node)) return;
         for (const widget of node.widgets ?? []) {
             if (widget.type === "combo") widget.options.getOptionLabel ??= label;
         }

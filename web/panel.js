@@ -1,4 +1,4 @@
-// A place for the pack's own elements on a node, in both of the front end's modes.
+// The pack's own elements on nodes: drawn on a canvas, or as Vue components (Nodes 2.0).
 
 let serial = 0;
 
@@ -7,41 +7,39 @@ style.rel = "stylesheet";
 style.href = new URL("./hyperlora.css", import.meta.url).href;
 document.head.append(style);
 
-/** An element on a node, that is no part of the workflow. */
+/** A new element on a node, at least so many pixels high; no workflow saves it. */
 export function addPanel(node, name, height) {
-    const panel = document.createElement("div");
-    panel.className = `hyperlora-panel hyperlora-${name}`;
-    panel.style.minHeight = `${height}px`; // Nodes 2.0 knows no getMinHeight
+    const panel = element("div", { className: `hyperlora-panel hyperlora-${name}` });
+    panel.style.minHeight = `${height}px`; // Nodes 2.0 ignores getMinHeight
     panel.dataset.captureWheel = "true";
     panel.addEventListener("keydown", (event) => {
-        if (/^(Delete|Backspace)$/.test(event.key)) event.stopPropagation(); // they would delete the node
+        if (/^(Delete|Backspace)$/.test(event.key)) event.stopPropagation(); // the editor would delete the node
     });
-    // The type has to be another for each: Nodes 2.0 keeps the old element after an undo otherwise.
+    // Each has a type of its own: otherwise Nodes 2.0 keeps the old element after an undo.
     node.addDOMWidget(`hyperlora_${name}`, `hyperlora_${name}_${++serial}`, panel, {
         serialize: false,
         hideOnZoom: false,
         hideInPanel: true,
         getMinHeight: () => height + 10,
     }).serialize = false;
-    node.setDirtyCanvas?.(true, true); // it stands nowhere, or over everything, until the canvas is drawn
+    node.setDirtyCanvas?.(true, true); // the panel has no place, or covers everything, until the canvas is drawn
     return panel;
 }
 
-/** Take such an element away again. */
 export function removePanel(node, panel) {
-    const widget = node.widgets.find((one) => one.element === panel);
+    const widget = node.widgets.find((candidate) => candidate.element === panel);
     if (widget) node.removeWidget(widget);
     node.setDirtyCanvas?.(true, true);
 }
 
 /** An element with properties and children. */
 export function element(tag, properties = {}, ...children) {
-    const made = Object.assign(document.createElement(tag), properties);
-    made.append(...children);
-    return made;
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
 }
 
-/** Change a widget as one step that can be undone. */
+/** Set a widget's value as one step that can be undone. */
 export function change(app, node, widget, value) {
     app.canvas.emitBeforeChange();
     widget.value = value;

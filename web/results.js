@@ -1,9 +1,10 @@
-// What a run found out, on its node: whom an identity is (a kept one before any run), the best likeness, where each region
-// is, and, while a node works, at what it is.
+// The results of a node on the node: an identity's card (a saved identity's before any run), the best likeness, the
+// regions, what found the faces; and, while the node runs, its stage.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { address, post } from "./ask.js";
+import { imageUrl, post } from "./ask.js";
+import { isOurs, widgetOf } from "./graph.js";
 import { addPanel, element } from "./panel.js";
 import { say } from "./say.js";
 import { everyTick } from "./tick.js";
@@ -17,10 +18,10 @@ const STAGES = {
     refine: "Drawing face {n} again …",
 };
 
-/** The node that the server means: "2:1" is node 1 in the subgraph that node 2 is. */
-function nodeOf(path) {
+/** The node of an execution id: "2:1" is node 1 in the subgraph of node 2. */
+function nodeOf(executionId) {
     let graph = app.rootGraph, node = null;
-    for (const id of String(path).split(":")) {
+    for (const id of String(executionId).split(":")) {
         node = graph?.getNodeById(id) ?? null;
         graph = node?.subgraph;
     }
@@ -36,28 +37,28 @@ function identityCard({ thumbnail, photos, checkpoint, agreement, parts }) {
     ];
     const list = element("ul", {}, ...facts.filter(Boolean).map((fact) => element("li", { textContent: fact })));
     if (!thumbnail) return [list];
-    return [element("img", { src: address(thumbnail), alt: say("card.face", "The person's face") }), list];
+    return [element("img", { src: imageUrl(thumbnail), alt: say("card.face", "The person's face") }), list];
 }
 
 function regionsCard(image) {
-    return [element("img", { src: address(image), alt: say("regions.alt", "Where each person is") })];
+    return [element("img", { src: imageUrl(image), alt: say("regions.alt", "Where each person is") })];
 }
 
-/** Show whom a node's file is, whenever another one is chosen. */
-function followFile(node, show) {
-    const widget = node.widgets.find((each) => each.name === "identity_name");
-    let shown = null;
+/** Show the card of the identity's file whenever another file is chosen; returns a function that stops it. */
+function followFile(node, widget, show) {
+    let last = null;
     return everyTick(async () => {
         const name = widget.value;
-        if (!node.graph || name === shown || !widget.options.values.includes(name)) return;
-        shown = name;
+        if (!node.graph || name === last || !widget.options.values.includes(name)) return;
+        last = name;
         const children = await post("/hyperlora/identity", { name }).then(identityCard, ({ message }) => [
             element("p", { className: "hyperlora-warning", textContent: message }),
         ]);
-        if (name === shown) show("card", 96, children);
+        if (name === last) show("card", 96, children);
     });
 }
 
+/** Set the text of one of a node's badges, of which each has a key. */
 function setBadge(node, key, text) {
     const badges = (node.hyperloraBadges ??= {});
     if (!(key in badges)) {
@@ -70,34 +71,34 @@ function setBadge(node, key, text) {
 app.registerExtension({
     name: "HyperLoRA.results",
     setup() {
-        let working = null;
-        const done = () => {
-            if (working) setBadge(working, "stage", "");
-            working = null;
+        let running = null;
+        const clear = () => {
+            if (running) setBadge(running, "stage", "");
+            running = null;
         };
         api.addEventListener("hyperlora.stage", ({ detail }) => {
             const node = nodeOf(detail.node);
-            if (working !== node) done();
-            working = node;
+            if (running !== node) clear();
+            running = node;
             if (node) setBadge(node, "stage", say(`stage.${detail.stage}`, STAGES[detail.stage], detail));
         });
-        for (const event of ["executing", "executed", "execution_success", "execution_error", "execution_interrupted"]) {
-            api.addEventListener(event, done);
-        }
+        const ends = ["executing", "executed", "execution_success", "execution_error", "execution_interrupted"];
+        ends.forEach((event) => api.addEventListener(event, clear));
     },
     nodeCreated(node) {
-        if (!node.comfyClass?.startsWith("HyperLoRA")) return;
+        if (!isOurs(node)) return;
         const { onExecuted, onRemoved } = node;
         const panels = {};
         const show = (name, height, children) => {
             panels[name] ??= addPanel(node, name, height);
             panels[name].replaceChildren(...children);
         };
-        if (node.comfyClass === "HyperLoRALoadIdentity") {
-            const end = followFile(node, show);
+        const fileWidget = widgetOf(node, "identity_name");
+        if (fileWidget) {
+            const stop = followFile(node, fileWidget, show);
             node.onRemoved = function () {
                 onRemoved?.apply(this, arguments);
-                end();
+                stop();
             };
         }
         node.onExecuted = function (output) {
@@ -109,8 +110,10 @@ app.registerExtension({
             }
             if (output?.hyperlora_score) {
                 const [score] = output.hyperlora_score;
-                const text = score == null ? say("score.none", "no face") : say("score.best", "best {n}", { n: score.toFixed(2) });
-                setBadge(this, "score", text);
+                const best = score == null
+                    ? say("score.none", "no face")
+                    : say("score.best", "best {n}", { n: score.toFixed(2) });
+                setBadge(this, "score", best);
             }
         };
     },

@@ -1,23 +1,20 @@
-// %Node.widget% in the names of the nodes that save: the editor fills it in, for ComfyUI's own save nodes by itself.
+// %Node.widget% in the names that the pack's nodes save by: the editor fills it in for ComfyUI's own nodes alone.
 // Dates are left to the server, which fills them in for prompts over the API too.
 
 import { app } from "../../scripts/app.js";
+import { isOurs, widgetOf } from "./graph.js";
 
-const NAMES = {
-    HyperLoRASave: "filename_prefix",
-    HyperLoRASaveLoRA: "filename_prefix",
-    HyperLoRASaveIdentity: "name",
-    HyperLoRASaveSlider: "name",
-};
+const replace = (text) => window.comfyAPI?.utils?.applyTextReplacements?.(app, text) ?? text;
 
-const replaced = (text) => window.comfyAPI?.utils?.applyTextReplacements?.(app, text) ?? text;
-const filled = (text) => text.split(/(%date:[^%]+%)/)
-    .map((part, place) => (place % 2 ? part : replaced(part))).join("");
+/** A name with everything filled in but its dates. */
+const fill = (name) =>
+    name.split(/(%date:[^%]+%)/).map((part, i) => (i % 2 ? part : replace(part))).join("");
 
 app.registerExtension({
     name: "HyperLoRA.saving",
     nodeCreated(node) {
-        const widget = node.widgets?.find((each) => each.name === NAMES[node.comfyClass]);
-        if (widget) widget.serializeValue = () => filled(String(widget.value ?? ""));
+        if (!isOurs(node)) return;
+        const widget = widgetOf(node, "filename_prefix") ?? widgetOf(node, "name");
+        if (widget) widget.serializeValue = () => fill(String(widget.value ?? ""));
     },
 });

@@ -1,24 +1,24 @@
-// What the pack's own elements say, in the language that ComfyUI is set to; locales/<language>/main.json has the words.
+// The sentences of the pack's own elements in ComfyUI's language; locales/<language>/main.json has them.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
-let words = {};
+let sentences = {};
 const listeners = new Set();
 
 async function load(language) {
-    const response = await api.fetchApi("/i18n").catch(() => null); // without them it is English
-    words = (response?.ok ? await response.json() : {})[language]?.hyperlora ?? {};
+    const response = await api.fetchApi("/i18n").catch(() => null); // without an answer it is English
+    sentences = (response?.ok ? await response.json() : {})[language]?.hyperlora ?? {};
     listeners.forEach((listener) => listener());
 }
 
-/** A sentence by its key, with the {names} in it filled in; the English one where the language lacks it. */
+/** A sentence by its key, with the {names} in it replaced by values; the English one if the language lacks it. */
 export function say(key, english, values = {}) {
-    return (words[key] ?? english).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+    return (sentences[key] ?? english).replace(/\{(\w+)\}/g, (placeholder, name) => values[name] ?? placeholder);
 }
 
-/** Call back whenever the words are other ones; gives a function that ends it. */
-export function onWords(listener) {
+/** Call back whenever the language changes; returns a function that stops it. */
+export function onLanguage(listener) {
     listeners.add(listener);
     return () => listeners.delete(listener);
 }

@@ -1,105 +1,100 @@
-// The curve of a schedule, drawn on its node; its points are dragged, or moved by arrow keys, and kept in the widget
-// "points". A preset that is dragged becomes points.
+// The curve of a schedule, drawn on its node. Its points are dragged or moved by arrow keys, and saved in the widget
+// "points"; a preset that is dragged becomes points.
 
 import { app } from "../../scripts/app.js";
 import { about } from "./about.js";
 import { addPanel, element } from "./panel.js";
-import { onWords, say } from "./say.js";
+import {
+    addPoint,
+    formatPoints,
+    movePoint,
+    parsePoints,
+    pointAt,
+    presetPoints,
+    rounded,
+    strengthRange,
+    thinned,
+} from "./points.js";
+import { widgetOf } from "./graph.js";
+import { onLanguage, say } from "./say.js";
 import { everyTick } from "./tick.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const STEP = 0.01, LARGE_STEP = 0.1;
-const COARSE = 4; // pieces that a preset has once it is dragged
+const POINTS = "points"; // the option of "curve" that is no preset, and the widget with the points
+const STEP = 0.01, LARGE_STEP = 0.1; // of a key, in percent or strength
+const PRESET_PIECES = 4; // of a preset, once it is dragged
 
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const rounded = (value) => Math.round(value * 1000) / 1000;
-
-/** Points out of their text; null where it cannot be read. */
-function read(text) {
-    const points = String(text ?? "").split(/[\n,]/).map((part) => part.trim()).filter(Boolean)
-        .map((part) => part.replace("=", ":").split(":").map((word) => (word.trim() === "" ? NaN : Number(word))));
-    const fine = points.length && points.every((point) => point.length === 2 && point.every(Number.isFinite));
-    const inOrder = fine && points.every(([x], i) => 0 <= x && x <= 1 && (!i || points[i - 1][0] <= x));
-    return inOrder ? points : null;
-}
-
-const written = (points) => points.map((point) => point.map(rounded).join(": ")).join(", ");
-
-function drawn(tag, attributes) {
-    const made = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    return made;
+function svgElement(tag, attributes) {
+    const node = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    return node;
 }
 
 class Editor {
     constructor(node) {
-        this.node = node;
-        this.widget = Object.fromEntries(node.widgets.map((widget) => [widget.name, widget]));
+        this.curve = widgetOf(node, "curve");
+        this.start = widgetOf(node, "start_percent");
+        this.end = widgetOf(node, "end_percent");
+        this.text = widgetOf(node, "points");
         this.panel = addPanel(node, "schedule", 150);
-        this.shown = "";
-        this.dragged = -1;
-        const look = () => this.look();
-        this.ends = [everyTick(look), onWords(() => this.draw())];
+        this.drawnValues = ""; // as JSON
+        this.isDragging = false;
+        this.stops = [everyTick(() => this.refresh()), onLanguage(() => this.draw())];
         this.draw();
     }
 
-    end() {
-        this.ends.forEach((end) => end());
+    stop() {
+        this.stops.forEach((stop) => stop());
     }
 
     get values() {
-        return ["curve", "start_percent", "end_percent", "points"].map((name) => this.widget[name].value);
+        return JSON.stringify([this.curve, this.start, this.end, this.text].map((widget) => widget.value));
     }
 
-    look() {
-        if (this.dragged < 0 && JSON.stringify(this.values) !== this.shown) this.draw();
+    refresh() {
+        if (!this.isDragging && this.values !== this.drawnValues) this.draw();
     }
 
-    /** What is drawn: the points between start and end, in order; null where they cannot be read. */
+    /** The curve's points; null if they cannot be read. */
     points() {
-        const [curve, start, end, text] = this.values;
-        if (curve === "points") return read(text);
-        const factors = about.curves[curve] ?? [];
-        return factors.map((factor, i) => [start + ((end - start) * i) / (factors.length - 1), factor]);
+        if (this.curve.value === POINTS) return parsePoints(this.text.value);
+        return presetPoints(about.curves[this.curve.value] ?? [], this.start.value, this.end.value);
     }
 
-    /** The points that can be dragged: a preset has fewer then. */
+    /** The points that can be dragged: all, or some of a preset's. */
     handles() {
         const points = this.points() ?? [];
-        if (this.values[0] === "points") return points;
-        const last = points.length - 1;
-        return last < 0 ? [] : [...Array(COARSE + 1).keys()].map((i) => points[Math.round((last * i) / COARSE)]);
+        return this.curve.value === POINTS ? points : thinned(points, PRESET_PIECES);
     }
 
-    /** Keep points, as one step that can be undone if that is wished. */
-    keep(points, whole = true) {
-        if (whole) app.canvas.emitBeforeChange();
-        for (const [name, value] of [["curve", "points"], ["points", written(points)]]) {
-            if (this.widget[name].value === value) continue;
-            this.widget[name].value = value;
-            this.widget[name].callback?.(value);
+    /** Save points in the widgets, by default as one step that can be undone. */
+    save(points, isStep = true) {
+        if (isStep) app.canvas.emitBeforeChange();
+        for (const [widget, value] of [[this.curve, POINTS], [this.text, formatPoints(points)]]) {
+            if (widget.value === value) continue;
+            widget.value = value;
+            widget.callback?.(value);
         }
-        if (whole) app.canvas.emitAfterChange();
+        if (isStep) app.canvas.emitAfterChange();
         this.draw();
     }
 
     draw() {
         const focused = this.handleButtons().indexOf(document.activeElement);
-        this.shown = JSON.stringify(this.values);
-        const points = this.points(), [, start, end] = this.values;
-        this.highest = Math.max(1, ...(points ?? []).map(([, y]) => y));
-        this.lowest = Math.min(0, ...(points ?? []).map(([, y]) => y));
-        const stage = element("div", { className: "hyperlora-curve" });
-        stage.append(this.picture(points ?? [], start, end));
+        this.drawnValues = this.values;
+        const points = this.points();
+        this.range = strengthRange(points);
+        const stage = element("div", { className: "hyperlora-curve" }, this.picture(points ?? []));
         this.handles().forEach((point, i) => stage.append(this.handle(point, i)));
         stage.addEventListener("dblclick", (event) => this.add(event));
-        const line = element("div", { className: "hyperlora-line" }, element("span", {
-            textContent: points
-                ? say("schedule.tip", "Drag the points, or use the arrow keys. Double-click adds one, Delete removes it.")
-                : say("schedule.wrong", "The points cannot be read: write them as 0: 0, 0.3: 1, 1: 0.6"),
-            className: points ? "" : "hyperlora-warning",
-        }));
-        this.panel.replaceChildren(stage, line);
+        const textContent = points
+            ? say(
+                "schedule.tip",
+                "Drag the points, or use the arrow keys. Double-click adds one, Delete removes it.",
+            )
+            : say("schedule.wrong", "The points cannot be read: write them as 0: 0, 0.3: 1, 1: 0.6");
+        const hint = element("span", { textContent, className: points ? "" : "hyperlora-warning" });
+        this.panel.replaceChildren(stage, element("div", { className: "hyperlora-line" }, hint));
         this.stage = stage;
         if (focused >= 0) this.handleButtons()[focused]?.focus();
     }
@@ -108,88 +103,83 @@ class Editor {
         return [...this.panel.querySelectorAll(".hyperlora-handle")];
     }
 
-    across = (x) => x * 100;
-    down = (y) => 100 - ((y - this.lowest) / (this.highest - this.lowest)) * 100;
+    /** Where a percent and a strength are in the drawing, from 0 to 100. */
+    across = (percent) => percent * 100;
+    down = (strength) => 100 - ((strength - this.range[0]) / (this.range[1] - this.range[0])) * 100;
 
-    picture(points, start, end) {
-        const picture = drawn("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
-        for (const y of [0, 1]) {
-            picture.append(drawn("line", { x1: 0, x2: 100, y1: this.down(y), y2: this.down(y), class: "hyperlora-grid" }));
+    picture(points) {
+        const svg = svgElement("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
+        for (const strength of [0, 1]) {
+            const y = this.down(strength);
+            svg.append(svgElement("line", { x1: 0, x2: 100, y1: y, y2: y, class: "hyperlora-grid" }));
         }
         if (points.length) {
-            const inside = [[0, points[0][1]], ...points, [1, points.at(-1)[1]]];
-            const line = inside.map(([x, y]) => `${this.across(x)},${this.down(y)}`).join(" ");
-            picture.append(drawn("polyline", { points: line, class: "hyperlora-strength" }));
+            const fromEdgeToEdge = [[0, points[0][1]], ...points, [1, points.at(-1)[1]]];
+            const line = fromEdgeToEdge.map(([x, y]) => `${this.across(x)},${this.down(y)}`).join(" ");
+            svg.append(svgElement("polyline", { points: line, class: "hyperlora-strength" }));
         }
-        for (const [from, to] of [[0, start], [end, 1]]) {
+        for (const [from, to] of [[0, this.start.value], [this.end.value, 1]]) {
             const width = Math.max(0, this.across(to - from));
-            picture.append(drawn("rect", { x: this.across(from), y: 0, width, height: 100, class: "hyperlora-off" }));
+            svg.append(svgElement("rect", { x: this.across(from), y: 0, width, height: 100, class: "hyperlora-off" }));
         }
-        return picture;
+        return svg;
     }
 
-    handle([x, y], at) {
+    handle([x, y], index) {
         const button = element("button", { type: "button", className: "hyperlora-handle" });
         button.style.cssText = `left: ${this.across(x)}%; top: ${this.down(y)}%`;
         button.ariaLabel = say("schedule.point", "Point {n}: at {x} the strength is {y}", {
-            n: at + 1,
+            n: index + 1,
             x: rounded(x),
             y: rounded(y),
         });
-        button.addEventListener("keydown", (event) => this.key(event, at));
-        button.addEventListener("pointerdown", (event) => this.drag(event, at));
+        button.addEventListener("keydown", (event) => this.key(event, index));
+        button.addEventListener("pointerdown", (event) => this.drag(event, index));
         return button;
     }
 
-    /** A point moved, no further than its neighbours. */
-    moved(points, at, x, y) {
-        const low = points[at - 1]?.[0] ?? 0, high = points[at + 1]?.[0] ?? 1;
-        return points.map((point, i) => (i === at ? [clamp(x, low, high), y] : point));
-    }
-
-    key(event, at) {
-        const points = this.handles(), [x, y] = points[at], by = event.shiftKey ? LARGE_STEP : STEP;
-        const ways = { ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, by], ArrowDown: [0, -by] };
-        const way = ways[event.key];
-        if (way) this.keep(this.moved(points, at, x + way[0], y + way[1]));
-        else if (/^(Delete|Backspace)$/.test(event.key) && points.length > 1) this.keep(points.filter((_, i) => i !== at));
+    key(event, index) {
+        const points = this.handles(), [x, y] = points[index], step = event.shiftKey ? LARGE_STEP : STEP;
+        const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+        const move = moves[event.key];
+        const isRemoval = /^(Delete|Backspace)$/.test(event.key) && points.length > 1;
+        if (move) this.save(movePoint(points, index, x + move[0], y + move[1]));
+        else if (isRemoval) this.save(points.filter((_, i) => i !== index));
         else return;
         event.preventDefault();
         event.stopPropagation();
     }
 
-    /** Where the pointer is, as a point. */
-    place(event) {
+    /** The point under the pointer, by the range of strengths that is drawn or another one. */
+    pointUnder(event, range = this.range) {
         const box = this.stage.getBoundingClientRect();
-        const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-        return [clamp(x, 0, 1), this.highest - clamp(y, 0, 1) * (this.highest - this.lowest)];
+        return pointAt((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, range);
     }
 
-    drag(event, at) {
+    drag(event, index) {
         if (event.button !== 0) return;
         event.preventDefault();
         event.stopPropagation();
-        const points = this.handles(), { highest, lowest } = this;
-        this.dragged = at;
+        const points = this.handles(), { range } = this;
+        this.isDragging = true;
         app.canvas.emitBeforeChange();
-        const move = (to) => {
-            [this.highest, this.lowest] = [highest, lowest];
-            this.keep(this.moved(points, at, ...this.place(to)), false);
+        const move = (moveEvent) => {
+            this.save(movePoint(points, index, ...this.pointUnder(moveEvent, range)), false);
         };
         const drop = () => {
             window.removeEventListener("pointermove", move, true);
             window.removeEventListener("pointerup", drop, true);
-            this.dragged = -1;
+            this.isDragging = false;
             app.canvas.emitAfterChange();
-            this.handleButtons()[at]?.focus();
+            this.handleButtons()[index]?.focus();
         };
-        window.addEventListener("pointermove", move, true); // before Nodes 2.0 stops them
+        window.addEventListener("pointermove", move, true); // in the capture phase, since Nodes 2.0 stops them later
         window.addEventListener("pointerup", drop, true);
     }
 
     add(event) {
         if (event.target.closest(".hyperlora-handle")) return;
-        this.keep([...this.handles(), this.place(event)].sort(([one], [other]) => one - other));
+        this.save(addPoint(this.handles(), this.pointUnder(event)));
     }
 }
 
@@ -205,7 +195,7 @@ app.registerExtension({
         };
         node.onRemoved = function () {
             onRemoved?.apply(this, arguments);
-            editor.end();
+            editor.stop();
         };
     },
 });

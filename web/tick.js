@@ -1,14 +1,14 @@
-// Looks at the graph now and then: nothing in the editor tells of a widget that changed on another node.
+// Callbacks at even intervals: the editor has no event for a widget that changes on another node.
 
-const EVERY = 700; // milliseconds
-const looks = new Set();
+const INTERVAL = 700; // milliseconds
+const callbacks = new Set();
 
 setInterval(() => {
-    if (!document.hidden) looks.forEach((look) => look());
-}, EVERY);
+    if (!document.hidden) callbacks.forEach((callback) => callback());
+}, INTERVAL);
 
-/** Call back regularly while the page is seen; gives a function that ends it. */
-export function everyTick(look) {
-    looks.add(look);
-    return () => looks.delete(look);
+/** Call back at even intervals while the page is visible; returns a function that stops it. */
+export function everyTick(callback) {
+    callbacks.add(callback);
+    return () => callbacks.delete(callback);
 }

@@ -1,6 +1,7 @@
 """Faces that somebody pointed at."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ from PIL import Image
 
 from hyperlora_core.cache import digest
 from hyperlora_core.errors import HyperLoRAError
-from hyperlora_core.faces import FaceAnalyzer
+from hyperlora_core.faces import Face, FaceAnalyzer
 from hyperlora_core.faces.picks import Pick, read_picks
 from hyperlora_core.faces.references import find_references
 from hyperlora_core.files.photos import open_photo
+
+SHARED = json.loads((Path(__file__).parents[1] / "web" / "picks.json").read_text())
+"""Texts of picks, and places with the faces that they mean, which the editor's own code is tested with too."""
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +109,25 @@ def test_nothing_is_no_pick(text):
 def test_what_is_no_pick_is_refused(text):
     with pytest.raises(HyperLoRAError, match="the picked faces cannot be read from"):
         read_picks(text)
+
+
+@pytest.mark.parametrize(("text", "picks"), SHARED["read"])
+def test_picks_are_read_as_the_editor_reads_them(text, picks):
+    if picks is None:
+        with pytest.raises(HyperLoRAError):
+            read_picks(text)
+    else:
+        assert read_picks(text) == [Pick(**pick) for pick in picks]
+
+
+@pytest.mark.parametrize(("place", "index"), SHARED["faces"])
+def test_a_pick_means_the_face_that_the_editor_shows(place, index):
+    width, height = SHARED["photo"]["width"], SHARED["photo"]["height"]
+    photo, sizes, points = Image.new("RGB", (width, height)), np.array([width, height] * 2), np.zeros((1, 2))
+    faces = [Face(np.array(box) * sizes, 1.0, points, points) for box in SHARED["boxes"]]
+    pick = Pick("", *place)
+    if index is None:
+        with pytest.raises(HyperLoRAError, match="none of the 4 faces"):
+            pick.find(faces, photo, 1)
+    else:
+        assert pick.find(faces, photo, 1) is faces[index]

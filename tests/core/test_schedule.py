@@ -1,9 +1,15 @@
 """Strengths that change while a picture is sampled."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.lora.schedule import CURVES, Schedule
+
+SHARED = json.loads((Path(__file__).parents[1] / "web" / "points.json").read_text())
+"""Texts of points and what they are, which the editor's own parser is tested with too."""
 
 
 @pytest.mark.parametrize(
@@ -83,3 +89,20 @@ def test_what_cannot_be_a_schedule_is_named():
     ):
         with pytest.raises(HyperLoRAError, match=message):
             make()
+
+
+@pytest.mark.parametrize(("text", "points"), SHARED["read"])
+def test_points_are_read_as_the_editor_reads_them(text, points):
+    if points is None:
+        with pytest.raises(HyperLoRAError):
+            Schedule.parse(text)
+    else:
+        assert Schedule.parse(text).points == tuple(map(tuple, points))
+
+
+@pytest.mark.parametrize(("points", "text"), SHARED["written"])
+def test_points_that_the_editor_writes_are_read_again(points, text):
+    schedule = Schedule.parse(text)
+    assert [number for point in schedule.points for number in point] == pytest.approx(
+        [number for point in points for number in point], abs=5.1e-4
+    )
