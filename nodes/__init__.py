@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..hyperlora_core.doors.comfyui import tiles
+from ..hyperlora_core.doors.comfyui.runtime import tiles
 from . import (
     about,
     cards,

@@ -239,9 +239,9 @@ def test_what_was_drawn_here_is_known_without_its_noise(base, people, door):
 def numbers(latents: torch.Tensor, indices: list[int] | None = None, seed: int | None = 4) -> tuple[int, ...]:
     import comfy.sample
 
-    from hyperlora_core.doors.comfyui import pictures
+    from hyperlora_core.doors.comfyui.runtime import pictures
 
-    return pictures.numbers(comfy.sample.prepare_noise(latents, seed or 0, indices), latents, seed)
+    return pictures.batch_numbers(comfy.sample.prepare_noise(latents, seed or 0, indices), latents, seed)
 
 
 def test_numbers_of_pictures(comfy):
@@ -357,22 +357,22 @@ def test_prompts_are_drawn_in_threads_each_on_its_device(comfy, base, people, do
 
 
 def test_masks_are_whole_when_another_thread_sees_them(comfy, base, people, door):
-    from hyperlora_core.doors.comfyui.calls import Call, Prompt
-    from hyperlora_core.doors.comfyui.pictures import Sampled
+    from hyperlora_core.doors.comfyui.runtime.calls import Conditioning, UNetCall
+    from hyperlora_core.doors.comfyui.runtime.pictures import SampledBatch
 
     model = door.add_layers(base, door.in_regions(people[:2], [half("left"), half("right")]))
     runtime = model.get_wrappers("apply_model", "hyper_lora")[0].__self__
-    call = Call(torch.zeros(2, 4, 64, 64), [Prompt(), Prompt()], {}, Sampled((0,), 64, 64))
+    call = UNetCall(torch.zeros(2, 4, 64, 64), [Conditioning()] * 2, {}, SampledBatch((0,), 64, 64))
     parts, interval, sizes = call.parts(()), sys.getswitchinterval(), []
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(5):
-            runtime.forget()
+            runtime.clear()
             barrier = threading.Barrier(8)
 
             def look(wait=barrier) -> None:
                 wait.wait()
-                sizes.append(len(runtime.painted(call, parts).at))
+                sizes.append(len(runtime.token_masks(call, parts).by_size))
 
             threads = [threading.Thread(target=look) for _ in range(8)]
             for thread in threads:
@@ -382,9 +382,9 @@ def test_masks_are_whole_when_another_thread_sees_them(comfy, base, people, door
     finally:
         sys.setswitchinterval(interval)
     assert sizes == [4] * 40
-    elsewhere = Call(call.x.to("meta"), call.prompts, {}, call.sampled)
+    elsewhere = UNetCall(call.x.to("meta"), call.conditionings, {}, call.batch)
     for each, device in ((call, "cpu"), (elsewhere, "meta")):
-        assert {mask.device.type for mask in runtime.painted(each, parts).at.values()} == {device}
+        assert {mask.device.type for mask in runtime.token_masks(each, parts).by_size.values()} == {device}
 
 
 # --- tiles and faces -------------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ def test_masks_are_whole_when_another_thread_sees_them(comfy, base, people, door
 
 @pytest.fixture
 def told(comfy) -> Callable:
-    from hyperlora_core.doors.comfyui import tiles
+    from hyperlora_core.doors.comfyui.runtime import tiles
 
     heard: list[str] = []
     tiles.listeners.append(heard.append)

@@ -100,7 +100,8 @@ def running(model, lora: LoRA, mask: torch.Tensor | None = None):
 @pytest.mark.parametrize("kind", [*COMFY_KITCHEN, *GGUF])
 def test_a_projection_gives_what_the_plain_one_gives_and_the_exact_product(base, quantised, lora, kind):
     from hyperlora_core.doors.comfyui.patching import fitting
-    from hyperlora_core.doors.comfyui.projections import Gates, Joined, Projection
+    from hyperlora_core.doors.comfyui.runtime.gates import RankGates, StackedFactors
+    from hyperlora_core.doors.comfyui.runtime.linears import LoRALinear
 
     model = quantised(kind)
     linear, whole = (each.model.get_submodule(PROJECTION) for each in (model, base))
@@ -110,12 +111,12 @@ def test_a_projection_gives_what_the_plain_one_gives_and_the_exact_product(base,
     with torch.inference_mode():
         plain = linear(given)
         assert error(plain, whole(given)) > 1e-3  # it is quantised
-        projection = Projection()
-        projection.joined = Joined(factors.down, factors.scale * factors.up, ((0, 8),))
-        projection.gates = Gates(torch.zeros(8, dtype=torch.long), None, None)
-        projection.start(linear)
+        projection = LoRALinear()
+        projection.factors = StackedFactors(factors.down, factors.scale * factors.up, ((0, 8),))
+        projection.gates = RankGates(torch.zeros(8, dtype=torch.long), None, None)
+        projection.install(linear)
         found = linear(given)
-        projection.stop(linear)
+        projection.remove(linear)
         check(kind, found - plain, F.linear(given, product), 1e-5)
         check(kind, found, plain + F.linear(given, product), 1e-6)
         assert torch.equal(linear(given), plain)

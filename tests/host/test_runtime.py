@@ -53,9 +53,11 @@ def plain(base) -> torch.Tensor:
 
 def replaced(model) -> list[nn.Module]:
     """Modules whose ``forward`` is one of ours."""
-    ours = "hyperlora_core.doors.comfyui.projections"
+    ours = "hyperlora_core.doors.comfyui.runtime"
     return [
-        module for module in model.model.modules() if type(getattr(module.forward, "__self__", 0)).__module__ == ours
+        module
+        for module in model.model.modules()
+        if type(getattr(module.forward, "__self__", 0)).__module__.startswith(ours)
     ]
 
 
@@ -231,7 +233,7 @@ def test_what_was_put_on_the_device_goes_when_sampling_ends(base, people, runnin
     model = running(base, people[0])
     (run,) = model.wrappers["apply_model"]["hyper_lora"]
     sample(model)
-    assert run.__self__._joined == {} and run.__self__._prompts == {}
+    assert run.__self__._factors == {} and run.__self__._conditionings == {}
 
 
 class InterruptedError_(BaseException):
@@ -251,7 +253,7 @@ def test_nothing_remains_after_an_exception_or_an_interrupt(base, people, door, 
             sample(model)
         assert not replaced(base) and torch.equal(sample(base), plain)
         (run,) = model.wrappers["apply_model"]["hyper_lora"]
-        assert run.__self__._joined == {}
+        assert run.__self__._factors == {}
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
-"""ComfyUI's UNet: a LoRA put onto it.
+"""ComfyUI: LoRAs applied to the UNet of a MODEL.
 
-``patching`` changes weights in place, as ComfyUI's own LoRA loader does. ``runtime`` adds the LoRA to each call
-instead, which follows masks, schedules and pictures of a batch; ``calls``, ``projections``, ``masks``, ``pictures`` and
-``tiles`` are its parts. ``hooks`` makes ComfyUI's own hooks.
+``patching`` patches weights, as ComfyUI's own LoRA loader does. ``runtime`` adds the LoRA to each call of the UNet
+instead, which masks, schedules and a person for each picture of a batch need. ``hooks`` makes ComfyUI's own hooks.
 """
