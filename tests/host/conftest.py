@@ -78,18 +78,18 @@ def models_with_faults(models, golden_checkpoint, face_pack, tmp_path_factory) -
 
     names = json.loads((golden_checkpoint / MODULES_JSON).read_text())
     renamed = {name.replace("down_blocks_1_attentions_1", "down_blocks_1_attentions_7"): v for name, v in names.items()}
-    other = wrong_files.linked(checkpoints / "for_another_base", golden_checkpoint, {MODULES_JSON})
-    (other / MODULES_JSON).write_text(json.dumps(renamed))
+    unfit = wrong_files.linked(checkpoints / "for_another_base", golden_checkpoint, {MODULES_JSON})
+    (unfit / MODULES_JSON).write_text(json.dumps(renamed))
     wrong_files.linked(checkpoints / "self_nested" / "self_nested", models / "hyper_lora" / demo.HYPER_LORA)
 
-    noted = demo.demo_encoders(models)
+    own_encoders = demo.demo_encoders(models)
     for name, shape, encoders in (
-        ("without_base", demo.Shape(base=False), noted),
-        ("face_alone", demo.Shape(base=False, reads=("face",)), noted),
-        ("clip_alone", demo.Shape(base=False, reads=("clip",)), noted),
+        ("without_base", demo.Shape(base=False), own_encoders),
+        ("face_alone", demo.Shape(base=False, reads=("face",)), own_encoders),
+        ("clip_alone", demo.Shape(base=False, reads=("clip",)), own_encoders),
         ("says_nothing", demo.Shape(base=False), UNKNOWN),
-        ("config_sized", demo.Shape(bases=32, heads=4, depth=4), noted),
-        ("config_sized_clip_alone", demo.Shape(bases=32, heads=4, depth=4, base=False, reads=("clip",)), noted),
+        ("config_sized", demo.Shape(bases=32, heads=4, depth=4), own_encoders),
+        ("config_sized_clip_alone", demo.Shape(bases=32, heads=4, depth=4, base=False, reads=("clip",)), own_encoders),
     ):
         demo.make_hyper_lora(checkpoints / name, torch.Generator().manual_seed(5), shape, encoders)
     convert(models / "hyper_lora" / demo.HYPER_LORA, checkpoints / "one_file.safetensors")

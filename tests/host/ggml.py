@@ -29,10 +29,10 @@ class Packed(torch.Tensor):
     def clone(self, *_, **__) -> "Packed":
         return self
 
-    def to(self, *args, **named) -> "Packed":
-        moved = super().to(*args, **named)
-        moved.numbers = self.shape
-        return moved
+    def to(self, *args, **kwargs) -> "Packed":
+        tensor = super().to(*args, **kwargs)
+        tensor.numbers = self.shape
+        return tensor
 
 
 def pack(weight: Tensor, kind: str) -> Packed:
@@ -66,14 +66,14 @@ class Operations(comfy.ops.manual_cast):
     """ComfyUI's layers, but for the linear ones that a state dict has packed."""
 
     class Linear(comfy.ops.manual_cast.Linear):
-        def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest) -> None:
+        def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *args) -> None:
             weight = state.get(f"{prefix}weight")
             if isinstance(weight, Packed):
                 self.weight = nn.Parameter(weight, requires_grad=False)
                 if self.bias is not None:
                     self.bias = nn.Parameter(state[f"{prefix}bias"], requires_grad=False)
             else:
-                super()._load_from_state_dict(state, prefix, *rest)
+                super()._load_from_state_dict(state, prefix, *args)
 
         def forward(self, input: Tensor) -> Tensor:
             if not isinstance(self.weight, Packed):

@@ -68,13 +68,13 @@ def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+def error(actual: torch.Tensor, expected: torch.Tensor) -> float:
     """Relative error of all numbers together."""
-    return float((found - expected).norm() / expected.norm())
+    return float((actual - expected).norm() / expected.norm())
 
 
-def check(name: str, found: torch.Tensor, expected: torch.Tensor, most: float = 1e-5) -> None:
-    off = error(found, expected)
+def check(name: str, actual: torch.Tensor, expected: torch.Tensor, most: float = 1e-5) -> None:
+    off = error(actual, expected)
     say(f"{name}: {off:.1e}")
     assert off < most
 

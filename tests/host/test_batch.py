@@ -46,8 +46,8 @@ def start(people: Path, template: Path, out: Path, *arguments: str) -> subproces
 
 def run(*arguments) -> tuple[int, str]:
     process = start(*arguments)
-    said, _ = process.communicate(timeout=400)
-    return process.returncode, said
+    output, _ = process.communicate(timeout=400)
+    return process.returncode, output
 
 
 def entries(out: Path) -> list[dict]:
@@ -55,20 +55,20 @@ def entries(out: Path) -> list[dict]:
     return [json.loads(line) for line in manifest.read_text().splitlines()] if manifest.exists() else []
 
 
-def done(out: Path) -> dict[str, dict]:
+def latest_entries(out: Path) -> dict[str, dict]:
     return {entry["job"]: entry for entry in entries(out) if entry["state"] == "done"}
 
 
 def test_people_times_prompts_times_seeds_are_drawn_once(server, people, template, tmp_path):
     out = tmp_path / "out"
-    asked = ("--server", server.url, "--prompt", "in a garden", "--prompt", "at sea", "--seeds", "1,2")
-    code, said = run(people, template, out, *asked)
-    assert code == 0, said
-    assert "8 to draw, 0 are there already" in said and "[8/8]" in said
-    found = done(out)
-    pictures = {name: (out / name).read_bytes() for entry in found.values() for name in entry["pictures"]}
-    assert len(found) == 8 and len(set(pictures.values())) == 8
-    for entry in found.values():
+    options = ("--server", server.url, "--prompt", "in a garden", "--prompt", "at sea", "--seeds", "1,2")
+    code, output = run(people, template, out, *options)
+    assert code == 0, output
+    assert "8 to draw, 0 are there already" in output and "[8/8]" in output
+    lines = latest_entries(out)
+    pictures = {name: (out / name).read_bytes() for entry in lines.values() for name in entry["pictures"]}
+    assert len(lines) == 8 and len(set(pictures.values())) == 8
+    for entry in lines.values():
         picture = Image.open(io.BytesIO(pictures[entry["pictures"][0]]))
         drawn = json.loads(picture.info["prompt"])
         sampler = drawn[workflows.node(drawn, "KSampler")]["inputs"]
@@ -80,17 +80,17 @@ def test_people_times_prompts_times_seeds_are_drawn_once(server, people, templat
             == (2 if entry["person"] == "barack" else 1)
         )
 
-    timings = [entry["timing"] for entry in found.values()]
+    timings = [entry["timing"] for entry in lines.values()]
     assert [timing["cold"] for timing in timings] == [True] + [False] * 7
     for timing in timings:
         assert timing["heard"] and timing["peak_memory"] is None  # it computes on the CPU
         assert timing["nodes"]["KSampler"] > 0 and sum(timing["nodes"].values()) <= timing["seconds"] + 0.1
     assert "CheckpointLoaderSimple" not in timings[1]["nodes"]  # it comes from the server's cache
 
-    lost = next(iter(found.values()))
+    lost = next(iter(lines.values()))
     (out / lost["pictures"][0]).unlink()
-    code, said = run(people, template, out, *asked)
-    assert code == 0 and "1 to draw, 7 are there already" in said
+    code, output = run(people, template, out, *options)
+    assert code == 0 and "1 to draw, 7 are there already" in output
     assert (out / lost["pictures"][0]).read_bytes() == pictures[lost["pictures"][0]]
 
 
@@ -101,30 +101,30 @@ def test_a_failure_is_listed_with_the_nodes_sentence_and_the_others_are_drawn(se
     (people / "otto" / "cut.jpg").write_bytes(next((people / "joe").iterdir()).read_bytes()[:5000])
     (people / "joe" / "._biden.jpg").write_bytes(b"of macOS")
     out = tmp_path / "out"
-    code, said = run(people, template, out, "--server", server.url)
+    code, output = run(people, template, out, "--server", server.url)
     assert code == 1
-    assert f"left out: otto: the photo {people / 'otto' / 'cut.jpg'} cannot be read" in said
-    assert "failed: nobody" in said and "HyperLoRAPortrait: photo 1 of 1: no face was found" in said
-    assert sorted(entry["person"] for entry in done(out).values()) == ["barack", "joe"]
+    assert f"left out: otto: the photo {people / 'otto' / 'cut.jpg'} cannot be read" in output
+    assert "failed: nobody" in output and "HyperLoRAPortrait: photo 1 of 1: no face was found" in output
+    assert sorted(entry["person"] for entry in latest_entries(out).values()) == ["barack", "joe"]
     (failed,) = [entry for entry in entries(out) if entry["state"] == "failed"]
     assert failed["error"].startswith("HyperLoRAPortrait: photo 1 of 1: no face was found") and failed["tries"] == 1
 
 
 def test_a_killed_batch_goes_on_without_drawing_again(server, people, template, tmp_path):
     out = tmp_path / "out"
-    asked = (people, template, out, "--server", server.url, "--seeds", "11-14")
-    process, deadline = start(*asked), time.monotonic() + 200
-    while not ((out / "manifest.jsonl").exists() and len(done(out)) >= 2):
+    arguments = (people, template, out, "--server", server.url, "--seeds", "11-14")
+    process, deadline = start(*arguments), time.monotonic() + 200
+    while not ((out / "manifest.jsonl").exists() and len(latest_entries(out)) >= 2):
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    before = done(out)
+    before = latest_entries(out)
     assert 2 <= len(before) < 8
-    with (out / "manifest.jsonl").open("a") as opened:
-        opened.write('{"job": "cut sho')  # as a kill in the midst of a line leaves it
-    code, said = run(*asked)
-    assert code == 0 and f"{8 - len(before)} to draw, {len(before)} are there already" in said, said
+    with (out / "manifest.jsonl").open("a") as file:
+        file.write('{"job": "cut sho')  # as a kill in the midst of a line leaves it
+    code, output = run(*arguments)
+    assert code == 0 and f"{8 - len(before)} to draw, {len(before)} are there already" in output, output
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines() if line.endswith("}")]
     ends = [entry["job"] for entry in lines if entry["state"] == "done"]
     assert len(ends) == len(set(ends)) == 8
@@ -133,13 +133,13 @@ def test_a_killed_batch_goes_on_without_drawing_again(server, people, template, 
 
 
 def test_no_server_and_a_workflow_that_is_refused_are_said(server, people, template, tmp_path):
-    code, said = run(people, template, tmp_path / "a", "--server", "http://127.0.0.1:9")
-    assert code == 1 and "no ComfyUI answers at http://127.0.0.1:9" in said
+    code, output = run(people, template, tmp_path / "a", "--server", "http://127.0.0.1:9")
+    assert code == 1 and "no ComfyUI answers at http://127.0.0.1:9" in output
     workflow = json.loads(template.read_text())
     workflow[workflows.node(workflow, "CheckpointLoaderSimple")]["inputs"]["ckpt_name"] = "none.safetensors"
     template.write_text(json.dumps(workflow))
-    code, said = run(people / "joe", template, tmp_path / "b", "--server", server.url)
-    assert code == 1 and "Prompt outputs failed validation; CheckpointLoaderSimple: Value not in list" in said
+    code, output = run(people / "joe", template, tmp_path / "b", "--server", server.url)
+    assert code == 1 and "Prompt outputs failed validation; CheckpointLoaderSimple: Value not in list" in output
 
 
 def test_a_task_that_makes_more_pictures_than_are_looked_at_fails(server, photos, template, tmp_path):
@@ -148,20 +148,20 @@ def test_a_task_that_makes_more_pictures_than_are_looked_at_fails(server, photos
     tasks = [Task(workflow, Job(name, (photos["obama"],)), single=name == "one") for name in ("one", "any")]
     (failed,) = Batch(tasks, Options([server.url], tmp_path)).run()
     assert failed["person"] == "one" and "saved 2 pictures where one is looked at" in failed["error"]
-    assert [len(entry["pictures"]) for entry in done(tmp_path).values()] == [2]
+    assert [len(entry["pictures"]) for entry in latest_entries(tmp_path).values()] == [2]
 
 
 @pytest.mark.slow
 def test_a_server_that_goes_away_leaves_its_jobs_to_another(server, models, people, template, tmp_path):
-    out, other = tmp_path / "out", ComfyServer(tmp_path / "other", models)
-    with other:
-        process = start(people, template, out, "--server", server.url, "--server", other.url, "--seeds", "21-28")
+    out, second = tmp_path / "out", ComfyServer(tmp_path / "other", models)
+    with second:
+        process = start(people, template, out, "--server", server.url, "--server", second.url, "--seeds", "21-28")
         deadline = time.monotonic() + 300
-        while not any(entry["server"] == other.url for entry in done(out).values()):
+        while not any(entry["server"] == second.url for entry in latest_entries(out).values()):
             assert time.monotonic() < deadline and process.poll() is None, process.communicate()
             time.sleep(0.1)
-        os.killpg(other.pid, signal.SIGKILL)
-        said, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-    assert "is tried again" in said and len(done(out)) == 16
-    assert {entry["server"] for entry in done(out).values()} == {server.url, other.url}
+        os.killpg(second.pid, signal.SIGKILL)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    assert "is tried again" in output and len(latest_entries(out)) == 16
+    assert {entry["server"] for entry in latest_entries(out).values()} == {server.url, second.url}

@@ -57,8 +57,8 @@ def test_the_setting_is_honoured_at_once_and_a_broken_one_does_no_harm(server, d
         assert np.array_equal(again, obama)
         choose(server, "much")
         draw("obama2"), draw("biden")
-        _, kept = draw("obama2")
-        assert kept < computed / 2
+        _, seconds = draw("obama2")
+        assert seconds < computed / 2
         assert "The setting HyperLoRA.Cache.Size cannot be used" in server.log.read_text()
     finally:
         choose(server, 512)

@@ -116,15 +116,15 @@ def apply(*arguments):
 @pytest.mark.parametrize("strength", [1.0, 0.4, -3.0])
 def test_weights_become_base_plus_scaled_product(comfy, vega, plain, lora, strength):
     targets = comfy.utils.unet_to_diffusers(VEGA)
-    found = patched_weights(apply(vega, lora, strength))
+    actual = patched_weights(apply(vega, lora, strength))
     changed = set()
     for name, factors in lora.factors():
         key = "diffusion_model." + targets[f"{name}.weight"]
         expected = plain[key] + strength * 0.5 * factors.up @ factors.down
-        torch.testing.assert_close(found[key], expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(actual[key], expected, rtol=1e-5, atol=1e-5)
         changed.add(key)
     assert len(changed) == 120
-    assert all(torch.equal(found[key], plain[key]) for key in plain.keys() - changed)
+    assert all(torch.equal(actual[key], plain[key]) for key in plain.keys() - changed)
 
 
 def test_strength_zero_and_an_empty_lora_are_an_exact_passthrough(vega, lora):
@@ -151,13 +151,13 @@ def test_the_given_model_is_left_as_it_was(vega, plain, lora):
 
 def test_patches_are_as_comfyuis_own_function_writes_them(vega, lora):
     model = apply(vega, lora, 0.3)
-    found = apply(model, lora, 0.5)
+    actual = apply(model, lora, 0.5)
     expected = model.clone()
-    expected.add_patches({key: patches[-1][1] for key, patches in found.patches.items()}, 0.5)
-    assert found.patches == expected.patches
-    assert {len(patches) for patches in found.patches.values()} == {2}
+    expected.add_patches({key: patches[-1][1] for key, patches in actual.patches.items()}, 0.5)
+    assert actual.patches == expected.patches
+    assert {len(patches) for patches in actual.patches.values()} == {2}
     assert {len(patches) for patches in model.patches.values()} == {1}
-    assert len({each.patches_uuid for each in (vega, model, found, expected)}) == 4
+    assert len({clone.patches_uuid for clone in (vega, model, actual, expected)}) == 4
 
 
 def test_comfyui_patches_nothing_anew_for_the_same_model_lora_and_strength(comfy, vega, lora, monkeypatch):
@@ -167,12 +167,12 @@ def test_comfyui_patches_nothing_anew_for_the_same_model_lora_and_strength(comfy
     monkeypatch.setattr(
         comfy.model_patcher.ModelPatcher,
         "patch_weight_to_device",
-        lambda self, key, *given, **named: patched.append(key in self.patches) or patch(self, key, *given, **named),
+        lambda self, key, *args, **kwargs: patched.append(key in self.patches) or patch(self, key, *args, **kwargs),
     )
     counts = []
-    for given in (first, apply(model, lora, 0.5), apply(model, LoRA(lora), 0.5)):
+    for next_model in (first, apply(model, lora, 0.5), apply(model, LoRA(lora), 0.5)):
         patched.clear()
-        comfy.model_management.load_models_gpu([given])
+        comfy.model_management.load_models_gpu([next_model])
         counts.append(sum(patched))
     assert counts == [120, 0, 120]
     comfy.model_management.unload_all_models()
@@ -180,9 +180,9 @@ def test_comfyui_patches_nothing_anew_for_the_same_model_lora_and_strength(comfy
         assert first.clone_has_same_weights(same) and same.patches_uuid == first.patches_uuid
     changed = model.clone()
     changed.add_patches({"diffusion_model.input_blocks.0.0.weight": (torch.zeros(1),)}, 0.0)
-    others = [(model, lora, 0.6), (changed, lora, 0.5), (model, LoRA(lora), 0.5), (first, lora, 0.5)]
-    for other, given, strength in others:
-        assert not first.clone_has_same_weights(apply(other, given, strength))
+    variants = [(model, lora, 0.6), (changed, lora, 0.5), (model, LoRA(lora), 0.5), (first, lora, 0.5)]
+    for start, its_lora, strength in variants:
+        assert not first.clone_has_same_weights(apply(start, its_lora, strength))
     twice = apply(first, lora, 0.5)
     assert twice.clone_has_same_weights(apply(apply(model, lora, 0.5), lora, 0.5))
 
@@ -201,10 +201,10 @@ def test_nothing_keeps_a_clone_or_its_model(vega, lora):
 
 
 def test_loras_add_up(vega, plain, lora):
-    both = patched_weights(apply(apply(vega, lora, 0.8), lora, -0.3))
+    twice = patched_weights(apply(apply(vega, lora, 0.8), lora, -0.3))
     once = patched_weights(apply(vega, lora, 0.5))
     for name in plain:
-        torch.testing.assert_close(both[name], once[name], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(twice[name], once[name], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
@@ -252,8 +252,8 @@ def test_it_composes_with_nodes_that_replace_attention(vega, plain, lora, order)
         model.unpatch_model(torch.device("cpu"))
         return out
 
-    both = replace(apply(vega, lora, 0.8)) if order == "before" else apply(replace(vega), lora, 0.8)
-    found = run(both)
+    combined = replace(apply(vega, lora, 0.8)) if order == "before" else apply(replace(vega), lora, 0.8)
+    actual = run(combined)
     with torch.no_grad():
         for name, weight in patched_weights(apply(vega, lora, 0.8)).items():
             vega.model.state_dict()[name].copy_(weight)
@@ -264,7 +264,7 @@ def test_it_composes_with_nodes_that_replace_attention(vega, plain, lora, order)
             for name, weight in plain.items():
                 vega.model.state_dict()[name].copy_(weight)
     assert not torch.allclose(expected, run(replace(vega)), rtol=1e-2), "the LoRA has an effect"
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_state_dict_of_comfyuis_own_nodes_is_taken(vega, lora):
@@ -343,8 +343,8 @@ def test_what_is_saved_is_what_other_tools_load(comfy, sdxl_unet, sdxl_lora, tmp
     from diffusers import StableDiffusionXLPipeline
     from safetensors.torch import load_file
 
-    made = {n: replace(f, down=torch.randn_like(f.down), up=torch.randn_like(f.up)) for n, f in sdxl_lora.factors()}
-    numbered = LoRA.of_factors(made)
+    numbers = {n: replace(f, down=torch.randn_like(f.down), up=torch.randn_like(f.up)) for n, f in sdxl_lora.factors()}
+    numbered = LoRA.of_factors(numbers)
     path = numbered.save(tmp_path / "person.safetensors")
     sdxl = patcher(comfy, "SDXL", SDXL, device="meta")
     ours = apply(sdxl, numbered, 0.8).patches
@@ -405,9 +405,9 @@ def test_comfyuis_leaves_compute_the_same_however_little_is_loaded(comfy, golden
     parts = hand_over(network, network.children())
     asked_for = comfy.model_management.load_models_gpu
 
-    def assert_same(what: object) -> None:
-        found = loras_of(network, golden)
-        assert all(torch.equal(found[key], expected[key]) for key in expected), what
+    def assert_same(case: object) -> None:
+        actual = loras_of(network, golden)
+        assert all(torch.equal(actual[key], expected[key]) for key in expected), case
 
     assert_same("whole")
     sizes = sum(model.model_size() for model in parts.values())
@@ -462,11 +462,13 @@ def test_every_path_gives_the_golden_numbers(comfy, golden_checkpoint, golden, p
     assert len(expected) == 36
     by_flat_names = {
         flat_name(canonical_name(stem)) + suffix: tensor
-        for stem, suffix, tensor in ((key.partition(".")[0], key[key.index(".") :], each) for key, each in lora.items())
+        for stem, suffix, tensor in (
+            (key.partition(".")[0], key[key.index(".") :], weight) for key, weight in lora.items()
+        )
     }
     for name, value in expected.items():
-        found = by_flat_names[name.removeprefix("expect.id_lora.")]
-        assert (found - value).abs().max() <= 1e-5 * value.abs().max(), name
+        actual = by_flat_names[name.removeprefix("expect.id_lora.")]
+        assert (actual - value).abs().max() <= 1e-5 * value.abs().max(), name
 
 
 @pytest.mark.usefixtures("way")
@@ -497,16 +499,16 @@ def test_face_models_leaves_compute_the_same_however_little_is_loaded(comfy, fac
     from hyperlora_core.doors.comfyui.patching import Operations, hand_over
 
     monkeypatch.setattr(FaceAnalyzer, "_loaded", {})
-    cpu, photo, placed = torch.device("cpu"), open_photo(photos["obama"]), {}
+    cpu, photo, patchers = torch.device("cpu"), open_photo(photos["obama"]), {}
     (expected,) = FaceAnalyzer.load(face_pack).detect(photo, embed=True)
 
     def hand_over_all(analyzer: FaceAnalyzer) -> None:
         for run in analyzer.models.runs:
-            placed.update(hand_over(run, [run.module]))
+            patchers.update(hand_over(run, [run.module]))
 
     analyzer = FaceAnalyzer.load(face_pack, operations=Operations, on_new=hand_over_all)
-    assert len(placed) == 3 and FaceAnalyzer.load(face_pack, operations=Operations) is analyzer
-    for module in placed:
+    assert len(patchers) == 3 and FaceAnalyzer.load(face_pack, operations=Operations) is analyzer
+    for module in patchers:
         for name, _ in module.named_parameters():
             assert hasattr(module.get_submodule(name.rpartition(".")[0]), "comfy_cast_weights"), name
 
@@ -516,11 +518,11 @@ def test_face_models_leaves_compute_the_same_however_little_is_loaded(comfy, fac
             assert np.allclose(getattr(face, name), getattr(expected, name), rtol=1e-5, atol=1e-4), name
 
     assert_same()
-    assert {*placed.values()} <= {*comfy.model_management.loaded_models()}
+    assert {*patchers.values()} <= {*comfy.model_management.loaded_models()}
     for run in analyzer.models.runs:
         run.before_use = lambda module: None
     for budget in (1, 1 << 16, 1 << 30):
-        for model in placed.values():
+        for model in patchers.values():
             model.unpatch_model(cpu)
             model.load(cpu, lowvram_model_memory=budget)
             assert model.loaded_size() <= budget
@@ -536,13 +538,13 @@ def test_bases_without_room_are_streamed_and_nothing_makes_room_for_them(
     expected = loras_of(HyperLoRA.load(golden_checkpoint), golden)
     network = HyperLoRA.load(golden_checkpoint, operations=patching.Operations)
     patching.hand_over(network, network.children())
-    loaded = []
+    requested = []
     monkeypatch.setattr(patching, "_has_room", lambda patcher: False)
-    monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda models: loaded.extend(models))
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda models: requested.extend(models))
     caplog.set_level("INFO")
-    found = loras_of(network, golden)
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
-    assert [model.model for model in loaded] == [network.id_projector, network.resampler]
+    actual = loras_of(network, golden)
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+    assert [model.model for model in requested] == [network.id_projector, network.resampler]
     assert "piece by piece" in caplog.text
 
 

@@ -19,41 +19,41 @@ from hyperlora_core import LoRA
 
 
 @pytest.fixture
-def said(caplog, tmp_path):
+def make_portrait(caplog, tmp_path):
     """Run it with settings; the exit code and all that it said."""
 
     def run(**environment: object) -> tuple[int, str]:
         caplog.clear()
         with caplog.at_level(logging.INFO, "demo"):
-            given = {name: str(value) for name, value in ({"OUT": tmp_path / "out"} | environment).items()}
-            code = in_plain_words(lambda: portrait.run(portrait.settings(given)))
+            variables = {name: str(value) for name, value in ({"OUT": tmp_path / "out"} | environment).items()}
+            code = in_plain_words(lambda: portrait.run(portrait.settings(variables)))
         return code, caplog.text
 
     return run
 
 
-def test_a_drawn_persons_portraits_lie_beside_the_photo(said, tmp_path):
-    code, text = said()
+def test_a_drawn_persons_portraits_lie_beside_the_photo(make_portrait, tmp_path):
+    code, text = make_portrait()
     assert code == 0, text
-    scores = [float(each) for each in re.findall(r"portrait  .+  likeness (-?[\d.]+)", text)]
+    scores = [float(score) for score in re.findall(r"portrait  .+  likeness (-?[\d.]+)", text)]
     assert len(scores) == 3 and max(scores) > 0.4, "with a photo that was not given; two strangers have .39 on average"
-    (made,) = (tmp_path / "out").glob("sheet_*.png")
-    assert str(made) in text and Image.open(made).width > 4 * 384
+    (sheet,) = (tmp_path / "out").glob("sheet_*.png")
+    assert str(sheet) in text and Image.open(sheet).width > 4 * 384
     (file,) = (tmp_path / "out" / "loras").glob("*.safetensors")
     assert str(file) in text and LoRA.load(file).norm > 0
     assert "a prompt" not in text and len(list((tmp_path / "out").glob("*.png"))) == 4
 
 
 @pytest.mark.slow
-def test_of_a_real_photo_the_drawn_person_who_comes_nearest(said, photos, tmp_path):
-    code, text = said(PHOTO=photos["obama"])
+def test_of_a_real_photo_the_drawn_person_who_comes_nearest(make_portrait, photos, tmp_path):
+    code, text = make_portrait(PHOTO=photos["obama"])
     assert code == 0, text
     assert "MODELS=/path/to/ComfyUI/models" in text and (tmp_path / "out" / "obama_drawn.png").exists()
-    (made,) = (tmp_path / "out").glob("sheet_*.png")
-    assert Image.open(made).width > 5 * 384
+    (sheet,) = (tmp_path / "out").glob("sheet_*.png")
+    assert Image.open(sheet).width > 5 * 384
 
 
-def test_a_photo_that_is_none_is_told_before_anything_starts(said, tmp_path):
+def test_a_photo_that_is_none_is_told_before_anything_starts(make_portrait, tmp_path):
     (tmp_path / "text.jpg").write_text("no photo")
     Image.new("RGB", (300, 300), "grey").save(tmp_path / "grey.png")
     for name, sentence in (
@@ -61,23 +61,23 @@ def test_a_photo_that_is_none_is_told_before_anything_starts(said, tmp_path):
         ("text.jpg", "no picture"),
         ("grey.png", "no face was found"),
     ):
-        code, text = said(PHOTO=tmp_path / name)
+        code, text = make_portrait(PHOTO=tmp_path / name)
         assert code == 1 and sentence in text and "Traceback" not in text and "Starting" not in text.split(sentence)[0]
 
 
-def test_models_that_are_not_there_are_named(said, tmp_path):
-    code, text = said(MODELS=tmp_path / "nowhere")
+def test_models_that_are_not_there_are_named(make_portrait, tmp_path):
+    code, text = make_portrait(MODELS=tmp_path / "nowhere")
     assert code == 1 and "which is no folder: give ComfyUI's models folder" in text
-    code, text = said(CHECKPOINT="mine.safetensors")
+    code, text = make_portrait(CHECKPOINT="mine.safetensors")
     assert code == 1 and "give that too, as MODELS=" in text
-    code, text = said(MODELS=folders.models(), CHECKPOINT=folders.CHECKPOINT)
+    code, text = make_portrait(MODELS=folders.models(), CHECKPOINT=folders.CHECKPOINT)
     assert code == 1 and "sdxl_hyper_id_lora_v1_fidelity is not in the models' hyper_lora folder" in text
     assert f"Found there: {folders.HYPER_LORA}" in text and "HYPERLORA=" in text
 
 
-def test_a_place_that_cannot_be_written_is_told(said, tmp_path):
+def test_a_place_that_cannot_be_written_is_told(make_portrait, tmp_path):
     (tmp_path / "file").touch()
-    code, text = said(OUT=tmp_path / "file" / "out")
+    code, text = make_portrait(OUT=tmp_path / "file" / "out")
     assert code == 1 and "file" in text and "Traceback" not in text
 
 
@@ -96,7 +96,11 @@ def test_a_disk_without_room_is_told_and_left_as_it_was(tmp_path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**26, 2**26)),
         check=False,
     )
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"{SetupError.__module__}.SetupError: ") and "GB free there" in last and "Make room" in last
+    last_line = result.stderr.strip().splitlines()[-1]
+    assert (
+        last_line.startswith(f"{SetupError.__module__}.SetupError: ")
+        and "GB free there" in last_line
+        and "Make room" in last_line
+    )
     assert [name for name in sorted(path.name for path in tmp_path.iterdir()) if "drawn-base" not in name] == before
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and "drawn-base" in path.name]

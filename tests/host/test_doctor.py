@@ -11,8 +11,8 @@ from tests.support import wrong_files
 
 @pytest.fixture(scope="module")
 def report(server) -> dict:
-    kept = server.base / "models" / "hyper_lora" / "identities"
-    for folder in (kept, server.base / "output" / "loras"):
+    identities = server.base / "models" / "hyper_lora" / "identities"
+    for folder in (identities, server.base / "output" / "loras"):
         folder.mkdir(parents=True, exist_ok=True)  # tests before may have saved there
         (folder / "anna_secretname.safetensors").touch()
     answer = requests.get(f"{server.url}/hyperlora/doctor", timeout=300)
@@ -45,11 +45,11 @@ def test_each_model_is_told_and_what_is_wrong_with_it(report):
 
 
 def test_no_person_and_no_path_is_told(report, server, models_with_faults, models):
-    kept = report["page"]["Kept by the user, not named here"]
+    files = report["page"]["Kept by the user, not named here"]
     roots = [server.base / "models", models_with_faults, models]
     identities = {path.name for root in roots for path in (root / "hyper_lora" / "identities").rglob("*.safetensors")}
     loras = list((server.base / "output" / "loras").rglob("*.safetensors"))
-    assert kept["identities"] == [str(len(identities))] and kept["LoRAs that were saved here"] == [str(len(loras))]
+    assert files["identities"] == [str(len(identities))] and files["LoRAs that were saved here"] == [str(len(loras))]
     assert identities and loras
     places = [server.base, models_with_faults, models, models.resolve(), Path.home()]
     for secret in ("anna_secretname", "person_00001_", "kohya.safetensors", *map(str, places)):

@@ -36,39 +36,46 @@ def small():
 @pytest.fixture(scope="module")
 def texts(wide, small):
     """The prompt as each of them reads it: tokens and pooled."""
-    there = wide[1].encode_from_tokens(wide[1].tokenize(PROMPT), return_pooled=True)
+    in_comfyui = wide[1].encode_from_tokens(wide[1].tokenize(PROMPT), return_pooled=True)
     with torch.no_grad():
-        here = small.encode_prompt(PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False)
-    return there, (here[0], here[2])
+        in_diffusers = small.encode_prompt(
+            PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+    return in_comfyui, (in_diffusers[0], in_diffusers[2])
 
 
-def off(found, expected):
-    return float((found - expected).abs().max() / expected.abs().max())
+def off(actual, expected):
+    return float((actual - expected).abs().max() / expected.abs().max())
 
 
 def unets(wide, small, texts, latents, timestep):
     """What both UNets predict."""
-    (there, there_pooled), (here, here_pooled) = texts
+    (in_comfyui, comfyui_pooled), (in_diffusers, diffusers_pooled) = texts
     model = wide[0].model
-    added = model.encode_adm(pooled_output=there_pooled, width=128, height=128, device="cpu")
+    added = model.encode_adm(pooled_output=comfyui_pooled, width=128, height=128, device="cpu")
     with torch.no_grad():
-        found = model.diffusion_model.float()(latents, torch.tensor([float(timestep)]), context=there, y=added)
-        conditions = {"text_embeds": here_pooled, "time_ids": torch.tensor([SIZES], dtype=torch.float32)}
-        expected = small.unet(latents, timestep, encoder_hidden_states=here, added_cond_kwargs=conditions).sample
-    return found, expected
+        actual = model.diffusion_model.float()(latents, torch.tensor([float(timestep)]), context=in_comfyui, y=added)
+        conditions = {"text_embeds": diffusers_pooled, "time_ids": torch.tensor([SIZES], dtype=torch.float32)}
+        expected = small.unet(
+            latents, timestep, encoder_hidden_states=in_diffusers, added_cond_kwargs=conditions
+        ).sample
+    return actual, expected
 
 
 def test_texts_are_the_same(texts):
-    (there, there_pooled), (here, here_pooled) = texts
-    assert off(there[..., CONTEXT.index[0]], here) < CLOSE
-    assert off(there_pooled[:, : here_pooled.shape[1]], here_pooled) < CLOSE and not there_pooled[:, 64:].any()
+    (in_comfyui, comfyui_pooled), (in_diffusers, diffusers_pooled) = texts
+    assert off(in_comfyui[..., CONTEXT.index[0]], in_diffusers) < CLOSE
+    assert (
+        off(comfyui_pooled[:, : diffusers_pooled.shape[1]], diffusers_pooled) < CLOSE
+        and not comfyui_pooled[:, 64:].any()
+    )
 
 
 @pytest.mark.parametrize("timestep", [20, 500, 980])
 def test_what_the_unet_predicts_is_the_same(wide, small, texts, timestep):
     latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(timestep))
-    found, expected = unets(wide, small, texts, latents, timestep)
-    assert off(found, expected) < 2e-3, "queries are scaled, which rounds them once more in half precision"
+    actual, expected = unets(wide, small, texts, latents, timestep)
+    assert off(actual, expected) < 2e-3, "queries are scaled, which rounds them once more in half precision"
 
 
 def test_pictures_and_latents_are_the_same(wide, small):
@@ -98,22 +105,24 @@ def test_a_widened_hyperlora_adds_what_the_small_one_adds(wide, small, texts, tm
         rows = network.mix(network.id_rows(embed, tokens)[:, None])
         assert torch.equal(widened.mix(widened.id_rows(embed, tokens)[:, None]), rows)
         assert {name for name, _, _ in widened.id_bases(rows)} == {name for name, _, _ in network.id_bases(rows)}
-        here = {name: (down[0], up[0]) for name, down, up in network.id_bases(rows)}
-        there = LoRA.from_matrices([(name, down[0], up[0]) for name, down, up in widened.id_bases(rows)], alpha=4.0)
-    alone = wide_lora(LoRA.from_matrices([(name, *each) for name, each in here.items()], alpha=4.0))
-    assert alone.keys() == there.keys()
-    assert all(torch.allclose(alone[key], there[key], atol=1e-6) for key in there)
+        in_diffusers = {name: (down[0], up[0]) for name, down, up in network.id_bases(rows)}
+        in_comfyui = LoRA.from_matrices(
+            [(name, down[0], up[0]) for name, down, up in widened.id_bases(rows)], alpha=4.0
+        )
+    alone = wide_lora(LoRA.from_matrices([(name, *factors) for name, factors in in_diffusers.items()], alpha=4.0))
+    assert alone.keys() == in_comfyui.keys()
+    assert all(torch.allclose(alone[key], in_comfyui[key], atol=1e-6) for key in in_comfyui)
     latents = torch.randn(1, 4, 16, 16, generator=numbers)
     plain, _ = unets(wide, small, texts, latents, 400)
-    injection = LoRAInjection(small.unet, list(here))
+    injection = LoRAInjection(small.unet, list(in_diffusers))
     try:
-        patched = apply_lora(wide[0], there, 1.0)
+        patched = apply_lora(wide[0], in_comfyui, 1.0)
         patched.patch_model()
         try:
-            with injection.active(here):
-                found, expected = unets(wide, small, texts, latents, 400)
+            with injection.active(in_diffusers):
+                actual, expected = unets(wide, small, texts, latents, 400)
         finally:
             patched.unpatch_model()
     finally:
         injection.remove()
-    assert off(found, expected) < 2e-3 and off(found, plain) > 0.05
+    assert off(actual, expected) < 2e-3 and off(actual, plain) > 0.05

@@ -38,24 +38,24 @@ def alike(picture: Image.Image, person: int) -> float:
 def test_portraits_are_of_their_people(studio):
     def draw(person: int, weight: float) -> list[float]:
         picture = material.simple(studio, person, material.plain_text(), 1, id_weight=weight)
-        return [alike(picture, one) for one in range(PEOPLE)]
+        return [alike(picture, someone) for someone in range(PEOPLE)]
 
     nobody, drawn = draw(0, 0.0), [draw(person, 1.0) for person in range(PEOPLE)]
     own = [like[person] for person, like in enumerate(drawn)]
-    others = [fmean(like[:person] + like[person + 1 :]) for person, like in enumerate(drawn)]
-    assert fmean(own) > fmean(nobody) + 0.1 and fmean(own) > fmean(others) + 0.1
-    assert sum(mine > other for mine, other in zip(own, others, strict=True)) >= PEOPLE - 1
+    strangers = [fmean(like[:person] + like[person + 1 :]) for person, like in enumerate(drawn)]
+    assert fmean(own) > fmean(nobody) + 0.1 and fmean(own) > fmean(strangers) + 0.1
+    assert sum(mine > stranger for mine, stranger in zip(own, strangers, strict=True)) >= PEOPLE - 1
 
 
 def test_the_prompt_is_followed_beside_the_person(studio):
-    asked = scenes.plain(1).replace(
+    scene = scenes.plain(1).replace(
         background=list(scenes.BACKGROUNDS).index("beach"),
         colour=list(scenes.CLOTHING_COLOURS).index("red"),
         headwear=1,
     )
-    picture = material.simple(studio, 3, world.prompt(asked, 0), 1, id_weight=1.0)
-    found, wanted = judge.load().read(world.pixels([picture])), judge.asked(asked)
-    assert all(found[name] == wanted[name] for name in ("background", "colour", "headwear"))
+    picture = material.simple(studio, 3, world.prompt(scene, 0), 1, id_weight=1.0)
+    answers, expected = judge.load().read(world.pixels([picture])), judge.asked(scene)
+    assert all(answers[name] == expected[name] for name in ("background", "colour", "headwear"))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_the_prompt_is_followed_beside_the_person(studio):
 )
 def test_each_way_does_what_it_says(studio, study, people):
     rows = STUDIES[study](studio, people)
-    wanted = [row for row in rows if row.wanted in ("above 0", "below 0")]
-    assert wanted and all((row.mean > 0) == (row.wanted == "above 0") and row.mean for row in wanted), rows
+    signed = [row for row in rows if row.wanted in ("above 0", "below 0")]
+    assert signed and all((row.mean > 0) == (row.wanted == "above 0") and row.mean for row in signed), rows
 
 
 def test_the_likeness_node_puts_the_person_first(studio):
@@ -105,20 +105,20 @@ def test_a_batch_queue_draws_each_person(studio, tmp_path):
     command = [sys.executable, "-m", "hyperlora_core.cli", "batch", str(people), "--workflow"]
     command += [str(tmp_path / "portrait.json"), "--out", str(tmp_path / "out"), "--server", studio.server.url]
     subprocess.run(command, check=True, cwd=PACK, capture_output=True)
-    for person, other in (PAIR, PAIR[::-1]):
+    for person, stranger in (PAIR, PAIR[::-1]):
         (picture,) = (tmp_path / "out").rglob(f"*p{person}*.png")
-        assert alike(Image.open(picture), person) > alike(Image.open(picture), other)
+        assert alike(Image.open(picture), person) > alike(Image.open(picture), stranger)
 
 
 @pytest.mark.slow
 def test_an_evaluation_tells_who_draws_the_person(studio, tmp_path):
     who = compared.people(3, tmp_path)
-    told = compared.protocol() | {"headshots": [1], "steps": STEPS}
-    told["prompts"] = told["prompts"][:1]
-    given = compared.words(
-        tmp_path, who, studio.server.url, told, clip_folder(tmp_path / "clip"), ("hyperlora-id", "none")
+    protocol = compared.protocol() | {"headshots": [1], "steps": STEPS}
+    protocol["prompts"] = protocol["prompts"][:1]
+    words = compared.words(
+        tmp_path, who, studio.server.url, protocol, clip_folder(tmp_path / "clip"), ("hyperlora-id", "none")
     )
-    command = [sys.executable, "-m", "hyperlora_core.cli", *given]
+    command = [sys.executable, "-m", "hyperlora_core.cli", *words]
     result = subprocess.run(command, check=False, cwd=PACK, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     with (tmp_path / "evaluation" / "pictures.csv").open(newline="") as file:
@@ -137,9 +137,9 @@ def test_an_evaluation_tells_who_draws_the_person(studio, tmp_path):
 
 def test_the_editors_copies_of_the_examples_are_filled_in(studio):
     play.furnish(studio.server)
-    written = list((studio.server.base / "user" / "default" / "workflows").rglob("*.json"))
-    assert {path.stem for path in written} == set(examples.examples())
-    for path in written:
+    copies = list((studio.server.base / "user" / "default" / "workflows").rglob("*.json"))
+    assert {path.stem for path in copies} == set(examples.examples())
+    for path in copies:
         nodes = [node for node in json.loads(path.read_text())["nodes"] if node["type"] != "MarkdownNote"]
         text = json.dumps(nodes)
         assert folders.CHECKPOINT in text and "RealVisXL" not in text and "photo1.png" not in text

@@ -40,7 +40,7 @@ RIVALS = ("arc2face", "instantid", "ipadapter-faceid-portrait", "photomaker", "p
 
 
 @pytest.fixture(scope="module")
-def asked(photos, face_pack, tmp_path_factory) -> list[str]:
+def base_command(photos, face_pack, tmp_path_factory) -> list[str]:
     """The command's arguments but for servers and results: two people, of whom one has photos that are held out."""
     folder = tmp_path_factory.mktemp("evaluate")
     for person, names in (("barack", ("obama", "obama2", "obama3")), ("joe", ("biden",))):
@@ -103,8 +103,8 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def run(*arguments: str) -> tuple[int, str]:
     process = start(*arguments)
-    said, _ = process.communicate(timeout=500)
-    return process.returncode, said
+    output, _ = process.communicate(timeout=500)
+    return process.returncode, output
 
 
 def entries(out: Path) -> list[dict]:
@@ -116,7 +116,7 @@ def ends(out: Path, state: str = "done") -> list[dict]:
     return [entry for entry in entries(out) if entry["state"] == state]
 
 
-def test_every_node_takes_what_it_is_given(server, asked):
+def test_every_node_takes_what_it_is_given(server, base_command):
     """ComfyUI's own and ours as the server tells them, the rivals' as their sources do."""
     info = rivals() | ComfyClient(server.url).object_info()
     sweeps = [
@@ -126,9 +126,9 @@ def test_every_node_takes_what_it_is_given(server, asked):
         method.with_settings(name, method.title, {"model": HYPER_LORA} if "model" in method.slots else {})
         for name, method in shipped().items()
     ]
-    found = plan(Protocol(photos=2), read_persons(Path(asked[1])), methods, sweeps)
-    assert {task.labels["family"] for task in found.tasks} == set(shipped())
-    for task in found.tasks:
+    evaluation = plan(Protocol(photos=2), read_persons(Path(base_command[1])), methods, sweeps)
+    assert {task.labels["family"] for task in evaluation.tasks} == set(shipped())
+    for task in evaluation.tasks:
         filled = task.filled([photo.name for photo in task.job.photos])
         assert misfits(filled, info) == [], task.labels["method"]
     spoiled = shipped()["instantid"].filled({"weight": 9, "sampler": "dpm"})
@@ -154,16 +154,16 @@ def test_photomakers_word_is_a_segment_of_its_own(comfy):
     for tokens in tokenizer.tokenize_with_weights(text, return_word_ids=True).values():
         words = tokenizer.clip_l.untokenize(tokens[0])
         dropped = [word for (*_, number), word in words if number == index]
-        kept = [word for (*_, number), word in words if number != index]
-        assert "".join(dropped) == "photomaker</w>" and kept[index - 1] == "person</w>", words
+        plain = [word for (*_, number), word in words if number != index]
+        assert "".join(dropped) == "photomaker</w>" and plain[index - 1] == "person</w>", words
 
 
-def test_a_small_evaluation(server, asked, tmp_path, caplog):
+def test_a_small_evaluation(server, base_command, tmp_path, caplog):
     out = tmp_path / "out"
-    command = [*asked, "--out", str(out), "--methods", "hyperlora-id", "--server", server.url]
+    command = [*base_command, "--out", str(out), "--methods", "hyperlora-id", "--server", server.url]
     assert main(command) == 0, caplog.text
-    with (out / "pictures.csv").open() as opened:
-        rows = list(csv.DictReader(opened))
+    with (out / "pictures.csv").open() as file:
+        rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 + 2 * 2 and {row["state"] for row in rows} == {"done"}
     for row in rows:
         assert (out / "pictures" / row["picture"]).is_file() and -1 <= float(row["clip_t"]) <= 1
@@ -184,9 +184,9 @@ def test_a_small_evaluation(server, asked, tmp_path, caplog):
 
 
 @pytest.mark.slow
-def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, asked, own, tmp_path):
+def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, base_command, own, tmp_path):
     out = tmp_path / "out"
-    command = [*asked, "--out", str(out), "--server", server.url, "--method", str(own), "--photos", "2"]
+    command = [*base_command, "--out", str(out), "--server", server.url, "--method", str(own), "--photos", "2"]
     process, deadline = start(*command), time.monotonic() + 300
     while len(ends(out)) < 4:
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
@@ -194,20 +194,20 @@ def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = len(ends(out))
-    code, said = run(*command)
-    assert code == 1, said  # one person has no trained LoRA
+    code, output = run(*command)
+    assert code == 1, output  # one person has no trained LoRA
     for rival in RIVALS[:3]:
-        assert f"{rival} is left out: on {server.url}, its nodes" in said
-    assert "photomaker is left out" in said and "PhotoMakerLoader has no photomaker_model_name" in said
-    assert f"{18 - before} pictures to draw, {before} are there already" in said
+        assert f"{rival} is left out: on {server.url}, its nodes" in output
+    assert "photomaker is left out" in output and "PhotoMakerLoader has no photomaker_model_name" in output
+    assert f"{18 - before} pictures to draw, {before} are there already" in output
     queued = [entry["prompt_id"] for entry in ends(out, "queued")]
     assert len(queued) == len(set(queued)) and len({entry["job"] for entry in ends(out)}) == len(ends(out)) == 16
     assert len(queued) == 16  # what was queued before the kill was taken up, and not queued again
     assert {entry["person"] for entry in ends(out, "failed")} == {"joe"}
     assert all("lora_name" in entry["error"] for entry in ends(out, "failed"))
 
-    with (out / "pictures.csv").open() as opened:
-        rows = list(csv.DictReader(opened))
+    with (out / "pictures.csv").open() as file:
+        rows = list(csv.DictReader(file))
     assert len(rows) == 4 * 4 + 2 * 2
     by_place = {(row["method"], row["person"], row["name"]): row for row in rows}
     for person in ("barack", "joe"):
@@ -223,8 +223,8 @@ def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, 
         }
         assert described["joe"]["prompt"] == PROTOCOL["prompts"][1]["text"]
         assert [len(described[person]["photos"]) for person in ("barack", "joe")] == [2, 1]
-        kept = read_method(out / "methods" / described["joe"]["drawn_by"])
-        assert kept.name.startswith(method) and described["joe"]["photos"][0]["sha256"]
+        own_method = read_method(out / "methods" / described["joe"]["drawn_by"])
+        assert own_method.name.startswith(method) and described["joe"]["photos"][0]["sha256"]
         assert described["joe"]["host"]["comfyui"] and described["joe"]["host"]["pytorch"]
         fixed = {"hyperlora-full": {"model": HYPER_LORA}, "drawn-over": {}}[method]
         assert described["joe"]["settings"].items() >= {"steps": 1, "seed": 1, **fixed}.items()
@@ -237,27 +237,27 @@ def test_all_methods_are_drawn_scored_and_reported_over_a_kill(server, trained, 
     lora = server.base / "models" / "loras" / "barack.safetensors"
     away = lora.rename(lora.with_name("away.safetensors"))
     try:
-        code, said = run(*command)
+        code, output = run(*command)
     finally:
         away.rename(lora)
-    assert code == 1 and "0 pictures to draw" in said, said
+    assert code == 1 and "0 pictures to draw" in output, output
     page = (out / "report.html").read_text()
     assert "Trained-lora is not drawn any more: on http" in page and "no lora_name" in page
-    with (out / "pictures.csv").open() as opened:
-        assert list(csv.DictReader(opened)) == rows  # what was drawn before stays in the report
+    with (out / "pictures.csv").open() as file:
+        assert list(csv.DictReader(file)) == rows  # what was drawn before stays in the report
 
 
-def test_what_cannot_be_evaluated_is_said_at_once(server, asked, photos, tmp_path, caplog, capsys):
+def test_what_cannot_be_evaluated_is_said_at_once(server, base_command, photos, tmp_path, caplog, capsys):
     out = str(tmp_path / "out")
-    here = ("--out", out, "--server", server.url)
+    run_options = ("--out", out, "--server", server.url)
     for arguments, message in (
-        ([*asked, "--out", out, "--server", "http://127.0.0.1:9"], "no ComfyUI answers at http://127.0.0.1:9"),
-        ([*asked, *here, "--methods", "nobody"], "there is no method 'nobody'"),
-        ([*asked, *here, "--methods", "pulid"], "no method is left that draws a person"),
-        ([*asked, *here, "--set", "hyperlora-id.colour=1"], "has no slot 'colour'"),
-        ([*asked, *here, "--set", "weight=1"], "METHOD.SLOT=VALUE of one of the methods was expected"),
-        ([*asked, *here, "--against", "pulid"], "--against pulid"),
-        ([*asked, *here, "--sweep", "colour=1"], "'colour' cannot be swept"),
+        ([*base_command, "--out", out, "--server", "http://127.0.0.1:9"], "no ComfyUI answers at http://127.0.0.1:9"),
+        ([*base_command, *run_options, "--methods", "nobody"], "there is no method 'nobody'"),
+        ([*base_command, *run_options, "--methods", "pulid"], "no method is left that draws a person"),
+        ([*base_command, *run_options, "--set", "hyperlora-id.colour=1"], "has no slot 'colour'"),
+        ([*base_command, *run_options, "--set", "weight=1"], "METHOD.SLOT=VALUE of one of the methods was expected"),
+        ([*base_command, *run_options, "--against", "pulid"], "--against pulid"),
+        ([*base_command, *run_options, "--sweep", "colour=1"], "'colour' cannot be swept"),
         (["evaluate", "--out", out], "needs PEOPLE and --clip and --faces"),
     ):
         assert main(arguments) == 1 and message in caplog.text, caplog.text
@@ -267,12 +267,12 @@ def test_what_cannot_be_evaluated_is_said_at_once(server, asked, photos, tmp_pat
     shutil.copy(photos["obama"], people)
     (people / "broken.jpg").write_bytes(b"no picture")
     Image.new("RGB", (80, 80), "gray").save(people / "empty.png")
-    assert main(["evaluate", str(people), *asked[2:], *here]) == 1
+    assert main(["evaluate", str(people), *base_command[2:], *run_options]) == 1
     for name, message in (("broken.jpg", "is no picture that can be read"), ("empty.png", "no face was found on")):
         assert any(message in line and name in line for line in caplog.text.splitlines()), caplog.text
     caplog.clear()
     (people / "empty.png").unlink()
-    assert main(["evaluate", str(people), *asked[2:], *here]) == 1
+    assert main(["evaluate", str(people), *base_command[2:], *run_options]) == 1
     drawn = [path.name for path in tmp_path.glob("out/pictures/*/*")]
     assert drawn and all("obama" in name or "none" in name for name in drawn), "of the one who has a photo that opens"
     assert main(["evaluate", "--list"]) == 0
@@ -281,10 +281,10 @@ def test_what_cannot_be_evaluated_is_said_at_once(server, asked, photos, tmp_pat
 
 
 @pytest.mark.slow
-def test_every_slot_is_swept_as_pictures_and_as_curves(server, asked, tmp_path, caplog):
+def test_every_slot_is_swept_as_pictures_and_as_curves(server, base_command, tmp_path, caplog):
     """More of the Base-LoRA, further photos, another CFG and an earlier end each draw something else."""
     out, sweeps = tmp_path / "out", {"base_weight": (0.0, 0.9), "photos": (1, 3), "cfg": (2,), "end": (0.5,)}
-    line = [*asked, "--out", str(out), "--server", server.url, "--methods", "hyperlora-full", "--photos", "1"]
+    line = [*base_command, "--out", str(out), "--server", server.url, "--methods", "hyperlora-full", "--photos", "1"]
     line += [f"--sweep={slot}={','.join(map(str, values))}" for slot, values in sweeps.items()]
     assert main(line) == 0, caplog.text
     drawn = {}
@@ -300,31 +300,31 @@ def test_every_slot_is_swept_as_pictures_and_as_curves(server, asked, tmp_path, 
 
 
 @pytest.mark.slow
-def test_two_servers_share_the_work_and_one_may_die(server, trained, models, asked, tmp_path):
+def test_two_servers_share_the_work_and_one_may_die(server, trained, models, base_command, tmp_path):
     """A method that one of them alone has is drawn there; start and end of HyperLoRA's are swept."""
-    out, other = tmp_path / "out", ComfyServer(tmp_path / "other", models)
+    out, second = tmp_path / "out", ComfyServer(tmp_path / "other", models)
     methods = ("--methods", "hyperlora-id,trained-lora", "--sweep", "weight=0.4,1.2", "--sweep", "start=0.5")
     methods += ("--set", "trained-lora.lora=barack.safetensors")
-    with other:
-        process = start(*asked, "--out", str(out), "--server", server.url, "--server", other.url, *methods)
+    with second:
+        process = start(*base_command, "--out", str(out), "--server", server.url, "--server", second.url, *methods)
         deadline = time.monotonic() + 400
-        while not {server.url, other.url} <= {entry["server"] for entry in ends(out)}:
+        while not {server.url, second.url} <= {entry["server"] for entry in ends(out)}:
             assert time.monotonic() < deadline and process.poll() is None, process.communicate()
             time.sleep(0.1)
-        os.killpg(other.pid, signal.SIGKILL)
-        said, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, said
-    assert f"trained-lora is drawn by {server.url} alone: on {other.url}" in said and "is tried again" in said
+        os.killpg(second.pid, signal.SIGKILL)
+        output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    assert f"trained-lora is drawn by {server.url} alone: on {second.url}" in output and "is tried again" in output
     assert len({entry["job"] for entry in ends(out)}) == 2 + 7 * 4
     drawn_by = {(entry["family"], entry["server"]) for entry in ends(out)}
     assert drawn_by >= {("hyperlora-id", server.url), ("trained-lora", server.url)}
-    assert ("trained-lora", other.url) not in drawn_by
+    assert ("trained-lora", second.url) not in drawn_by
     page = (out / "report.html").read_text()
     assert "Sweep of weight" in page and "Sweep of start" in page and "2 servers drew" in page
-    with (out / "pictures.csv").open() as opened:
+    with (out / "pictures.csv").open() as file:
         pictures = {
             (row["method"], row["person"], row["name"]): (out / "pictures" / row["picture"]).read_bytes()
-            for row in csv.DictReader(opened)
+            for row in csv.DictReader(file)
         }
     for person in ("barack", "joe"):
         assert pictures["hyperlora-id", person, "hat"] != pictures["hyperlora-id@start=0.5", person, "hat"]

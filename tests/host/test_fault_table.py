@@ -66,8 +66,8 @@ def test_without_insightface_faces_are_found_and_nothing_is_downloaded(bare_serv
     ours = {name for name, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
     assert ours == set(NODES)
     workflow = small("portrait_steps", HyperLoRALoadModel={"model": "face_alone"})
-    found = server.run(workflow).outputs[workflows.node(workflow, "HyperLoRADetectFaces")]
-    assert found["hyperlora_found_by"] == ["torch on cpu"] and len(found["hyperlora_faces"][0]["faces"]) == 1
+    outputs = server.run(workflow).outputs[workflows.node(workflow, "HyperLoRADetectFaces")]
+    assert outputs["hyperlora_found_by"] == ["torch on cpu"] and len(outputs["hyperlora_faces"][0]["faces"]) == 1
     assert not [path for path in home.rglob("*") if path.suffix in (".onnx", ".zip", ".safetensors", ".bin")]
 
 
@@ -75,8 +75,8 @@ def test_one_encoder_alone_runs_without_the_other(bare_server, plain):
     """Without CLIP, a checkpoint of face embeddings draws."""
     bare, _ = bare_server
     workflow = uni(plain, "face_alone", encoder_types="arcface")
-    shown = bare.run(workflow).outputs[workflows.node(workflow, "HyperLoRAUniGenerateIDLoRA")]
-    assert shown["hyperlora_found_by"] == ["torch on cpu"] and "remarks" not in shown
+    outputs = bare.run(workflow).outputs[workflows.node(workflow, "HyperLoRAUniGenerateIDLoRA")]
+    assert outputs["hyperlora_found_by"] == ["torch on cpu"] and "remarks" not in outputs
 
 
 @complaint(2, "'InsightFace must be provided': wires for every part of the stack")
@@ -124,9 +124,9 @@ def test_a_photo_without_a_face(server, small, picture, uploaded, blank, name):
     node = "HyperLoRAPortrait" if name == "portrait_simple" else "HyperLoRADetectFaces"
 
     def workflow(policy, *images):
-        made = small(name, **{node: {"on_no_face": policy}})
-        batch(made, node, list(images))
-        return made
+        filled = small(name, **{node: {"on_no_face": policy}})
+        batch(filled, node, list(images))
+        return filled
 
     error = failure(server, workflow("error", uploaded["obama"], blank))
     assert error.node_type == node
@@ -147,8 +147,8 @@ def test_bypass_lets_the_model_through_and_says_so(server, small, picture, uploa
     plain = small("portrait_simple", HyperLoRAPortrait={"id_weight": 0.0})
     result = server.run(bypassed)
     (image,) = result.outputs[workflows.node(bypassed, "SaveImage")]["images"]
-    shown = np.asarray(Image.open(io.BytesIO(server.view(image))).convert("RGB"))
-    assert (shown == picture(plain)).all()
+    pixels = np.asarray(Image.open(io.BytesIO(server.view(image))).convert("RGB"))
+    assert (pixels == picture(plain)).all()
     assert result.outputs[workflows.node(bypassed, node)]["remarks"] == [
         "left out photo 1 of 1: no face was found",
         "the face was found in none of the 1 photos, so none is left: the model stays as it is",
@@ -178,8 +178,8 @@ def test_the_face_is_chosen_and_one_that_is_not_there_is_named(server, small):
     assert "photo 1 of 1: face 9 was asked for, but only 6 found: the first is 0" in error.message
     crops = []
     for index in (0, 5):
-        chosen = {"order": "left to right", "index": index}
-        workflow = small("portrait_steps", "group", HyperLoRADetectFaces=chosen)
+        choice = {"order": "left to right", "index": index}
+        workflow = small("portrait_steps", "group", HyperLoRADetectFaces=choice)
         crops.append(server.run(workflow).outputs[workflows.node(workflow, "HyperLoRAEncodeIdentity")]["images"][0])
     assert server.view(crops[0]) != server.view(crops[1])
 
@@ -200,27 +200,27 @@ def test_photos_of_two_people_given_as_one_are_remarked_upon(server, small, uplo
 def test_a_late_start_keeps_the_composition(small, picture, uploaded):
     """With stock nodes: the first step on the base model, the rest on the person's."""
     workflow = small("portrait_simple", KSampler={"steps": 4})
-    whole = picture(workflow)
+    full = picture(workflow)
     base = picture(small("portrait_simple", KSampler={"steps": 4}, HyperLoRAPortrait={"id_weight": 0.0}))
     sampler = workflows.node(workflow, "KSampler")
-    given = dict(workflow[sampler]["inputs"])
-    shared = {key: given[key] for key in ("steps", "cfg", "sampler_name", "scheduler", "positive", "negative")}
+    sampler_inputs = dict(workflow[sampler]["inputs"])
+    shared = {key: sampler_inputs[key] for key in ("steps", "cfg", "sampler_name", "scheduler", "positive", "negative")}
     portrait = workflow[workflows.node(workflow, "HyperLoRAPortrait")]["inputs"]
 
-    def stage(model, latent, first, last, noise):
-        turns = {"add_noise": noise, "return_with_leftover_noise": "enable" if last < 4 else "disable"}
-        steps = {"start_at_step": first, "end_at_step": last, "noise_seed": given["seed"]}
+    def stage(model, latent, start, end, noise):
+        turns = {"add_noise": noise, "return_with_leftover_noise": "enable" if end < 4 else "disable"}
+        steps = {"start_at_step": start, "end_at_step": end, "noise_seed": sampler_inputs["seed"]}
         inputs = shared | turns | steps | {"model": model, "latent_image": latent}
         return {"class_type": "KSamplerAdvanced", "inputs": inputs}
 
-    workflow["70"] = stage(portrait["model"], given["latent_image"], 0, 3, "enable")
-    workflow[sampler] = stage(given["model"], ["70", 0], 3, 4, "disable")
+    workflow["70"] = stage(portrait["model"], sampler_inputs["latent_image"], 0, 3, "enable")
+    workflow[sampler] = stage(sampler_inputs["model"], ["70", 0], 3, 4, "disable")
     late = picture(workflow)
 
-    def far(one):
-        return np.abs(one.astype(float) - base).mean()
+    def far(pixels):
+        return np.abs(pixels.astype(float) - base).mean()
 
-    assert 0 < far(late) < far(whole)
+    assert 0 < far(late) < far(full)
 
 
 @complaint(12, "memory that is never freed")
@@ -286,9 +286,14 @@ def test_another_strength_runs_nothing_that_does_not_depend_on_it(server, small)
     workflow = small("portrait_steps")
     server.run(workflow)
     workflow[workflows.node(workflow, "HyperLoRAApply")]["inputs"]["strength"] = 0.37
-    ran = {workflow[number]["class_type"] for number in server.run(workflow).seconds}
-    assert "HyperLoRAApply" in ran
-    assert not ran & {"CheckpointLoaderSimple", "HyperLoRALoadModel", "HyperLoRADetectFaces", "HyperLoRAEncodeIdentity"}
+    kinds = {workflow[number]["class_type"] for number in server.run(workflow).seconds}
+    assert "HyperLoRAApply" in kinds
+    assert not kinds & {
+        "CheckpointLoaderSimple",
+        "HyperLoRALoadModel",
+        "HyperLoRADetectFaces",
+        "HyperLoRAEncodeIdentity",
+    }
 
 
 @complaint(19, "an identity can be neither saved nor mixed")

@@ -76,8 +76,10 @@ def saving(small, node: str, name: str):
     if node == "HyperLoRASaveIdentity":
         kind, of = "HyperLoRAEncodeIdentity", "identity"
     workflow["95"]["inputs"][of] = [workflows.node(workflow, kind), 0]
-    others = ("HyperLoRASave", "SaveImage")
-    return {number: each for number, each in workflow.items() if number == "95" or each["class_type"] not in others}
+    savers = ("HyperLoRASave", "SaveImage")
+    return {
+        number: content for number, content in workflow.items() if number == "95" or content["class_type"] not in savers
+    }
 
 
 @pytest.mark.parametrize("node", SAVES)

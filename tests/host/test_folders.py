@@ -52,7 +52,7 @@ def public_pack_server(models, photos, tmp_path_factory):
 
 
 def choices_of(inputs, name) -> list[str]:
-    return next(each[name][1]["options"] for each in inputs.values() if name in each)
+    return next(group[name][1]["options"] for group in inputs.values() if name in group)
 
 
 def options(server: ComfyServer, name: str) -> list[str]:
@@ -139,8 +139,8 @@ def test_files_that_lie_loose_in_the_models_folder_are_a_checkpoint(server, mode
 
 
 def test_the_one_file_gives_the_portrait_that_the_folder_gives(small, picture):
-    one = picture(small("portrait_simple", HyperLoRALoadModel={"model": "one_file.safetensors"}))
-    assert np.array_equal(one, picture(small("portrait_simple")))
+    from_file = picture(small("portrait_simple", HyperLoRALoadModel={"model": "one_file.safetensors"}))
+    assert np.array_equal(from_file, picture(small("portrait_simple")))
 
 
 def test_a_zip_left_beside_the_models_it_held_changes_nothing(server, models_with_faults, face_pack, small, picture):
@@ -149,8 +149,8 @@ def test_a_zip_left_beside_the_models_it_held_changes_nothing(server, models_wit
     for file in face_pack.iterdir():
         (pack / file.name).symlink_to(file)
     (pack / "zip_left.zip").write_bytes(b"PK\x05\x06" + bytes(18))
-    left = picture(small("portrait_simple", HyperLoRALoadModel={"face_model": "zip_left"}))
-    assert np.array_equal(left, picture(small("portrait_simple")))
+    with_zip = picture(small("portrait_simple", HyperLoRALoadModel={"face_model": "zip_left"}))
+    assert np.array_equal(with_zip, picture(small("portrait_simple")))
     shutil.rmtree(pack)
 
 

@@ -19,13 +19,13 @@ from tests.support.models import IDENTITY, STYLE_LORA
 ENCODE = {"remove_background": True, "grayscale": False}
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> int:
+def difference(a: np.ndarray, b: np.ndarray) -> int:
     """The largest difference of two pictures, in levels of 255."""
-    return int(np.abs(one.astype(int) - other.astype(int)).max())
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 @pytest.fixture(scope="module")
-def kept(server) -> Path:
+def kept_folder(server) -> Path:
     """The folder in which the server keeps what it saves."""
     return server.base / "models" / "hyper_lora"
 
@@ -41,8 +41,8 @@ def person(small, uploaded):
         model = workflows.node(workflow, "HyperLoRALoadModel")
         for name in photos:
             workflow[f"p.{name}"] = workflows.new("LoadImage", image=uploaded[name])
-            found = {"images.image0": [f"p.{name}", 0], "order": "largest", "index": 0, "on_no_face": "error"}
-            workflow[f"d.{name}"] = workflows.new("HyperLoRADetectFaces", hyper_lora=[model, 0], **found)
+            widgets = {"images.image0": [f"p.{name}", 0], "order": "largest", "index": 0, "on_no_face": "error"}
+            workflow[f"d.{name}"] = workflows.new("HyperLoRADetectFaces", hyper_lora=[model, 0], **widgets)
             workflow[f"e.{name}"] = workflows.new(
                 "HyperLoRAEncodeIdentity", hyper_lora=[model, 0], faces=[f"d.{name}", 0], **ENCODE
             )
@@ -61,40 +61,40 @@ def mix(*people: str, **widgets) -> dict:
     )
 
 
-def blend(one: str, other: str, **widgets) -> dict:
+def blend(a: str, b: str, **widgets) -> dict:
     inputs = {"amount": 0.5, "method": "linear"} | widgets
-    return workflows.new("HyperLoRABlend", identity_a=[f"e.{one}", 0], identity_b=[f"e.{other}", 0], **inputs)
+    return workflows.new("HyperLoRABlend", identity_a=[f"e.{a}", 0], identity_b=[f"e.{b}", 0], **inputs)
 
 
-def test_a_kept_person_draws_the_same_picture(small, uploaded, server, picture, kept):
+def test_a_kept_person_draws_the_same_picture(small, uploaded, server, picture, kept_folder):
     workflow = small("identity_save", HyperLoRASaveIdentity={"name": "friends/anna"})
     for number, photo in zip(workflows.nodes(workflow, "LoadImage"), ("obama", "obama2", "obama3"), strict=True):
         workflow[number]["inputs"]["image"] = uploaded[photo]
     direct = picture(workflow)
-    (file,) = (kept / "identities" / "friends").iterdir()
+    (file,) = (kept_folder / "identities" / "friends").iterdir()
     assert file.name == "anna_00001_.safetensors" and file.stat().st_size < 1 << 20
     options = server.object_info("HyperLoRALoadIdentity")["HyperLoRALoadIdentity"]["input"]["required"]
     assert {"friends/anna_00001_.safetensors", IDENTITY} <= set(options["identity_name"][1]["options"])
-    loaded = small("identity_load", HyperLoRALoadIdentity={"identity_name": "friends/anna_00001_.safetensors"})
-    assert difference(picture(loaded), direct) == 0
+    from_file = small("identity_load", HyperLoRALoadIdentity={"identity_name": "friends/anna_00001_.safetensors"})
+    assert difference(picture(from_file), direct) == 0
     models = server.object_info("HyperLoRALoadModel")["HyperLoRALoadModel"]["input"]["required"]["model"][1]["options"]
     assert not any("anna" in name or "identities" in name for name in models)
 
 
-def test_a_number_is_added_unless_it_is_to_be_replaced(person, server, kept):
+def test_a_number_is_added_unless_it_is_to_be_replaced(person, server, kept_folder):
     for overwrite in (True, False, True, False):
         save = workflows.new("HyperLoRASaveIdentity", identity=["e.obama", 0], name="again", overwrite=overwrite)
         server.run(person("obama") | {"save": save})
-    found = sorted(path.name for path in (kept / "identities").glob("again*"))
-    assert found == ["again.safetensors", "again_00001_.safetensors", "again_00002_.safetensors"]
+    names = sorted(path.name for path in (kept_folder / "identities").glob("again*"))
+    assert names == ["again.safetensors", "again_00001_.safetensors", "again_00002_.safetensors"]
 
 
 def test_single_photos_mixed_are_photos_together(person, picture, small, server):
     together = picture(person("obama", "obama2", m=mix("obama", "obama2")))
     weighed = picture(person("obama", "obama2", m=mix("obama", "obama2", weights="2; 2")))
-    first = picture(person("obama", "obama2", m=mix("obama", "obama2", weights="1, 0")))
+    obama_alone = picture(person("obama", "obama2", m=mix("obama", "obama2", weights="1, 0")))
     assert difference(together, weighed) <= 1
-    assert difference(first, picture(person("obama"))) <= 1 < difference(first, together)
+    assert difference(obama_alone, picture(person("obama"))) <= 1 < difference(obama_alone, together)
 
 
 def test_somebody_else_is_dropped_and_it_is_said(person, picture, server):
@@ -113,18 +113,18 @@ def test_somebody_else_is_dropped_and_it_is_said(person, picture, server):
 def test_a_blend_goes_from_one_person_to_the_other(person, picture):
     ends = [picture(person(name)) for name in ("obama", "biden")]
     for method in ("linear", "spherical"):
-        found = [
+        blends = [
             picture(person("obama", "biden", b=blend("obama", "biden", amount=amount, method=method)))
             for amount in (0.0, 1.0, 0.5)
         ]
-        assert difference(found[0], ends[0]) <= 1 and difference(found[1], ends[1]) <= 1
-        assert min(difference(found[2], end) for end in ends) > 2
+        assert difference(blends[0], ends[0]) <= 1 and difference(blends[1], ends[1]) <= 1
+        assert min(difference(blends[2], end) for end in ends) > 2
 
 
 def test_blocks_keep_a_blend_and_scale_a_lora(person, picture, small):
     blocks = workflows.new("HyperLoRABlocks", down=0.0, mid=0.0, up=0.0, attn1=1.0, attn2=1.0, more="")
-    held = person("obama", "biden", b=blend("obama", "biden", amount=1.0, blocks=["k", 0]), k=blocks)
-    assert difference(picture(held), picture(person("obama"))) <= 1
+    unchanged = person("obama", "biden", b=blend("obama", "biden", amount=1.0, blocks=["k", 0]), k=blocks)
+    assert difference(picture(unchanged), picture(person("obama"))) <= 1
 
     workflow = person("obama")
     apply = workflow[workflows.node(workflow, "HyperLoRAApply")]["inputs"]
@@ -165,11 +165,11 @@ def test_a_slider_turns_both_ways_and_round(small, uploaded, picture):
     assert min(difference(up, down), difference(up, off), difference(down, off)) > 2
 
 
-def test_a_kept_slider_is_the_slider(small, uploaded, picture, kept):
+def test_a_kept_slider_is_the_slider(small, uploaded, picture, kept_folder):
     workflow = _slider(small, uploaded, "obama", "biden", 0.5)
     workflow[workflows.node(workflow, "HyperLoRASaveSlider")]["inputs"] |= {"name": "smile", "overwrite": True}
     direct = picture(workflow)
-    assert (kept / "sliders" / "smile.safetensors").exists()
+    assert (kept_folder / "sliders" / "smile.safetensors").exists()
     generate = workflows.node(workflow, "HyperLoRAGenerateSlider")
     workflow["load"] = workflows.new("HyperLoRALoadSlider", slider_name="smile.safetensors")
     workflow[generate]["inputs"]["slider"] = ["load", 0]
@@ -216,8 +216,8 @@ def test_blocks_that_cannot_be_are_told(person, server):
         assert sentence in failure(server, workflow).message
 
 
-def test_files_that_are_no_identity_are_told(person, small, server, kept, models):
-    folder = kept / "identities"
+def test_files_that_are_no_identity_are_told(person, small, server, kept_folder, models):
+    folder = kept_folder / "identities"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "page.safetensors").write_text("<html>404</html>")
     shutil.copy(models / "loras" / STYLE_LORA, folder / "lora.safetensors")
@@ -228,37 +228,37 @@ def test_files_that_are_no_identity_are_told(person, small, server, kept, models
         server.run(small("identity_load", HyperLoRALoadIdentity={"identity_name": "../../secret.safetensors"}))
 
 
-def test_names_out_of_the_folder_are_refused(person, server, kept):
+def test_names_out_of_the_folder_are_refused(person, server, kept_folder):
     save = workflows.new("HyperLoRASaveIdentity", identity=["e.obama", 0], name="../../escaped", overwrite=True)
     assert "outside the output folder" in failure(server, person("obama") | {"save": save}).message
-    assert not list(kept.parent.rglob("escaped*"))
+    assert not list(kept_folder.parent.rglob("escaped*"))
 
 
-def test_without_a_face_nothing_is_kept_and_the_queue_goes_on(person, server, picture, kept):
+def test_without_a_face_nothing_is_kept_and_the_queue_goes_on(person, server, picture, kept_folder):
     workflow = person("obama") | {
         "blank": workflows.new("EmptyImage", width=64, height=64, batch_size=1, color=0),
         "save": workflows.new("HyperLoRASaveIdentity", identity=["e.obama", 0], name="nobody", overwrite=True),
     }
     workflow["d.obama"]["inputs"] |= {"images.image0": ["blank", 0], "on_no_face": "bypass"}
     assert "nothing was saved" in server.run(workflow).outputs["save"]["remarks"][0]
-    assert not list(kept.rglob("nobody*"))
+    assert not list(kept_folder.rglob("nobody*"))
 
 
-def test_the_card_of_a_kept_person_is_there_before_a_run(person, server, kept):
+def test_the_card_of_a_kept_person_is_there_before_a_run(person, server, kept_folder):
     address = f"{server.url}/hyperlora/identity"
     save = workflows.new("HyperLoRASaveIdentity", identity=["e.obama", 0], name="carded", overwrite=True)
-    shown = server.run(person("obama", save=save)).outputs["save"]["hyperlora_identity"][0]
+    shown_card = server.run(person("obama", save=save)).outputs["save"]["hyperlora_identity"][0]
     card = requests.post(address, json={"name": "carded.safetensors"}, timeout=30).json()
     assert {key: card[key] for key in ("photos", "checkpoint", "agreement", "parts")} == {
-        key: shown[key] for key in ("photos", "checkpoint", "agreement", "parts")
+        key: shown_card[key] for key in ("photos", "checkpoint", "agreement", "parts")
     }
     kind, _, content = card["thumbnail"].partition(",")
     assert kind == "data:image/png;base64"
-    pictures = (base64.b64decode(content), server.view(shown["thumbnail"]))
-    seen, wanted = (Image.open(BytesIO(png)).convert("RGB") for png in pictures)
-    assert np.abs(np.asarray(seen, float) - np.asarray(wanted, float)).mean() < 3, "the file keeps it as a JPEG"
+    pictures = (base64.b64decode(content), server.view(shown_card["thumbnail"]))
+    from_file, from_node = (Image.open(BytesIO(png)).convert("RGB") for png in pictures)
+    assert np.abs(np.asarray(from_file, float) - np.asarray(from_node, float)).mean() < 3, "the file keeps it as a JPEG"
 
-    (kept / "identities" / "page.safetensors").write_text("<html>404</html>")
+    (kept_folder / "identities" / "page.safetensors").write_text("<html>404</html>")
     for body, sentence in (
         ({"name": "../../secret.safetensors"}, "is in none of"),
         ({"name": "page.safetensors"}, "is a web page, not a model"),

@@ -19,9 +19,9 @@ def judging(uploaded):
         workflow["batch"] = workflows.new(
             "TestPhotos", **{f"photos.photo{i}": [name, 0] for i, name in enumerate(photos)}
         )
-        given = {f"photos.photo{i}": [name, 0] for i, name in enumerate(by)}
+        photo_inputs = {f"photos.photo{i}": [name, 0] for i, name in enumerate(by)}
         widgets = {"order": "as they came", "least": -1.0, "most": 0, "face_model": "auto"} | inputs
-        workflow["judge"] = workflows.new("HyperLoRALikeness", images=["batch", 0], **given, **widgets)
+        workflow["judge"] = workflows.new("HyperLoRALikeness", images=["batch", 0], **photo_inputs, **widgets)
         workflow["save"] = workflows.new("PreviewImage", images=["judge", 0])
         return workflow
 
@@ -53,8 +53,8 @@ def test_scores_come_as_numbers(judging, server):
     workflow["all"] = workflows.new("PreviewAny", source=["judge", 2])
     result = server.run(workflow)
     best = float(result.outputs["best"]["text"][0])
-    every = [float(text) for text in result.outputs["all"]["text"]]
-    assert best == max(every) == every[1] and len(every) == 2
+    all_scores = [float(text) for text in result.outputs["all"]["text"]]
+    assert best == max(all_scores) == all_scores[1] and len(all_scores) == 2
 
 
 def test_an_identity_is_a_judge_too(judging, server):
@@ -66,10 +66,10 @@ def test_an_identity_is_a_judge_too(judging, server):
 
 def test_what_cannot_be_judged_is_said(judging, server):
     assert "neither of identity and photos are connected" in failure(server, judging("biden", by=())).message
-    both = judging("biden")
-    both["who"] = workflows.new("HyperLoRALoadIdentity", identity_name=IDENTITY)
-    both["judge"]["inputs"]["identity"] = ["who", 0]
-    assert "both of identity and photos are connected" in failure(server, both).message
+    with_both = judging("biden")
+    with_both["who"] = workflows.new("HyperLoRALoadIdentity", identity_name=IDENTITY)
+    with_both["judge"]["inputs"]["identity"] = ["who", 0]
+    assert "both of identity and photos are connected" in failure(server, with_both).message
     strict = failure(server, judging("biden", least=0.9)).message
     assert re.match(r"none of the 1 pictures has a likeness of 0\.9: the best has -?0\.\d", strict)
     blank = judging("biden", by=("obama",))
@@ -112,16 +112,16 @@ def test_it_stops_at_the_first_picture_that_is_enough(searching, server):
     workflow = searching("biden", "obama2", "astronaut", enough=1.0)
     loop = workflows.node(workflow, "HyperLoRASampleUntilAlike")
     result = server.run(workflow)
-    every = tries(result, workflow)
-    scores = [float(line.rpartition(": ")[2]) for line in every]
-    assert len(every) == 6 and len(result.outputs[loop]["images"]) == 6
+    lines = tries(result, workflow)
+    scores = [float(line.rpartition(": ")[2]) for line in lines]
+    assert len(lines) == 6 and len(result.outputs[loop]["images"]) == 6
     assert result.outputs[loop]["remarks"] == [f"none of 6 pictures reached 1; the best has {max(scores):.3f}"]
     assert max(scores) > 0.5 > min(scores)
     workflow[loop]["inputs"]["enough"] = 0.5
-    found = server.run(workflow)
-    first = next(number for number, score in enumerate(scores) if score >= 0.5)
-    assert tries(found, workflow) == every[: first + 1]
-    assert "remarks" not in found.outputs[loop]
+    early = server.run(workflow)
+    first_alike = next(number for number, score in enumerate(scores) if score >= 0.5)
+    assert tries(early, workflow) == lines[: first_alike + 1]
+    assert "remarks" not in early.outputs[loop]
 
 
 def test_strengths_are_tried_with_each_seed_and_the_best_comes_out(searching, server):
@@ -141,12 +141,12 @@ def test_strengths_are_tried_with_each_seed_and_the_best_comes_out(searching, se
     )
     workflow["preview"] = workflows.new("PreviewImage", images=["judge", 0])
     result = server.run(workflow)
-    every = tries(result, workflow)
+    lines = tries(result, workflow)
     starts = [f"seed {seed}, strength {strength}, picture 1" for seed in (7, 8) for strength in ("-6", "0.5", "6")]
-    assert [line.partition(":")[0] for line in every] == starts
+    assert [line.partition(":")[0] for line in lines] == starts
     scores = [float(text) for text in result.outputs["scores"]["text"]]
-    assert [f"{each:.3f}" for each in scores] == [line.rpartition(": ")[2] for line in every]
-    best = max(every, key=lambda line: float(line.rpartition(": ")[2]))
+    assert [f"{number:.3f}" for number in scores] == [line.rpartition(": ")[2] for line in lines]
+    best = max(lines, key=lambda line: float(line.rpartition(": ")[2]))
     score, seed, strength = (result.outputs[name]["text"][0] for name in ("score", "seed", "strength"))
     assert best.startswith(f"seed {seed}, strength {float(strength):g}, ")
     assert best.endswith(f"{float(score):.3f}") and report(result)[0] == f"picture 1: {float(score):.3f}"
@@ -156,8 +156,8 @@ def test_every_picture_of_a_batch_takes_part(searching, server):
     workflow = searching("biden", "obama2", "astronaut", enough=1.0, seeds=1)
     latent = workflow[workflows.node(workflow, "EmptyLatentImage")]["inputs"]
     latent["batch_size"] = 3
-    every = tries(server.run(workflow), workflow)
-    assert [line.partition(":")[0].rpartition(", ")[2] for line in every] == ["picture 1", "picture 2", "picture 3"]
+    lines = tries(server.run(workflow), workflow)
+    assert [line.partition(":")[0].rpartition(", ")[2] for line in lines] == ["picture 1", "picture 2", "picture 3"]
 
 
 def test_no_face_at_the_end_of_the_loop_is_an_error(searching, small, server):

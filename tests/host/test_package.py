@@ -58,8 +58,8 @@ def test_the_published_files_alone_are_a_whole_pack(published, models, tmp_path)
     with ComfyServer(tmp_path, models) as server:
         assert set(NODES) <= set(server.object_info())
         ask = lambda path: requests.get(server.url + path, timeout=30).json()  # noqa: E731
-        given = ask("/workflow_templates")[PACK_NAME]
-        assert sorted(given) == sorted(path.stem for path in workflows.FOLDER.glob("*.json"))
+        templates = ask("/workflow_templates")[PACK_NAME]
+        assert sorted(templates) == sorted(path.stem for path in workflows.FOLDER.glob("*.json"))
         offered = ask("/global_subgraphs").values()
         assert sorted(entry["name"] for entry in offered if entry["info"]["node_pack"].endswith(PACK_NAME)) == sorted(
             blueprints.BLUEPRINTS

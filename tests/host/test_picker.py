@@ -42,10 +42,10 @@ def detecting(small, picks, **photo):
 def test_the_route_shows_the_photo_and_its_faces(group, photos):
     photo = open_photo(photos["group"])
     assert (group["width"], group["height"]) == photo.size and len(group["faces"]) == 6
-    shown = Image.open(io.BytesIO(base64.b64decode(group["image"].partition(",")[2])))
-    assert max(shown.size) == 640
-    reduced = np.asarray(photo.resize(shown.size), dtype=float)
-    assert np.abs(np.asarray(shown, dtype=float) - reduced).mean() < 4
+    picture = Image.open(io.BytesIO(base64.b64decode(group["image"].partition(",")[2])))
+    assert max(picture.size) == 640
+    reduced = np.asarray(photo.resize(picture.size), dtype=float)
+    assert np.abs(np.asarray(picture, dtype=float) - reduced).mean() < 4
     for face in group["faces"]:
         left, top, right, bottom = face["box"]
         assert 0 <= left < face["pick"]["x"] < right <= 1 and 0 <= top < face["pick"]["y"] < bottom <= 1
@@ -56,9 +56,11 @@ def test_a_picked_face_is_what_the_prompt_encodes(server, small, group):
     for face in group["faces"][:3]:
         workflow = detecting(small, [face["pick"]], photo="group")
         outputs = server.run(workflow).outputs
-        (seen,) = outputs[workflows.node(workflow, "HyperLoRADetectFaces")]["hyperlora_faces"]
-        assert seen["photo"] == group["photo"]
-        assert sorted(str(other["pick"]) for other in seen["faces"]) == sorted(str(f["pick"]) for f in group["faces"])
+        (shown_photo,) = outputs[workflows.node(workflow, "HyperLoRADetectFaces")]["hyperlora_faces"]
+        assert shown_photo["photo"] == group["photo"]
+        assert sorted(str(entry["pick"]) for entry in shown_photo["faces"]) == sorted(
+            str(f["pick"]) for f in group["faces"]
+        )
         (crop,) = outputs[workflows.node(workflow, "HyperLoRAEncodeIdentity")]["images"]
         crops.append(server.view(crop))
     assert len(set(crops)) == 3
@@ -91,8 +93,8 @@ def test_only_pictures_of_comfyuis_folders_are_looked_at(server, uploaded, photo
     assert "is no picture that can be read here" in refused(server, "note.png")
     Image.new("1", (20_000, 6_000)).save(inside / "huge.png")
     assert "is too large to look at here" in refused(server, "huge.png")
-    with (inside / "heavy.png").open("wb") as opened:
-        opened.truncate(65 << 20)
+    with (inside / "heavy.png").open("wb") as file:
+        file.truncate(65 << 20)
     assert "is larger than 64 MB" in refused(server, "heavy.png")
     for folder in ("output", "temp"):
         (server.base / folder / "sub").mkdir(parents=True, exist_ok=True)
@@ -120,13 +122,13 @@ def test_other_sites_and_odd_bodies_are_refused(server, uploaded):
 def test_it_answers_while_the_queue_runs(server, small, uploaded):
     workflow = small("portrait_simple", KSampler={"steps": 30})
     running = threading.Event()
-    ran = threading.Thread(target=lambda: server.run(workflow, on_event=lambda event: running.set()))
-    ran.start()
+    thread = threading.Thread(target=lambda: server.run(workflow, on_event=lambda event: running.set()))
+    thread.start()
     assert running.wait(60)
     began = time.monotonic()
     assert len(ask(server, uploaded["obama2"]).json()["photos"][0]["faces"]) == 1
-    assert ran.is_alive() and time.monotonic() - began < 20
-    ran.join()
+    assert thread.is_alive() and time.monotonic() - began < 20
+    thread.join()
 
 
 def test_many_at_once_give_what_one_gives(server, uploaded):
@@ -134,18 +136,18 @@ def test_many_at_once_give_what_one_gives(server, uploaded):
     requests.post(f"{server.url}/free", json={"free_memory": True}, timeout=30)
     alone = [ask(server, name).json() for name in names]
     requests.post(f"{server.url}/free", json={"free_memory": True}, timeout=30)
-    found: dict[str, dict] = {}
-    threads = [threading.Thread(target=lambda n=name: found.update({n: ask(server, n).json()})) for name in names]
+    answers: dict[str, dict] = {}
+    threads = [threading.Thread(target=lambda n=name: answers.update({n: ask(server, n).json()})) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [found[name] for name in names] == alone
+    assert [answers[name] for name in names] == alone
 
 
 def test_a_picture_of_several_frames_is_several_photos(server, photos):
     frames = [open_photo(photos[name]).resize((400, 400)) for name in ("obama", "biden")]
     frames[0].save(server.base / "input" / "two.webp", save_all=True, append_images=frames[1:], lossless=True)
-    found = ask(server, "two.webp").json()["photos"]
-    assert len(found) == 2 and found[0]["photo"] != found[1]["photo"]
+    listed = ask(server, "two.webp").json()["photos"]
+    assert len(listed) == 2 and listed[0]["photo"] != listed[1]["photo"]
     assert Path(server.base / "input" / "two.webp").is_file()

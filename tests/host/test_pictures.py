@@ -51,7 +51,7 @@ def widgets_of_windows() -> set[str]:
 
 def windows(model, length: int, schedule: str = "standard_static", **widgets):
     """The node's MODEL; a widget that an older ComfyUI has not is left out."""
-    given = {
+    defaults = {
         "context_length": length,
         "context_overlap": 1,
         "context_schedule": schedule,
@@ -61,8 +61,8 @@ def windows(model, length: int, schedule: str = "standard_static", **widgets):
         "dim": 0,
         "freenoise": False,
     }
-    given = {name: value for name, value in (given | widgets).items() if name in widgets_of_windows()}
-    return windows_node().execute(model, **given)[0]
+    defaults = {name: value for name, value in (defaults | widgets).items() if name in widgets_of_windows()}
+    return windows_node().execute(model, **defaults)[0]
 
 
 # --- context windows -------------------------------------------------------------------------------------------------
@@ -83,12 +83,12 @@ def test_each_picture_of_a_window_is_its_persons(base, people, door, schedule, w
     if widgets.pop("freenoise", False):  # it shuffles noise, which pictures are not known by then
         from comfy.context_windows import apply_freenoise
 
-        found = sample(windows(model, 2, schedule, freenoise=True, **widgets), start=start.clone())
+        actual = sample(windows(model, 2, schedule, freenoise=True, **widgets), start=start.clone())
         start = apply_freenoise(start.clone(), 0, 2, 1, 0)
     else:
-        found = sample(windows(model, 2, schedule, **widgets), start=start)
-    check(schedule, found, sample(model, start=start), 2e-5)
-    assert error(sample(door.add_layers(base, door.per_item(people[1::-1], STRENGTH)), start=start), found) > 1e-3
+        actual = sample(windows(model, 2, schedule, **widgets), start=start)
+    check(schedule, actual, sample(model, start=start), 2e-5)
+    assert error(sample(door.add_layers(base, door.per_item(people[1::-1], STRENGTH)), start=start), actual) > 1e-3
 
 
 def test_a_mask_a_picture_goes_with_its_picture_into_windows(base, people, door):
@@ -114,16 +114,16 @@ def test_a_picture_that_each_window_keeps_is_its_own_person(base, people, door):
     if "latent_retain_index_list" not in widgets_of_windows():
         pytest.skip("this ComfyUI's windows keep no picture")
     model = door.add_layers(base, door.per_item(people, STRENGTH))
-    seen: list[torch.Tensor] = []
+    predictions: list[torch.Tensor] = []
 
-    def look(apply, given):
-        seen.append(apply(given["input"], given["timestep"], **given["c"]))
-        return seen[-1]
+    def look(apply, args):
+        predictions.append(apply(args["input"], args["timestep"], **args["c"]))
+        return predictions[-1]
 
-    kept = windows(model, 2, "batched", context_overlap=0, causal_window_fix=False, latent_retain_index_list="0")
-    kept.set_model_unet_function_wrapper(look)
-    sample(kept, start=noise(5, batch=4), steps=1, cfg=1.0)
-    first, second = seen
+    windowed = windows(model, 2, "batched", context_overlap=0, causal_window_fix=False, latent_retain_index_list="0")
+    windowed.set_model_unet_function_wrapper(look)
+    sample(windowed, start=noise(5, batch=4), steps=1, cfg=1.0)
+    first, second = predictions
     check("the first picture", second[0], first[0])  # where it stands, the third person's picture would be
     assert error(second[1], first[1]) > 1e-3
 
@@ -136,8 +136,8 @@ def test_windows_over_lines_or_columns_see_their_part_of_a_mask(base, people, do
     model = door.add_layers(base, [door.Layer(people[0], STRENGTH, mask=mask)])
     cut = {"context_overlap": 0, "causal_window_fix": False, "dim": dim}
     start, prompts = noise(7), (sized_prompt(1), sized_prompt(2))
-    found = sample(windows(model, 8, "batched", **cut), *prompts, start=start)
-    for part, expected in zip(found.chunk(2, dim), (patched(base, people[0]), base), strict=True):
+    actual = sample(windows(model, 8, "batched", **cut), *prompts, start=start)
+    for part, expected in zip(actual.chunk(2, dim), (patched(base, people[0]), base), strict=True):
         begin = start.chunk(2, dim)[expected is base]
         check("part", part, sample(expected, *prompts, start=begin), 2e-5)
 
@@ -146,7 +146,7 @@ def grouped(model, key: str | None, order=lambda batch: range(batch)):
     """A node that gives the UNet two pictures at a time, and writes down which, if it has a place for that."""
     from comfy.patcher_extension import WrappersMP
 
-    def each(executor, inner, conds, x, t, options):
+    def in_groups(executor, inner, conds, x, t, options):
         parts = []
         for group in (list(order(len(x)))[i : i + 2] for i in range(0, len(x), 2)):
             if key is not None:
@@ -155,7 +155,7 @@ def grouped(model, key: str | None, order=lambda batch: range(batch)):
         return [torch.cat(part) for part in zip(*parts, strict=True)]
 
     model = model.clone()
-    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "another pack", each)
+    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "another pack", in_groups)
     return model
 
 
@@ -166,13 +166,13 @@ def test_windows_of_another_pack_are_read_or_refused(base, people, door):
     for layers in (door.per_item(people, STRENGTH), [door.Layer(people[0], prompt="somebody")]):
         with pytest.raises(HyperLoRAError, match="was given 4 rows for 2 prompts and a batch of 4 pictures: another"):
             sample(grouped(door.add_layers(base, layers), None), start=start)
-    one = door.add_layers(base, door.per_item(people[:1], STRENGTH))  # whoever is drawn, it is this person
-    check("one for all", sample(grouped(one, None), start=start), sample(one, start=start), 2e-5)
+    alone = door.add_layers(base, door.per_item(people[:1], STRENGTH))  # whoever is drawn, it is this person
+    check("one for all", sample(grouped(alone, None), start=start), sample(alone, start=start), 2e-5)
 
 
 def test_tiles_of_another_pack_are_refused(base, people, door):
-    def tiles(apply, given):
-        x, t, c = given["input"], given["timestep"], given["c"]
+    def tiles(apply, args):
+        x, t, c = args["input"], args["timestep"], args["c"]
         return torch.cat([apply(part, t, **c) for part in x.chunk(2, 3)], 3)
 
     def tiled(layers):
@@ -206,11 +206,11 @@ def drawn(model, samples: torch.Tensor, seed: int = 3, indices: list[int] | None
 def test_a_picture_that_is_cut_out_stays_its_persons(base, people, door):
     empty = torch.zeros(5, 4, 16, 16)
     model = door.add_layers(base, door.per_item(people, STRENGTH))
-    whole = drawn(model, empty)
+    full = drawn(model, empty)
     for indices in ([1, 2], [4], [2, 0], [3, 1, 2]):
-        check(str(indices), drawn(model, empty[indices], indices=indices), whole[indices], 2e-5)
+        check(str(indices), drawn(model, empty[indices], indices=indices), full[indices], 2e-5)
     strict = door.add_layers(base, door.per_item(people, STRENGTH, repeat=False))
-    check("of more people", drawn(strict, empty[:1], indices=[2]), whole[2:3], 2e-5)
+    check("of more people", drawn(strict, empty[:1], indices=[2]), full[2:3], 2e-5)
     with pytest.raises(HyperLoRAError, match="there are 3 identities for a batch of 5 pictures: add identities"):
         drawn(strict, empty[:1], indices=[4])
 
@@ -228,9 +228,9 @@ def test_what_was_drawn_here_is_known_without_its_noise(base, people, door):
     """A second sampler, without noise or with a noise of its own, goes on with pictures that were cut out between."""
     model = door.add_layers(base, door.per_item(people, STRENGTH))
     first = drawn(model, torch.zeros(3, 4, 16, 16))
-    whole = drawn(model, first, add_noise=False)
-    check("cut", drawn(model, first[1:], add_noise=False), whole[1:], 2e-5)
-    check("cut and repeated", drawn(model, first[[1, 1]], add_noise=False), whole[[1, 1]], 2e-5)
+    full = drawn(model, first, add_noise=False)
+    check("cut", drawn(model, first[1:], add_noise=False), full[1:], 2e-5)
+    check("cut and repeated", drawn(model, first[[1, 1]], add_noise=False), full[[1, 1]], 2e-5)
     again = drawn(model, first[1:], seed=9)  # Latent Batch Seed Behavior: random forgets the numbers
     single = door.add_layers(base, [door.Layer(people[1], STRENGTH)])
     check("of another seed", again[:1], drawn(single, first[1:2], seed=9), 2e-5)
@@ -292,14 +292,14 @@ def test_deep_shrink_has_the_mask_where_the_picture_is(comfy, base, door):
 
     lora, mask, now = random_lora(base, 4, 0.6, "attn1"), half("left"), {}
     model = shrunk(door.add_layers(base, [door.Layer(lora, STRENGTH, mask=mask)]), 1.5)
-    found = sample(model, start=noise(2, size=24))
+    actual = sample(model, start=noise(2, size=24))
 
     def painted() -> torch.Tensor:
         latent = F.interpolate(mask[None], size=(24, 24), mode="bilinear", antialias=True)
         return F.interpolate(latent, size=now["size"], mode="bilinear", antialias=True).flatten()[:, None]
 
     handles = [
-        module.register_forward_pre_hook(lambda module, given: now.update(size=given[0].shape[-2:]))
+        module.register_forward_pre_hook(lambda module, args: now.update(size=args[0].shape[-2:]))
         for module in base.model.modules()
         if isinstance(module, SpatialTransformer)
     ]
@@ -307,14 +307,14 @@ def test_deep_shrink_has_the_mask_where_the_picture_is(comfy, base, door):
         product = STRENGTH * factors.scale * factors.up @ factors.down
         linear = base.model.get_submodule(key.removesuffix(".weight"))
         handles.append(
-            linear.register_forward_hook(lambda module, given, y, w=product: y + painted() * (given[0] @ w.mT))
+            linear.register_forward_hook(lambda module, args, y, w=product: y + painted() * (args[0] @ w.mT))
         )
     try:
         expected = sample(shrunk(base, 1.5), start=noise(2, size=24))
     finally:
         for handle in handles:
             handle.remove()
-    check("by hand", found, expected)
+    check("by hand", actual, expected)
     assert error(sample(shrunk(base, 1.5), start=noise(2, size=24)), expected) > 1e-4
 
 
@@ -336,20 +336,20 @@ def test_what_rearranges_tokens_is_named_with_what_was_found(base, people, door)
 def test_prompts_are_drawn_in_threads_each_on_its_device(comfy, base, people, door):
     """ComfyUI's own way over several GPUs, with two names of the CPU for two devices."""
     pytest.importorskip("comfy.multigpu", reason="this ComfyUI draws on one GPU alone")
-    other = patcher(comfy, "Segmind_Vega", SMALL)
-    other.is_multigpu_base_clone, other.load_device = True, torch.device("cpu:0")
+    second_device = patcher(comfy, "Segmind_Vega", SMALL)
+    second_device.is_multigpu_base_clone, second_device.load_device = True, torch.device("cpu:0")
     masks = [half("left"), half("right")]
     start = noise(9, batch=2)
     for layers in (door.per_item(people[:2], STRENGTH), door.in_regions(people[:2], masks, STRENGTH)):
         model = door.add_layers(base, layers)
         expected = sample(model, start=start)
         several = model.clone()
-        several.set_additional_models("multigpu", [other])
+        several.set_additional_models("multigpu", [second_device])
         threads = set()
         several.set_model_unet_function_wrapper(
-            lambda apply, given, seen=threads: (
-                seen.add(threading.get_ident()),
-                apply(given["input"], given["timestep"], **given["c"]),
+            lambda apply, args, ids=threads: (
+                ids.add(threading.get_ident()),
+                apply(args["input"], args["timestep"], **args["c"]),
             )[1]
         )
         check("two devices", sample(several, start=start), expected)
@@ -383,15 +383,15 @@ def test_masks_are_whole_when_another_thread_sees_them(comfy, base, people, door
         sys.setswitchinterval(interval)
     assert sizes == [4] * 40
     elsewhere = UNetCall(call.x.to("meta"), call.conditionings, {}, call.batch)
-    for each, device in ((call, "cpu"), (elsewhere, "meta")):
-        assert {mask.device.type for mask in runtime.token_masks(each, parts).by_size.values()} == {device}
+    for one_call, device in ((call, "cpu"), (elsewhere, "meta")):
+        assert {mask.device.type for mask in runtime.token_masks(one_call, parts).by_size.values()} == {device}
 
 
 # --- tiles and faces -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def told(comfy) -> Callable:
+def warnings(comfy) -> Callable:
     from hyperlora_core.doors.comfyui.runtime import tiles
 
     heard: list[str] = []
@@ -400,7 +400,7 @@ def told(comfy) -> Callable:
     tiles.listeners.remove(heard.append)
 
 
-def test_tiles_and_faces_under_whole_masks_are_said(base, people, door, told):
+def test_tiles_and_faces_under_whole_masks_are_said(base, people, door, warnings):
     from comfy_execution.utils import CurrentNodeContext
 
     picture = noise(1, batch=2, size=16)
@@ -411,13 +411,15 @@ def test_tiles_and_faces_under_whole_masks_are_said(base, people, door, told):
         drawn(ones, picture[:1])
         drawn(square, picture[:1])
         drawn(square, picture[:1], seed=8)  # once more, the whole
-        assert told == []
+        assert warnings == []
         drawn(wide, picture[:1])
-        assert told[0].startswith(
+        assert warnings[0].startswith(
             "masks of 16 x 8 are stretched over a picture of 128 x 128 (node 7). If they are tiles"
         )
         drawn(square, picture[1:])
-        assert told[1].startswith("one node draws several pictures, one after another (node 7)") and len(told) == 2
+        assert (
+            warnings[1].startswith("one node draws several pictures, one after another (node 7)") and len(warnings) == 2
+        )
     with CurrentNodeContext("a", "8"):
         drawn(square, picture[:1])
-        assert len(told) == 2
+        assert len(warnings) == 2

@@ -36,8 +36,8 @@ def pictures(server, workflow) -> list[np.ndarray]:
 
 def halves(workflow: workflows.Workflow, size: int = 128) -> workflows.Workflow:
     """The masks at the picture's size."""
-    whole, half = workflows.nodes(workflow, "SolidMask")
-    workflow[whole]["inputs"] |= {"width": size, "height": size}
+    full, half = workflows.nodes(workflow, "SolidMask")
+    workflow[full]["inputs"] |= {"width": size, "height": size}
     workflow[half]["inputs"] |= {"width": size // 2, "height": size}
     return workflow
 
@@ -67,7 +67,7 @@ def test_context_windows_and_cut_batches_keep_who_is_who(small, server):
     def four() -> workflows.Workflow:
         return weigh(small("people_batch", EmptyLatentImage={"batch_size": 4}), 6.0, -6.0)
 
-    whole = pictures(server, four())
+    full = pictures(server, four())
     windows = {
         "context_length": 2,
         "context_overlap": 1,
@@ -85,9 +85,9 @@ def test_context_windows_and_cut_batches_keep_who_is_who(small, server):
     windowed = pictures(server, between(four(), "model", "ContextWindowsManual", "model", **windows))
     cut = pictures(server, between(four(), "latent_image", "LatentFromBatch", "samples", batch_index=1, length=2))
     assert len(windowed) == 4 and len(cut) == 2
-    for found, expected in zip([*windowed, *cut], [*whole, *whole[1:3]], strict=True):
-        assert difference(found, expected) <= 1
-    assert difference(whole[0], whole[2]) > 8  # another noise
+    for actual, expected in zip([*windowed, *cut], [*full, *full[1:3]], strict=True):
+        assert difference(actual, expected) <= 1
+    assert difference(full[0], full[2]) > 8  # another noise
 
     copies = between(four(), "latent_image", "LatentFromBatch", "samples", batch_index=1, length=2)
     one_seed = between(copies, "latent_image", "LatentBatchSeedBehavior", "samples", seed_behavior="fixed")
@@ -120,8 +120,10 @@ def test_deep_shrink_by_one_and_a_half_keeps_regions(small, alone, picture):
     }
     everywhere["ones"] = workflows.new("SolidMask", value=1.0, width=64, height=64)
     assert difference(drawn(everywhere), drawn(alone(6.0, application="run-time"))) <= 1
-    both, swapped = (drawn(weigh(halves(small("people_regions")), *weights)) for weights in ((6.0, -6.0), (-6.0, 6.0)))
-    assert difference(both, swapped) > 8
+    as_connected, swapped = (
+        drawn(weigh(halves(small("people_regions")), *weights)) for weights in ((6.0, -6.0), (-6.0, 6.0))
+    )
+    assert difference(as_connected, swapped) > 8
 
 
 def test_refining_faces_of_a_model_with_regions_is_refused(small, server, uploaded):
@@ -144,8 +146,10 @@ def test_refining_faces_of_a_model_with_regions_is_refused(small, server, upload
 
 def test_people_in_regions_and_for_prompts(small, server, picture):
     for name in ("people_regions", "people_prompts"):
-        both, swapped = (picture(weigh(halves(small(name)), *weights)) for weights in ((6.0, -6.0), (-6.0, 6.0)))
-        assert difference(both, swapped) > 8
+        as_connected, swapped = (
+            picture(weigh(halves(small(name)), *weights)) for weights in ((6.0, -6.0), (-6.0, 6.0))
+        )
+        assert difference(as_connected, swapped) > 8
 
 
 def test_a_schedule_acts(small, alone, picture):
@@ -187,8 +191,8 @@ def test_a_saved_lora_has_the_schedules_mean(small, alone, server, picture):
     )
     server.run(workflow)
     saved = small("saved_lora", LoraLoaderModelOnly={"lora_name": "people/baked_00001_.safetensors"})
-    loaded = picture(saved)
-    assert difference(loaded, picture(alone(3.0))) <= 1 < difference(loaded, picture(alone(6.0)))
+    from_file = picture(saved)
+    assert difference(from_file, picture(alone(3.0))) <= 1 < difference(from_file, picture(alone(6.0)))
 
 
 def test_what_does_not_go_together_is_said(small, server):
@@ -198,9 +202,9 @@ def test_what_does_not_go_together_is_said(small, server):
     assert failure(server, regions).message == "there are 3 masks for 2 people: each person needs one"
 
     empty = halves(small("people_prompts"))
-    whole = workflows.nodes(empty, "SolidMask")[0]
+    full = workflows.nodes(empty, "SolidMask")[0]
     for number in workflows.nodes(empty, "HyperLoRAPersonForPrompt"):
-        empty[number]["inputs"]["mask"] = [whole, 0]
+        empty[number]["inputs"]["mask"] = [full, 0]
     assert failure(server, empty).message.startswith("the mask is empty: nothing of this person would be drawn")
 
     batch = small("people_batch", HyperLoRAApplyPerItem={"fewer_people": "error"}, EmptyLatentImage={"batch_size": 3})

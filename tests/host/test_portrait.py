@@ -13,9 +13,9 @@ from hyperlora_core import LoRA
 from tests.support.models import STYLE_LORA
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> int:
+def difference(a: np.ndarray, b: np.ndarray) -> int:
     """The largest difference of two pictures, in levels of 255."""
-    return int(np.abs(one.astype(int) - other.astype(int)).max())
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def rewired(workflow: workflows.Workflow, model: list) -> workflows.Workflow:
@@ -58,14 +58,14 @@ def test_the_simple_way_equals_the_single_steps_with_base(small, picture, portra
 def test_several_photos_of_unequal_sizes(small, picture, uploaded, portrait, server):
     workflow = small("portrait_several_photos")
     names = ["obama", "obama2", "obama3"]
-    found = {}
+    pictures = {}
     for order in (names, names[::-1]):
         for number, name in zip(workflows.nodes(workflow, "LoadImage"), order, strict=True):
             workflow[number]["inputs"]["image"] = uploaded[name]
-        found[tuple(order)] = picture(copy.deepcopy(workflow))
-    one, other = found.values()
-    assert difference(one, other) <= 2, "photos are averaged, so their order is nothing"
-    assert difference(one, portrait) > 1
+        pictures[tuple(order)] = picture(copy.deepcopy(workflow))
+    first, second = pictures.values()
+    assert difference(first, second) <= 2, "photos are averaged, so their order is nothing"
+    assert difference(first, portrait) > 1
 
 
 @pytest.mark.slow
@@ -144,18 +144,18 @@ def test_the_order_of_loras_and_controlnet_does_not_matter(small, picture, portr
         "class_type": "LoraLoaderModelOnly",
         "inputs": {"lora_name": STYLE_LORA, "strength_model": -0.2, "model": None},
     }
-    found = []
+    pictures = []
     for order in itertools.permutations([style, hyper, "60"]):
         workflow = copy.deepcopy(base)
         model = [workflows.node(workflow, "CheckpointLoaderSimple"), 0]
         for number in order:
             workflow[number]["inputs"]["model"] = model
             model = [number, 0]
-        found.append(picture(rewired(workflow, model)))
-    assert max(difference(one, found[0]) for one in found[1:]) <= 2
+        pictures.append(picture(rewired(workflow, model)))
+    assert max(difference(pixels, pictures[0]) for pixels in pictures[1:]) <= 2
     without_control = small("portrait_controlnet_lora", ControlNetApplyAdvanced={"strength": 0.0})
-    assert difference(picture(without_control), found[0]) > 5
-    assert difference(portrait, found[0]) > 5
+    assert difference(picture(without_control), pictures[0]) > 5
+    assert difference(portrait, pictures[0]) > 5
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16"])
@@ -207,8 +207,8 @@ def test_the_face_is_chosen_on_a_group_photo(small, server, picture, uploaded):
         (order, index): picture(small("portrait_steps", "group", HyperLoRADetectFaces={"order": order, "index": index}))
         for order, index in (("left to right", 0), ("left to right", 5), ("largest", 0))
     }
-    one, other, _ = pictures.values()
-    assert difference(one, other) > 5
+    largest, leftmost, _ = pictures.values()
+    assert difference(largest, leftmost) > 5
 
 
 def test_best_match_finds_the_person_of_the_reference(small, server, uploaded, photos, tmp_path):

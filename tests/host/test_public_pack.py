@@ -46,22 +46,22 @@ def uni(plain, model=demo.HYPER_LORA, weight=0.8, **encoders) -> workflows.Workf
         ),
         "103": ("HyperLoRAApplyLoRA", {"model": base["model"], "lora": ["102", 0], "weight": weight}),
     }
-    made = json.loads(json.dumps(plain))
-    made[workflows.node(made, "KSampler")]["inputs"]["model"] = ["103", 0]
-    return made | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
+    workflow = json.loads(json.dumps(plain))
+    workflow[workflows.node(workflow, "KSampler")]["inputs"]["model"] = ["103", 0]
+    return workflow | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
 
 
 def steps(plain, **config) -> workflows.Workflow:
     """Config, Loader, FaceAttr, both Conds, both Generates, two Applies, Save."""
     photo = [workflows.node(plain, "LoadImage"), 0]
     base = plain[workflows.node(plain, "KSampler")]["inputs"]
-    seen = {"hyper_lora": ["102", 0], "images": photo, "face_attr": ["103", 0]}
+    photo_inputs = {"hyper_lora": ["102", 0], "images": photo, "face_attr": ["103", 0]}
     nodes = {
         "101": ("HyperLoRAConfig", ENCODERS | RIGHT | config),
         "102": ("HyperLoRALoader", {"config": ["101", 0], "model": "config_sized", "dtype": "fp32"}),
         "103": ("HyperLoRAFaceAttr", {"hyper_lora": ["102", 0], "images": photo}),
-        "104": ("HyperLoRAIDCond", seen | {"grayscale": False, "remove_background": True}),
-        "105": ("HyperLoRABaseCond", seen | {"crop": True, "crop_scale_LRTB": "1,1,1,1", "safe_crop": True}),
+        "104": ("HyperLoRAIDCond", photo_inputs | {"grayscale": False, "remove_background": True}),
+        "105": ("HyperLoRABaseCond", photo_inputs | {"crop": True, "crop_scale_LRTB": "1,1,1,1", "safe_crop": True}),
         "106": ("HyperLoRAGenerateIDLoRA", {"hyper_lora": ["102", 0], "id_cond": ["104", 0]}),
         "107": ("HyperLoRAGenerateBaseLoRA", {"hyper_lora": ["102", 0], "base_cond": ["105", 0]}),
         "108": ("HyperLoRAApplyLoRA", {"model": base["model"], "lora": ["106", 0], "weight": 0.8}),
@@ -70,13 +70,13 @@ def steps(plain, **config) -> workflows.Workflow:
         "111": ("PreviewImage", {"images": ["104", 1]}),
         "112": ("PreviewImage", {"images": ["105", 1]}),
     }
-    made = json.loads(json.dumps(plain))
-    made[workflows.node(made, "KSampler")]["inputs"]["model"] = ["109", 0]
-    return made | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
+    workflow = json.loads(json.dumps(plain))
+    workflow[workflows.node(workflow, "KSampler")]["inputs"]["model"] = ["109", 0]
+    return workflow | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
 
 
-def difference(one, other) -> int:
-    return int(np.abs(one.astype(int) - other.astype(int)).max())
+def difference(a, b) -> int:
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def test_a_shared_prompt_gives_the_portrait_that_ours_gives(plain, small, picture):
@@ -95,14 +95,14 @@ def test_the_weight_goes_from_minus_3_to_3(plain, server, picture):
 def test_every_step_runs_and_equals_our_own_steps(plain, small, server):
     workflow = steps(plain)
     result = server.run(workflow)
-    shown = saved_picture(server, workflow, result)
+    preview = saved_picture(server, workflow, result)
     ours = small(
         "portrait_steps_base",
         HyperLoRALoadModel={"model": "config_sized"},
         HyperLoRAGenerate={"id_weight": 0.8, "base_weight": 0.4},
     )
     expected = server.run(ours)
-    assert difference(shown, saved_picture(server, ours, expected)) <= 1
+    assert difference(preview, saved_picture(server, ours, expected)) <= 1
     crop = workflows.node(ours, "HyperLoRAEncodeIdentity")
     pixels = [
         np.asarray(Image.open(_bytes(server, result.outputs["111"]["images"][0]))),
@@ -137,7 +137,7 @@ def test_all_three_encoder_types_run_and_a_wrong_one_is_corrected(plain, server,
     workflow = uni(plain, model, encoder_types=choice)
     workflow["101"]["inputs"]["dtype"] = "fp32"
     result = server.run(workflow)
-    shown = saved_picture(server, workflow, result)
+    preview = saved_picture(server, workflow, result)
     if choice == right:
         assert "remarks" not in result.outputs.get("101", {})
     else:
@@ -145,7 +145,7 @@ def test_all_three_encoder_types_run_and_a_wrong_one_is_corrected(plain, server,
             f"encoder_types is '{choice}', but {model} was made for '{right}', which is used instead. Set "
             f"encoder_types to '{right}'"
         ]
-    assert difference(shown, saved_picture(server, plain, server.run(plain))) > 0
+    assert difference(preview, saved_picture(server, plain, server.run(plain))) > 0
 
 
 @pytest.mark.parametrize(
@@ -235,9 +235,9 @@ def test_a_photo_without_a_face_is_named_and_may_be_skipped(plain, server, tmp_p
             image = server.upload(tmp_path / path)
             workflow[number] = {"class_type": "LoadImage", "inputs": {"image": image}}
         workflow["92"] = {"class_type": "ImageBatch", "inputs": {"image1": ["90", 0], "image2": ["91", 0]}}
-        for other in workflow.values():
-            if "images" in other["inputs"] and other["class_type"].startswith("HyperLoRA"):
-                other["inputs"]["images"] = ["92", 0]
+        for content in workflow.values():
+            if "images" in content["inputs"] and content["class_type"].startswith("HyperLoRA"):
+                content["inputs"]["images"] = ["92", 0]
         error = failure(server, workflow)
         assert error.message.startswith("photo 1 of 2: no face was found.")
         workflow[node]["inputs"]["on_no_face"] = "skip"
@@ -254,9 +254,11 @@ def test_of_several_faces_the_detectors_first_is_taken(plain, small, server, upl
             workflow["102"]["inputs"]["order"] = order
         result = server.run(workflow)
         drawn[order or "detection order"] = saved_picture(server, workflow, result)
-        said = "photo 1 of 1 shows 6 faces: the detector's first is taken, as by the public pack. Set order to take "
+        sentence = (
+            "photo 1 of 1 shows 6 faces: the detector's first is taken, as by the public pack. Set order to take "
+        )
         remarks = result.outputs.get("102", {}).get("remarks", [])
-        assert remarks == [f"{said}another"] * (order is None)
+        assert remarks == [f"{sentence}another"] * (order is None)
     for order, picture in drawn.items():
         ours = small("portrait_steps", "group", HyperLoRADetectFaces={"order": order})
         assert difference(saved_picture(server, ours, server.run(ours)), picture) <= 1
@@ -275,10 +277,10 @@ def test_the_released_names_are_offered_even_where_the_folders_are_not(server):
 
 def test_names_that_are_not_needed_may_be_any(plain, server):
     """Workflows of people who named their folders otherwise."""
-    named = {"image_processor": "clip-vit-large-patch14", "image_encoder": "clip-vit-large-patch14"}
-    remarks = server.run(uni(plain, **named)).outputs["101"]["remarks"]
+    names = {"image_processor": "clip-vit-large-patch14", "image_encoder": "clip-vit-large-patch14"}
+    remarks = server.run(uni(plain, **names)).outputs["101"]["remarks"]
     assert remarks == ["image_encoder 'clip-vit-large-patch14' is not there: the CLIP that fits is used instead"]
-    workflow = steps(plain, **named)
+    workflow = steps(plain, **names)
     assert server.run(workflow).outputs["102"]["remarks"] == remarks
 
 

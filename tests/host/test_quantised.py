@@ -65,13 +65,15 @@ def quantised(comfy, base) -> Callable:
     return make
 
 
-def of_comfy_kitchen(name: str, weight: torch.Tensor, kind: str, said: Mapping[str, object]) -> dict[str, torch.Tensor]:
+def of_comfy_kitchen(
+    name: str, weight: torch.Tensor, kind: str, parameters: Mapping[str, object]
+) -> dict[str, torch.Tensor]:
     """The tensors that a file of ComfyUI's has for a weight."""
     from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor
 
-    scale = {} if "convrot_groupsize" in said else {"scale": "recalculate"}
-    packed = QuantizedTensor.from_float(weight, QUANT_ALGOS[kind]["comfy_tensor_layout"], **scale, **said)
-    format = torch.frombuffer(bytearray(json.dumps({"format": kind, **said}).encode()), dtype=torch.uint8)
+    scale = {} if "convrot_groupsize" in parameters else {"scale": "recalculate"}
+    packed = QuantizedTensor.from_float(weight, QUANT_ALGOS[kind]["comfy_tensor_layout"], **scale, **parameters)
+    format = torch.frombuffer(bytearray(json.dumps({"format": kind, **parameters}).encode()), dtype=torch.uint8)
     return packed.state_dict(name) | {f"{name.removesuffix('weight')}comfy_quant": format}
 
 
@@ -83,7 +85,7 @@ def exactly(model, lora: LoRA, run: Callable[[], torch.Tensor]) -> torch.Tensor:
     for key, factors in fitting(model, lora).items():
         product = STRENGTH * factors.scale * factors.up @ factors.down
         linear = model.model.get_submodule(key.removesuffix(".weight"))
-        handles.append(linear.register_forward_hook(lambda _, given, y, w=product: y + given[0] @ w.mT))
+        handles.append(linear.register_forward_hook(lambda _, args, y, w=product: y + args[0] @ w.mT))
     try:
         return run()
     finally:
@@ -104,22 +106,22 @@ def test_a_projection_gives_what_the_plain_one_gives_and_the_exact_product(base,
     from hyperlora_core.doors.comfyui.runtime.linears import LoRALinear
 
     model = quantised(kind)
-    linear, whole = (each.model.get_submodule(PROJECTION) for each in (model, base))
+    linear, dense = (each_model.model.get_submodule(PROJECTION) for each_model in (model, base))
     factors = fitting(model, lora)[f"{PROJECTION}.weight"]
     product = factors.scale * factors.up @ factors.down
-    given = torch.randn(2, 24, whole.in_features, generator=torch.Generator().manual_seed(2))
+    x = torch.randn(2, 24, dense.in_features, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        plain = linear(given)
-        assert error(plain, whole(given)) > 1e-3  # it is quantised
+        plain = linear(x)
+        assert error(plain, dense(x)) > 1e-3  # it is quantised
         projection = LoRALinear()
         projection.factors = StackedFactors(factors.down, factors.scale * factors.up, ((0, 8),))
         projection.gates = RankGates(torch.zeros(8, dtype=torch.long), None, None)
         projection.install(linear)
-        found = linear(given)
+        actual = linear(x)
         projection.remove(linear)
-        check(kind, found - plain, F.linear(given, product), 1e-5)
-        check(kind, found, plain + F.linear(given, product), 1e-6)
-        assert torch.equal(linear(given), plain)
+        check(kind, actual - plain, F.linear(x, product), 1e-5)
+        check(kind, actual, plain + F.linear(x, product), 1e-6)
+        assert torch.equal(linear(x), plain)
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def test_what_is_not_older_is_let_in(monkeypatch, version):
 @pytest.mark.parametrize("version", ["0.13.0", "0.9.2", "0.3.75"])
 def test_what_is_older_gets_no_nodes_and_no_pages(monkeypatch, caplog, version):
     monkeypatch.setitem(sys.modules, "comfyui_version", type("Module", (), {"__version__": version}))
-    old = entry()
-    assert old.NODE_CLASS_MAPPINGS == {} and not hasattr(old, "WEB_DIRECTORY")
+    module = entry()
+    assert module.NODE_CLASS_MAPPINGS == {} and not hasattr(module, "WEB_DIRECTORY")
     assert SENTENCE.format(version) in caplog.text
 
 

@@ -86,38 +86,38 @@ def test_without_effect_the_model_is_the_given_one(base, people, running):
 
 
 def test_several_add_up_beside_patched_ones_in_any_order(base, people, running):
-    one, other, third = people
+    first, second, third = people
     expected = sample(patched(base, *people))
     check("three of them", sample(running(base, *people)), expected)
-    check("patched first", sample(running(patched(base, one), other, third)), expected)
-    check("patched last", sample(patched(running(base, one, other), third)), expected)
+    check("patched first", sample(running(patched(base, first), second, third)), expected)
+    check("patched last", sample(patched(running(base, first, second), third)), expected)
 
 
 def test_each_model_has_its_own(base, people, running):
     first = running(base, people[0])
     alone = sample(first)
     second = running(first, people[1])
-    both = sample(second)
-    assert torch.equal(sample(first), alone) and error(both, alone) > 1e-3
+    with_both = sample(second)
+    assert torch.equal(sample(first), alone) and error(with_both, alone) > 1e-3
     assert [len(model.wrappers["apply_model"]["hyper_lora"]) for model in (first, second)] == [1, 1]
 
 
 def test_beside_comfyuis_own_ways(comfy, base, people, running):
     import comfy.hooks
 
-    one, other = people[:2]
-    expected = sample(patched(base, one, other))
-    chained, _ = comfy.sd.load_lora_for_models(running(base, one), None, dict(other), STRENGTH, 0.0)
+    first, second = people[:2]
+    expected = sample(patched(base, first, second))
+    chained, _ = comfy.sd.load_lora_for_models(running(base, first), None, dict(second), STRENGTH, 0.0)
     check("another LoRA after it", sample(chained), expected)
-    before, _ = comfy.sd.load_bypass_lora_for_models(base, None, dict(other), STRENGTH, 0.0)
-    after, _ = comfy.sd.load_bypass_lora_for_models(running(base, one), None, dict(other), STRENGTH, 0.0)
-    for name, model in (("a bypass before it", running(before, one)), ("a bypass after it", after)):
+    before, _ = comfy.sd.load_bypass_lora_for_models(base, None, dict(second), STRENGTH, 0.0)
+    after, _ = comfy.sd.load_bypass_lora_for_models(running(base, first), None, dict(second), STRENGTH, 0.0)
+    for name, model in (("a bypass before it", running(before, first)), ("a bypass after it", after)):
         for again in ("", ", again"):
             check(name + again, sample(model), expected)
         assert error(sample(base), expected) > 1e-3  # both are gone from the modules that the models share
-    hooks = comfy.hooks.create_hook_lora(dict(other), STRENGTH, 0.0)
+    hooks = comfy.hooks.create_hook_lora(dict(second), STRENGTH, 0.0)
     hooked = [comfy.hooks.set_hooks_for_conditioning(prompt(seed), hooks) for seed in (1, 2)]
-    check("hooks", sample(running(base, one), *hooked), expected, 2e-5)
+    check("hooks", sample(running(base, first), *hooked), expected, 2e-5)
 
 
 def test_attention_that_another_node_replaces(comfy, base, people, running, door):
@@ -171,7 +171,7 @@ def test_it_is_exact_on_a_model_of_eight_bits(comfy, people, running, kind):
     for key, factors in fitting(model, lora).items():
         product = STRENGTH * factors.scale * factors.up @ factors.down
         linear = model.model.get_submodule(key.removesuffix(".weight"))
-        handles.append(linear.register_forward_hook(lambda module, given, y, w=product: y + given[0] @ w.mT))
+        handles.append(linear.register_forward_hook(lambda module, args, y, w=product: y + args[0] @ w.mT))
     exact = sample(model)
     for handle in handles:
         handle.remove()
@@ -186,8 +186,8 @@ def test_a_model_that_computes_in_half_precision(comfy, people, door, running, k
     """What a GPU does, slowly; only the types matter here."""
     dtype, start = getattr(torch, kind), noise(0, batch=2, size=8)
     model = patcher(comfy, "Segmind_Vega", SMALL, dtype=dtype, compute=dtype)
-    found = sample(running(model, people[0]), start=start, steps=1)
-    check(kind, found, sample(patched(model, people[0]), start=start, steps=1), most)
+    actual = sample(running(model, people[0]), start=start, steps=1)
+    check(kind, actual, sample(patched(model, people[0]), start=start, steps=1), most)
     masks = [half("left"), half("right")]
     for layers in (door.per_item(people[:2]), door.in_regions(people[:2], masks, schedule=Schedule.preset("fall"))):
         result = sample(door.add_layers(model, layers), start=start, steps=1)
@@ -199,7 +199,7 @@ def test_a_queue_that_alternates_between_people_patches_nothing(comfy, base, peo
     monkeypatch.setattr(
         comfy.model_patcher.ModelPatcher,
         "patch_weight_to_device",
-        lambda self, key, *given, **named: patches.append(key in self.patches) or patch(self, key, *given, **named),
+        lambda self, key, *args, **kwargs: patches.append(key in self.patches) or patch(self, key, *args, **kwargs),
     )
     expected = [sample(patched(base, person)) for person in people]
     assert sum(patches) == 3 * 120
@@ -217,7 +217,7 @@ def test_memory_is_flat_over_a_hundred_alternations(base, people, running):
 
     def tensors() -> int:
         gc.collect()
-        return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
     process, sizes = psutil.Process(), []
     for number in range(100):
@@ -231,9 +231,9 @@ def test_memory_is_flat_over_a_hundred_alternations(base, people, running):
 
 def test_what_was_put_on_the_device_goes_when_sampling_ends(base, people, running):
     model = running(base, people[0])
-    (run,) = model.wrappers["apply_model"]["hyper_lora"]
+    (wrapper,) = model.wrappers["apply_model"]["hyper_lora"]
     sample(model)
-    assert run.__self__._factors == {} and run.__self__._conditionings == {}
+    assert wrapper.__self__._factors == {} and wrapper.__self__._conditionings == {}
 
 
 class InterruptedError_(BaseException):
@@ -252,8 +252,8 @@ def test_nothing_remains_after_an_exception_or_an_interrupt(base, people, door, 
         with pytest.raises(kind):
             sample(model)
         assert not replaced(base) and torch.equal(sample(base), plain)
-        (run,) = model.wrappers["apply_model"]["hyper_lora"]
-        assert run.__self__._factors == {}
+        (wrapper,) = model.wrappers["apply_model"]["hyper_lora"]
+        assert wrapper.__self__._factors == {}
 
 
 @pytest.mark.slow
@@ -267,11 +267,14 @@ def test_a_compiled_model_follows_whoever_comes(base, people, door):
     set_torch_compile_wrapper(compiled, backend="eager")
     half = torch.zeros(1, 8, 8)
     half[..., :4] = 1
-    one, other = people[:2]
+    first, second = people[:2]
     pairs = {
         "alone": ([], []),
-        "one": ([door.Layer(one)], [door.Layer(other)]),
-        "regions": (door.in_regions([one, other], [half, 1 - half]), door.in_regions([other, one], [half, 1 - half])),
+        "one": ([door.Layer(first)], [door.Layer(second)]),
+        "regions": (
+            door.in_regions([first, second], [half, 1 - half]),
+            door.in_regions([second, first], [half, 1 - half]),
+        ),
     }
     with torch._dynamo.config.patch(recompile_limit=256, accumulated_recompile_limit=4096):
         for name, (layers, of_others) in pairs.items():
@@ -279,16 +282,16 @@ def test_a_compiled_model_follows_whoever_comes(base, people, door):
             graphs = counters["stats"]["unique_graphs"]
             check(name, sample(door.add_layers(compiled, of_others)), sample(door.add_layers(base, of_others)))
             assert counters["stats"]["unique_graphs"] == graphs > 0  # the next person needs nothing compiled
-        late = door.add_layers(base, [door.Layer(one)])
+        late = door.add_layers(base, [door.Layer(first)])
         expected = sample(late)
         set_torch_compile_wrapper(late, backend="eager")
         check("compiled after it", sample(late), expected)
 
 
 def test_a_lora_that_does_not_fit_is_refused(comfy, people, running):
-    other = patcher(comfy, "Segmind_Vega", SMALL | {"model_channels": 128})
+    wider = patcher(comfy, "Segmind_Vega", SMALL | {"model_channels": 128})
     with pytest.raises(HyperLoRAError, match="this LoRA does not fit the base model: 0 of its 120 targets fit"):
-        running(other, people[0])
+        running(wider, people[0])
 
 
 # --- one person a picture --------------------------------------------------------------------------------------------
@@ -296,9 +299,9 @@ def test_a_lora_that_does_not_fit_is_refused(comfy, people, running):
 
 def test_each_picture_of_a_batch_is_what_it_is_alone(base, people, door):
     start = noise(5, batch=4)
-    found = sample(door.add_layers(base, door.per_item([*people[:2], LoRA()], STRENGTH)), start=start)
+    actual = sample(door.add_layers(base, door.per_item([*people[:2], LoRA()], STRENGTH)), start=start)
     for item, lora in enumerate([people[0], people[1], LoRA(), people[0]]):
-        check(f"picture {item}", found[item : item + 1], sample(patched(base, lora), start=start[item : item + 1]))
+        check(f"picture {item}", actual[item : item + 1], sample(patched(base, lora), start=start[item : item + 1]))
 
 
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
@@ -315,18 +318,18 @@ def test_lists_that_are_too_short_or_too_long(base, people, door, cfg):
         with pytest.raises(HyperLoRAError, match=message):
             sample(door.add_layers(base, layers), start=noise(1, batch), cfg=cfg)
     start = noise(1, 2)
-    found = sample(door.add_layers(base, door.per_item(people[:2], STRENGTH, repeat=False)), start=start, cfg=cfg)
-    check("as many", found[1:], sample(patched(base, people[1]), start=start[1:], cfg=cfg))
+    actual = sample(door.add_layers(base, door.per_item(people[:2], STRENGTH, repeat=False)), start=start, cfg=cfg)
+    check("as many", actual[1:], sample(patched(base, people[1]), start=start[1:], cfg=cfg))
 
 
 # --- regions ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_mask_of_ones_is_the_person_and_of_zeros_the_base(base, people, door, plain):
-    one = people[0]
-    ones = door.add_layers(base, door.in_regions([one], [torch.ones(1, 33, 20)], STRENGTH))
-    check("ones", sample(ones), sample(patched(base, one)))
-    zeros = door.add_layers(base, [door.Layer(one, STRENGTH, mask=torch.zeros(1, 8, 8))])
+    person = people[0]
+    ones = door.add_layers(base, door.in_regions([person], [torch.ones(1, 33, 20)], STRENGTH))
+    check("ones", sample(ones), sample(patched(base, person)))
+    zeros = door.add_layers(base, [door.Layer(person, STRENGTH, mask=torch.zeros(1, 8, 8))])
     check("zeros", sample(zeros), plain)
 
 
@@ -358,17 +361,17 @@ def test_regions_do_not_leak(comfy, door):
     base = patcher(comfy, "Segmind_Vega", VEGA)
     people = [random_lora(base, seed) for seed in (1, 2, 3)]
 
-    def first_step(other: LoRA) -> torch.Tensor:
-        regions = door.in_regions([people[0], other], [half("left"), half("right")], STRENGTH)
+    def first_step(second: LoRA) -> torch.Tensor:
+        regions = door.in_regions([people[0], second], [half("left"), half("right")], STRENGTH)
         return sample(door.add_layers(base, regions), start=noise(3, size=32), steps=1, cfg=1.0)
 
-    def change(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        return (one - other).abs().mean(dim=(0, 1, 2))
+    def change(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a - b).abs().mean(dim=(0, 1, 2))
 
     masked = change(first_step(people[1]), first_step(people[2]))
     start = noise(3, size=32)
     anywhere = change(*(sample(patched(base, person), start=start, steps=1, cfg=1.0) for person in people[1:]))
-    leak, without = (float(each[:16].mean() / each[16:].mean()) for each in (masked, anywhere))
+    leak, without = (float(changes[:16].mean() / changes[16:].mean()) for changes in (masked, anywhere))
     say(f"change in the other's half, of that in the own: {leak:.2f}; without masks {without:.2f}")
     assert leak < 0.3 < 0.9 < without
 
@@ -376,10 +379,10 @@ def test_regions_do_not_leak(comfy, door):
 def test_a_mask_for_each_picture_of_a_batch(base, people, door):
     masks = torch.cat([half("left"), half("right")])
     start = noise(4, batch=2)
-    found = sample(door.add_layers(base, door.in_regions(people[:1], [masks], STRENGTH)), start=start)
+    actual = sample(door.add_layers(base, door.in_regions(people[:1], [masks], STRENGTH)), start=start)
     for item in range(2):
         alone = door.add_layers(base, door.in_regions(people[:1], [masks[item : item + 1]], STRENGTH))
-        check(f"picture {item}", found[item : item + 1], sample(alone, start=start[item : item + 1]))
+        check(f"picture {item}", actual[item : item + 1], sample(alone, start=start[item : item + 1]))
     with pytest.raises(HyperLoRAError, match="a mask has 2 pictures, and the batch 3: one for all is needed"):
         sample(door.add_layers(base, door.in_regions(people[:1], [masks], STRENGTH)), start=noise(4, batch=3))
 
@@ -413,9 +416,9 @@ def test_a_node_that_rearranges_tokens(comfy, base, people, door, running):
     expected = [sample(patched(tiled, person), start=start) for person in people[:2]]
     assert error(sample(patched(base, people[0]), start=start), expected[0]) > 1e-5
     check("one", sample(running(tiled, people[0]), start=start), expected[0])
-    found = sample(door.add_layers(tiled, door.per_item(people[:2], STRENGTH)), start=start)
+    actual = sample(door.add_layers(tiled, door.per_item(people[:2], STRENGTH)), start=start)
     for item in range(2):
-        check(f"picture {item}", found[item : item + 1], expected[item][item : item + 1])
+        check(f"picture {item}", actual[item : item + 1], expected[item][item : item + 1])
     with pytest.raises(HyperLoRAError, match="another node rearranges or merges picture tokens"):
         sample(door.add_layers(tiled, door.in_regions(people[:1], [torch.ones(1, 8, 8)])), start=start)
 
@@ -431,10 +434,10 @@ def regional(door, comfy, base, people, area: str = "default") -> tuple:
     for number, side in enumerate(("left", "right")):
         mask = half(side)
         ours = door.add_layers(ours, [door.Layer(people[number], STRENGTH, prompt=side)])
-        placed = comfy.hooks.set_mask_for_conditioning(prompt(10 + number), mask, area, 1.0)
-        marked += door.for_prompt(placed, side)
+        masked = comfy.hooks.set_mask_for_conditioning(prompt(10 + number), mask, area, 1.0)
+        marked += door.for_prompt(masked, side)
         hook = comfy.hooks.create_hook_lora(dict(people[number]), STRENGTH, 0.0)
-        hooked += comfy.hooks.set_hooks_for_conditioning(placed, hook)
+        hooked += comfy.hooks.set_hooks_for_conditioning(masked, hook)
     return (ours, marked), (base, hooked)
 
 
@@ -459,8 +462,8 @@ def test_prompts_draw_what_comfyuis_hooks_draw_in_less_time(comfy, base, people,
 def test_a_prompt_without_a_mark_is_the_base(base, people, door, plain):
     model = door.add_layers(base, [door.Layer(people[0], prompt="somebody")])
     check("no mark", sample(model), plain)
-    both = [door.for_prompt(prompt(seed), "somebody") for seed in (1, 2)]
-    check("both marked", sample(model, *both), sample(patched(base, people[0], strength=1.0)))
+    marked = [door.for_prompt(prompt(seed), "somebody") for seed in (1, 2)]
+    check("both marked", sample(model, *marked), sample(patched(base, people[0], strength=1.0)))
     assert "hyper_lora" not in prompt(1)[0][1]
 
 
@@ -470,8 +473,8 @@ def test_regions_follow_the_area_of_a_prompt(comfy, base, people, door):
     ones_there = torch.zeros(1, SIZE, SIZE)
     ones_there[:, 4:12, 8:16] = 1
     regions = door.in_regions(people[:1], [ones_there], STRENGTH)
-    found = sample(door.add_layers(base, regions), area, area, cfg=1.0)[..., 4:12, 8:16]
-    check("its part", found, sample(patched(base, people[0]), area, area, cfg=1.0)[..., 4:12, 8:16])
+    actual = sample(door.add_layers(base, regions), area, area, cfg=1.0)[..., 4:12, 8:16]
+    check("its part", actual, sample(patched(base, people[0]), area, area, cfg=1.0)[..., 4:12, 8:16])
 
 
 # --- schedules -------------------------------------------------------------------------------------------------------
@@ -521,10 +524,10 @@ def test_a_hook_that_does_not_fit_is_refused(comfy, people):
 
     from hyperlora_core.doors.comfyui.hooks import hooks
 
-    other = patcher(comfy, "Segmind_Vega", SMALL | {"model_channels": 128})
+    wider = patcher(comfy, "Segmind_Vega", SMALL | {"model_channels": 128})
     hooked = comfy.hooks.set_hooks_for_conditioning(prompt(1), hooks(people[0]))
     with pytest.raises(HyperLoRAError, match="this LoRA does not fit the base model"):
-        sample(other, hooked)
+        sample(wider, hooked)
 
 
 def test_a_person_for_a_prompt_is_no_hook(comfy, people, door):

@@ -20,18 +20,18 @@ def without_lists_of_files(info: dict) -> dict:
 
 def test_schemas_are_those_that_are_read_in_one_process(server):
     served = {name: info for name, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
-    read = schemas.object_info()
-    assert set(served) == set(read)
+    local = schemas.object_info()
+    assert set(served) == set(local)
     for name, info in served.items():
-        assert without_lists_of_files(info) == without_lists_of_files(read[name]), name
+        assert without_lists_of_files(info) == without_lists_of_files(local[name]), name
 
 
 def test_words_are_served_in_every_language(server):
     served = requests.get(f"{server.url}/i18n", timeout=30).json()
     for language in locales.LANGUAGES:
-        known = locales.words(language)
+        words = locales.words(language)
         node = served[language]["nodeDefs"]["HyperLoRADetectFaces"]
-        assert node["display_name"] == known.get("HyperLoRA Detect Faces", "HyperLoRA Detect Faces")
+        assert node["display_name"] == words.get("HyperLoRA Detect Faces", "HyperLoRA Detect Faces")
         assert set(json.loads((locales.FOLDER / language / "settings.json").read_text())) <= set(
             served[language]["settings"]
         )

@@ -22,31 +22,31 @@ def tower(server):
 
 def run(server, photos, scored, without=None, **more):
     """Score photos, by a workflow of LoadImage and the node; what it shows, and what its outputs hold."""
-    nodes, given = {}, dict(more)
+    nodes, values = {}, dict(more)
 
     def load(name):
         number = str(len(nodes) + 10)
         nodes[number] = {"class_type": "LoadImage", "inputs": {"image": server.upload(photos[name])}}
         return [number, 0]
 
-    for slot in [slot for slot in given if slot.startswith(("photos.", "held_out."))]:
-        given[slot] = load(given[slot])
+    for slot in [slot for slot in values if slot.startswith(("photos.", "held_out."))]:
+        values[slot] = load(values[slot])
 
     def batch(names):
-        loaded = [load(name) for name in names]
-        if len(loaded) == 1:
-            return loaded[0]
+        links = [load(name) for name in names]
+        if len(links) == 1:
+            return links[0]
         number = str(len(nodes) + 10)
-        inputs = {f"images.image{place}": link for place, link in enumerate(loaded)}
+        inputs = {f"images.image{place}": link for place, link in enumerate(links)}
         nodes[number] = {"class_type": "BatchImagesNode", "inputs": inputs}
         return [number, 0]
 
-    given["images"] = batch([scored] if isinstance(scored, str) else scored)
+    values["images"] = batch([scored] if isinstance(scored, str) else scored)
     if without:
-        given["without"] = batch([without] if isinstance(without, str) else without)
+        values["without"] = batch([without] if isinstance(without, str) else without)
     nodes["1"] = {
         "class_type": "HyperLoRAScore",
-        "inputs": {"prompt": "", "clip": "auto", "face_model": "auto", **given},
+        "inputs": {"prompt": "", "clip": "auto", "face_model": "auto", **values},
     }
     for slot in (1, 2, 3):
         nodes[f"shown {slot}"] = {"class_type": "PreviewAny", "inputs": {"source": ["1", slot]}}
@@ -55,38 +55,42 @@ def run(server, photos, scored, without=None, **more):
 
 
 def test_its_numbers_are_the_evaluations(server, photos, face_pack, tower):
-    given = {"photos.photo0": "obama", "photos.photo1": "obama3", "held_out.other0": "biden", "prompt": PROMPT}
-    report, lists = run(server, photos, "obama2", "astronaut", **given)
+    inputs = {"photos.photo0": "obama", "photos.photo1": "obama3", "held_out.other0": "biden", "prompt": PROMPT}
+    report, lists = run(server, photos, "obama2", "astronaut", **inputs)
     analyzer = FaceAnalyzer.load(face_pack)
     describer = Describer(ClipScorer.load(tower), FaceJudge.load(analyzer, None))
-    seen = {name: describer.picture(open_photo(path)) for name, path in photos.items() if name != "group"}
+    features = {name: describer.picture(open_photo(path)) for name, path in photos.items() if name != "group"}
     expected = score(
-        seen["obama2"], [seen["obama"], seen["obama3"]], [seen["biden"]], seen["astronaut"], describer.text(PROMPT)
+        features["obama2"],
+        [features["obama"], features["obama3"]],
+        [features["biden"]],
+        features["astronaut"],
+        describer.text(PROMPT),
     )
-    first = report.splitlines()[0]
-    assert first.startswith("picture 1: ")
-    told = {name: float(value) for name, _, value in (part.rpartition(" ") for part in first[11:].split(", "))}
+    first_line = report.splitlines()[0]
+    assert first_line.startswith("picture 1: ")
+    metrics = {name: float(value) for name, _, value in (part.rpartition(" ") for part in first_line[11:].split(", "))}
     names = ("id_sim", "held_out", "copy_paste", "clip_i", "clip_i_edit", "clip_t")
     titles = ("ID Sim", "held out", "copy-paste", "CLIP-I", "editability", "CLIP-T")
-    assert told == pytest.approx({t: getattr(expected, n) for n, t in zip(names, titles, strict=True)}, abs=0.01)
-    assert told["ID Sim"] > 0.5 and "CLIP: tower (" in report and "ID Sim is by" in report
-    shown = [told[title] for title in ("ID Sim", "CLIP-I", "CLIP-T")]
+    assert metrics == pytest.approx({t: getattr(expected, n) for n, t in zip(names, titles, strict=True)}, abs=0.01)
+    assert metrics["ID Sim"] > 0.5 and "CLIP: tower (" in report and "ID Sim is by" in report
+    expected_outputs = [metrics[title] for title in ("ID Sim", "CLIP-I", "CLIP-T")]
     assert [len(numbers) for numbers in lists] == [1, 1, 1]
-    assert [numbers[0] for numbers in lists] == pytest.approx(shown, abs=0.001)
+    assert [numbers[0] for numbers in lists] == pytest.approx(expected_outputs, abs=0.001)
 
 
 def test_a_batch_is_scored_picture_by_picture(server, photos, tower):
     blank = server.base / "nobody.png"
     Image.new("RGB", (400, 500), "gray").save(blank)
-    given = {"photos.photo0": "obama"}
-    report, (id_sim, clip_i, clip_t) = run(server, {**photos, "nobody": blank}, ["obama2", "biden", "nobody"], **given)
+    inputs = {"photos.photo0": "obama"}
+    report, (id_sim, clip_i, clip_t) = run(server, {**photos, "nobody": blank}, ["obama2", "biden", "nobody"], **inputs)
     assert id_sim[0] > 0.5 > id_sim[1]
     assert id_sim[2] == 0 and len(set(clip_i)) == 3 and clip_t == [-1, -1, -1]
     lines = report.splitlines()
     assert [line.partition(":")[0] for line in lines[:4]] == ["picture 1", "picture 2", "picture 3", "mean"]
     assert float(lines[3].split("ID Sim ")[1].partition(",")[0]) == pytest.approx(sum(id_sim) / 3, abs=0.001)
     with pytest.raises(ExecutionError, match="2 pictures and 1 without the person"):
-        run(server, photos, ["obama2", "biden"], "astronaut", **given)
+        run(server, photos, ["obama2", "biden"], "astronaut", **inputs)
 
 
 def test_another_judge_of_faces(server, photos, tower, face_pack):
@@ -95,13 +99,13 @@ def test_another_judge_of_faces(server, photos, tower, face_pack):
     folder = server.base / "models" / "face_embedders"
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(IRNetwork((3, 4, 14, 3), affine=True).state_dict(), folder / "random_ir50.pth")
-    given = {"photos.photo0": "obama"}
-    own, _ = run(server, photos, "obama2", **given)
-    report, (id_sim, _, _) = run(server, photos, "obama2", id_model="random_ir50.pth", **given)
+    inputs = {"photos.photo0": "obama"}
+    own, _ = run(server, photos, "obama2", **inputs)
+    report, (id_sim, _, _) = run(server, photos, "obama2", id_model="random_ir50.pth", **inputs)
     judge = FaceJudge.load(FaceAnalyzer.load(face_pack), folder / "random_ir50.pth")
-    seen = [open_photo(photos[name]) for name in ("obama", "obama2")]
-    one, other = (judge.embedding(picture, judge.faces(picture)[0]) for picture in seen)
-    assert id_sim[0] == pytest.approx(float(one @ other), abs=0.01) and own != report
+    pictures = [open_photo(photos[name]) for name in ("obama", "obama2")]
+    first, second = (judge.embedding(picture, judge.faces(picture)[0]) for picture in pictures)
+    assert id_sim[0] == pytest.approx(float(first @ second), abs=0.01) and own != report
     assert "ID Sim is by face_embedders/random_ir50.pth" in report and "flatters" in own and "flatters" not in report
 
 

@@ -16,7 +16,7 @@ def pictures(server, images: list[dict]) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def seen(small, uploaded):
+def look_at(small, uploaded):
     """Faces found on photos, and a node that looks at them."""
 
     def make(kind: str, *photos: str, **inputs) -> workflows.Workflow:
@@ -24,17 +24,17 @@ def seen(small, uploaded):
         loader = workflows.node(steps, "HyperLoRALoadModel")
         workflow = {"model": steps[loader]}
         workflow |= {name: workflows.new("LoadImage", image=uploaded[name]) for name in photos}
-        given = {f"images.image{i}": [name, 0] for i, name in enumerate(photos)}
-        found = {"order": "largest", "index": 0, "on_no_face": "error"}
-        workflow["faces"] = workflows.new("HyperLoRADetectFaces", hyper_lora=["model", 0], **found, **given)
+        slots = {f"images.image{i}": [name, 0] for i, name in enumerate(photos)}
+        widgets = {"order": "largest", "index": 0, "on_no_face": "error"}
+        workflow["faces"] = workflows.new("HyperLoRADetectFaces", hyper_lora=["model", 0], **widgets, **slots)
         workflow["look"] = workflows.new(kind, faces=["faces", 0], **inputs)
         return workflow
 
     return make
 
 
-def test_photos_are_reported_on(seen, server):
-    workflow = seen("HyperLoRAPhotoReport", "obama", "biden", "obama2", "obama3")
+def test_photos_are_reported_on(look_at, server):
+    workflow = look_at("HyperLoRAPhotoReport", "obama", "biden", "obama2", "obama3")
     result = server.run(workflow).outputs["look"]
     *photos, all_together = result["text"][0].splitlines()
     assert [line.split(".")[0] for line in photos] == [
@@ -47,9 +47,9 @@ def test_photos_are_reported_on(seen, server):
     assert all_together == "replace photo 2" and len(result["images"]) == 4
 
 
-def test_keypoints_come_at_the_portraits_size(seen, server):
+def test_keypoints_come_at_the_portraits_size(look_at, server):
     for fit in ("whole photo", "fill"):
-        workflow = seen(
+        workflow = look_at(
             "HyperLoRAFaceKeypoints", "group", "obama", width=768, height=512, fit=fit, every_face=fit == "fill"
         )
         workflow["save"] = workflows.new("PreviewImage", images=["look", 0])
@@ -76,11 +76,11 @@ def refined(server, workflow: workflows.Workflow) -> tuple[np.ndarray, list[str]
 
 
 def test_faces_are_drawn_again_each_as_its_person_and_nothing_else(small, uploaded, server):
-    shown = {
+    preview = {
         "photo": workflows.new("LoadImage", image=uploaded["group"]),
         "show": workflows.new("PreviewImage", images=["photo", 0]),
     }
-    (before,) = pictures(server, server.run(shown).outputs["show"]["images"])
+    (before,) = pictures(server, server.run(preview).outputs["show"]["images"])
     workflow = refining(small, uploaded, "group", denoise=1.0, steps=2)
     first, second = workflows.nodes(workflow, "HyperLoRAGenerate")
     changes = {}
@@ -91,11 +91,11 @@ def test_faces_are_drawn_again_each_as_its_person_and_nothing_else(small, upload
     assert lines == [
         f"picture 1, face {face}: " + (f"person {face}" if face < 3 else "nobody's, as it was") for face in range(1, 7)
     ]
-    one, other = changes.values()
-    assert one.shape == before.shape
-    changed = np.abs(one - before).max(axis=-1) > 0
+    drawn, without_second = changes.values()
+    assert drawn.shape == before.shape
+    changed = np.abs(drawn - before).max(axis=-1) > 0
     assert 0.005 < changed.mean() < 0.06
-    columns = np.nonzero(np.abs(one - other).max(axis=-1).max(axis=0) > 0)[0]
+    columns = np.nonzero(np.abs(drawn - without_second).max(axis=-1).max(axis=0) > 0)[0]
     own = np.nonzero(changed.max(axis=0))[0]
     assert columns.min() > own.min() + 100 and columns.max() <= own.max()  # the second person's face alone
 

@@ -29,8 +29,8 @@ def choose(server):
 
 def found_by(server, workflow: workflows.Workflow) -> str:
     """What the badge of the node that finds faces says."""
-    (said,) = server.run(workflow).outputs[workflows.node(workflow, "HyperLoRAPortrait")]["hyperlora_found_by"]
-    return said
+    (text,) = server.run(workflow).outputs[workflows.node(workflow, "HyperLoRAPortrait")]["hyperlora_found_by"]
+    return text
 
 
 @pytest.mark.slow
@@ -46,12 +46,12 @@ def test_the_face_engine_is_taken_where_a_node_says_auto(server, choose, photos)
     assert found_by(server, plain) == "torch on cpu"
     choose("Faces.Engine", "onnxruntime")
     assert found_by(server, plain) == "onnxruntime on CPU"
-    chosen = plain | {
+    explicit = plain | {
         number: node | {"inputs": node["inputs"] | {"face_engine": "torch"}}
         for number, node in plain.items()
         if node["class_type"] == "HyperLoRALoadModel"
     }
-    assert found_by(server, chosen) == "torch on cpu"
+    assert found_by(server, explicit) == "torch on cpu"
     choose("Faces.Engine", "a horse")
     assert found_by(server, plain) == "torch on cpu"
     assert "The setting HyperLoRA.Faces.Engine cannot be used (a horse): auto is" in server.log.read_text()

@@ -20,17 +20,17 @@ Inputs = dict[str, tuple[str, dict, bool]]
 
 
 def inputs_of(info: dict) -> Inputs:
-    found: Inputs = {}
+    by_name: Inputs = {}
     for group, inputs in info["input"].items():
         for name, (kind, *options) in inputs.items():
-            given = options[0] if options else {}
+            details = options[0] if options else {}
             if kind == "COMFY_AUTOGROW_V3":
-                template = given["template"]
-                (each,) = [one for some in template["input"].values() for one in some.values()]
-                found[f"{name}.{template['prefix']}0"] = (each[0], {}, template["min"] > 0)
+                template = details["template"]
+                (socket,) = [spec for sockets in template["input"].values() for spec in sockets.values()]
+                by_name[f"{name}.{template['prefix']}0"] = (socket[0], {}, template["min"] > 0)
             elif group != "hidden":
-                found[name] = ("COMBO" if isinstance(kind, list) else kind, given, group == "required")
-    return found
+                by_name[name] = ("COMBO" if isinstance(kind, list) else kind, details, group == "required")
+    return by_name
 
 
 def default(kind: str, options: dict) -> object:
@@ -44,21 +44,21 @@ def ours(server) -> dict[str, Inputs]:
     """The inputs of each of our nodes; of those that choose among files only where some are there."""
     nodes = {n: info for n, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
     assert len(nodes) == 40
-    found = {name: inputs_of(info) for name, info in nodes.items()}
+    by_node = {name: inputs_of(info) for name, info in nodes.items()}
     return {
         name: inputs
-        for name, inputs in found.items()
+        for name, inputs in by_node.items()
         if all(kind != "COMBO" or options["options"] for kind, options, _ in inputs.values())
     }
 
 
 def prompt_of(node: str, inputs: Inputs, sockets: object) -> workflows.Workflow:
     """A node alone: all its sockets are given the same, its widgets have their defaults."""
-    given = {
+    values = {
         name: default(kind, options) if kind in WIDGETS else sockets for name, (kind, options, _) in inputs.items()
     }
     return {
-        "2": {"class_type": node, "inputs": given},
+        "2": {"class_type": node, "inputs": values},
         "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 0]}},
     }
 
@@ -72,20 +72,20 @@ def sockets_of(inputs: Inputs, kind: str) -> set[str]:
     }
 
 
-def check(error: ExecutionError, node: str, named: set[str]) -> None:
+def check(error: ExecutionError, node: str, names: set[str]) -> None:
     assert error.node_type == node and error.exception_type.endswith("HyperLoRAError"), (node, error.message[:300])
-    assert all(f"{name} was given " in error.message for name in named), (node, error.message)
-    assert len(error.message) < 300 * len(named) + 100, (node, error.message[:1000])
+    assert all(f"{name} was given " in error.message for name in names), (node, error.message)
+    assert len(error.message) < 300 * len(names) + 100, (node, error.message[:1000])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_belong_on_a_socket_is_named(server, ours, kind):
     for node, inputs in ours.items():
-        named = sockets_of(inputs, kind)
-        if named:
+        names = sockets_of(inputs, kind)
+        if names:
             prompt = prompt_of(node, inputs, ["1", 0])
             prompt["1"] = {"class_type": "TestAnything", "inputs": {"kind": kind}}
-            check(failure(server, prompt), node, named)
+            check(failure(server, prompt), node, names)
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_what_does_not_belong_on_a_socket_is_named(server, ours, kind):
 def test_a_literal_in_place_of_a_link_is_named(server, ours, literal, kind):
     """ComfyUI refuses a list that is no link; anything else it passes on."""
     for node, inputs in ours.items():
-        if named := sockets_of(inputs, kind):
+        if names := sockets_of(inputs, kind):
             try:
-                check(failure(server, prompt_of(node, inputs, literal)), node, named)
+                check(failure(server, prompt_of(node, inputs, literal)), node, names)
             except PromptRejectedError as error:
                 assert kind == "link", (node, str(error))
 
 
 def test_what_comes_from_a_wire_into_a_widget_is_named(server, small):
     """Nodes of the type "any" reach widgets too, past the limits and the choices that ComfyUI checks."""
-    for name, kind, said in (
+    for name, kind, sentence in (
         ("order", "text", "order was given 'xxx"),
         ("order", "number", "order was given 7.5 where a text is needed"),
         ("index", "number", "index was given 7.5 where a whole number is needed"),
@@ -114,7 +114,7 @@ def test_what_comes_from_a_wire_into_a_widget_is_named(server, small):
         workflow = small("portrait_steps", HyperLoRADetectFaces={name: ["90", 0]})
         workflow["90"] = {"class_type": "TestAnything", "inputs": {"kind": kind}}
         error = failure(server, workflow)
-        assert error.node_type == "HyperLoRADetectFaces" and said in error.message, error.message
+        assert error.node_type == "HyperLoRADetectFaces" and sentence in error.message, error.message
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name)[:12])
@@ -144,7 +144,7 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize(("template", "node", "text"), TEXTS, ids=lambda each: str(each))
+@pytest.mark.parametrize(("template", "node", "text"), TEXTS, ids=lambda content: str(content))
 def test_texts_that_cannot_be_read_are_quoted_in_part(server, small, template, node, text):
     for name in NAMES:
         workflow = small(template, **{node: {text: name}})
@@ -152,7 +152,9 @@ def test_texts_that_cannot_be_read_are_quoted_in_part(server, small, template, n
             workflow[workflows.node(workflow, node)]["inputs"]["curve"] = "points"
         number = workflows.node(workflow, node)
         alone = {
-            key: each for key, each in workflow.items() if each["class_type"] not in ("SaveImage", "HyperLoRASave")
+            key: content
+            for key, content in workflow.items()
+            if content["class_type"] not in ("SaveImage", "HyperLoRASave")
         }
         alone["99"] = {"class_type": "PreviewAny", "inputs": {"source": [number, 0]}}
         if not name and text != "points":  # nothing is said there

@@ -19,7 +19,7 @@ def test_what_training_writes_draws_in_the_nodes(
     torch.manual_seed(0)
     shape = UNETS["vega"] | {"block_out_channels": (320, 320, 320), "attention_head_dim": (5, 5, 5)}
     base = make_sdxl(tmp_path / "base", comfyui_path, UNet2DConditionModel(**shape), texts=(768, 1280))
-    told = {
+    options = {
         "base": base,
         "data": make_set(tmp_path / "set", photos, FaceAnalyzer.load(face_pack)),
         "clip": models / "clip_vision" / demo.CLIP_VISION,
@@ -39,7 +39,7 @@ def test_what_training_writes_draws_in_the_nodes(
         "shape.depth": 1,
         "shape.clip-width": 64,
     }
-    words = [word for name, value in told.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     assert main(["train", "id_clip", "--cpu", *words]) == 0
     (tmp_path / "run" / "hyperlora").rename(models_with_faults / "hyper_lora" / NAME)
     drawn = [

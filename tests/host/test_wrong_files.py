@@ -48,10 +48,10 @@ def test_another_face_embedder_of_the_same_size_runs_only_if_allowed(small, pict
 
 
 def test_another_clip_of_the_same_size_is_refused(server, small, picture):
-    other = {"clip_vision": "another_of_that_size.safetensors"}
-    message = failure(server, small("portrait_simple", HyperLoRALoadModel=other)).message
+    choice = {"clip_vision": "another_of_that_size.safetensors"}
+    message = failure(server, small("portrait_simple", HyperLoRALoadModel=choice)).message
     assert "was trained with the CLIP vision model ViT 64 wide, patch 32 at 224 (" in message
-    picture(small("portrait_simple", HyperLoRALoadModel=other | {"other_encoders": "allow"}))
+    picture(small("portrait_simple", HyperLoRALoadModel=choice | {"other_encoders": "allow"}))
 
 
 def test_auto_takes_the_clip_that_the_checkpoint_notes(server, small, picture):

@@ -21,12 +21,12 @@ def test_every_node_is_in_the_contract(object_info):
 @pytest.mark.parametrize("node", NODES)
 def test_sockets_and_widgets_are_as_shared_workflows_know_them(object_info, node):
     info = object_info[node]
-    found = ", ".join(
+    actual = ", ".join(
         " ".join(str(part) for part in (name, kind, details.get("default")) if part is not None)
         for name, (kind, details) in inputs(info).items()
     )
     outputs = ", ".join(f"{name} {kind}" for name, kind in zip(info["output_name"], info["output"], strict=True))
-    assert (found, outputs) == NODES[node]
+    assert (actual, outputs) == NODES[node]
 
 
 @pytest.mark.parametrize(("node", "name"), OPTIONS)
@@ -37,8 +37,8 @@ def test_choices_are_as_shared_workflows_know_them(object_info, node, name):
 @pytest.mark.parametrize("node", RANGES)
 def test_ranges_are_as_shared_workflows_need_them(object_info, node):
     widgets = inputs(object_info[node])
-    found = {name: tuple(widgets[name][1][key] for key in ("min", "max", "step")) for name in RANGES[node]}
-    assert found == RANGES[node]
+    actual = {name: tuple(widgets[name][1][key] for key in ("min", "max", "step")) for name in RANGES[node]}
+    assert actual == RANGES[node]
 
 
 def test_photos_are_named_as_api_prompts_name_them(object_info):

@@ -38,11 +38,11 @@ def test_translations_say_something_with_the_same_values(language):
 
 @pytest.mark.parametrize("language", locales.LANGUAGES)
 def test_files_are_what_make_locales_writes(language, trees):
-    known = locales.words(language)
+    words = locales.words(language)
     for name, tree in trees.items():
-        expected = locales.written(locales.translated(tree, lambda text: known.get(text, text)))
-        written = (locales.FOLDER / language / f"{name}.json").read_text(encoding="utf-8")
-        assert written == expected, f"{language}/{name}.json is another one: make locales"
+        expected = locales.written(locales.translated(tree, lambda text: words.get(text, text)))
+        content = (locales.FOLDER / language / f"{name}.json").read_text(encoding="utf-8")
+        assert content == expected, f"{language}/{name}.json is another one: make locales"
 
 
 def test_every_node_input_and_output_has_a_name_and_what_it_is(object_info, trees):
@@ -64,14 +64,14 @@ def test_a_message_is_one_sentence_everywhere(trees):
 
 
 def test_no_message_of_the_front_end_goes_by_unread():
-    calls, read, tables = 0, 0, set()
+    calls, matched, tables = 0, 0, set()
     for path in (locales.PACK / "web").glob("*.js"):
         text = path.read_text(encoding="utf-8")
         calls += len(re.findall(r"(?<!function )\bsay\(", text))
-        read += len(locales.SAID.findall(text))
+        matched += len(locales.SAID.findall(text))
         tables |= set(re.findall(r"\bsay\(`(\w+)\.\$", text))
     assert tables == {"stage", "option"}
-    assert calls == read + len(tables), "a call of say() whose key and sentence are no literals"
+    assert calls == matched + len(tables), "a call of say() whose key and sentence are no literals"
 
 
 def test_every_stage_that_a_node_reports_has_its_words(trees):

@@ -31,8 +31,8 @@ def saved(settings, tmp_path, monkeypatch):
 
 
 def test_each_setting_of_the_dialog_is_read_by_the_nodes_or_is_a_page(settings):
-    read = {value.id for value in vars(settings).values() if isinstance(value, settings.Setting)}
-    assert read == {key for key, setting in LISTED.items() if setting["type"] != "aboutPage"}
+    ids = {value.id for value in vars(settings).values() if isinstance(value, settings.Setting)}
+    assert ids == {key for key, setting in LISTED.items() if setting["type"] != "aboutPage"}
 
 
 def test_the_dialog_offers_what_the_nodes_take(settings):
