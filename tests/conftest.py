@@ -17,21 +17,19 @@ from tests.support import models as models_source
 GOLDEN = Path(__file__).parent / "core" / "golden" / "network"
 ONE_SERVER = ("tests/browser", "tests/host")
 """Folders whose tests share a ComfyUI server each."""
-IN_PROCESS = tuple(
-    f"tests/host/test_{name}.py"
-    for name in ("effects", "runtime", "pictures", "comfyui_door", "drawn_base", "quantised")
-)
-"""Files of these folders that do without the shared server, the longest first."""
+OWN_SERVER = "tests/host/test_effects.py"
+IN_PROCESS = "tests/host/in_process"
+"""Tests that have ComfyUI in their own process, and much memory with it."""
 ORDER = (*ONE_SERVER, "tests/data", "tests/training", "tests/demo", "tests/core")
 """Folders in the order in which their tests begin: the servers' first, as they keep one process busy the longest. The
-files ``IN_PROCESS`` take much memory, and come last, when the servers are gone."""
+tests ``IN_PROCESS`` come last, when the servers are gone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> tuple[int, int]:
         file = item.nodeid.partition("::")[0]
-        if file in IN_PROCESS:
-            return len(ORDER) + 1, IN_PROCESS.index(file)
+        if file == OWN_SERVER or file.startswith(IN_PROCESS):
+            return len(ORDER) + 1, file != OWN_SERVER
         folder = "/".join(file.split("/")[:2])
         return (ORDER.index(folder) if folder in ORDER else len(ORDER)), 0
 
@@ -47,7 +45,7 @@ class ByServer(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         folder = file.rpartition("/")[0]
-        return folder if folder in ONE_SERVER and file not in IN_PROCESS else file
+        return folder if folder in ONE_SERVER and file != OWN_SERVER else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> ByServer:

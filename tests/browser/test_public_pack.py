@@ -9,7 +9,7 @@ from demo import workflows
 from demo.server import ComfyServer
 from tests.browser import public_workflows
 from tests.browser.seen import message, search
-from tests.host.test_public_pack import PUBLIC_PACK
+from tests.host.test_two_packs import PUBLIC_PACK
 from tests.nodes.contract import NODES
 from tests.support import models as demo
 from tests.support.browser import front_end

@@ -4,11 +4,9 @@ import io
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,53 +15,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from demo import sdxl, workflows
+from demo import workflows
 from demo.server import ComfyServer, ExecutionError, Result
 from hyperlora_core.files.encoders import UNKNOWN
 from hyperlora_core.network.conversion import convert
 from hyperlora_core.network.layout import MODULES_JSON
 from tests.support import models as demo
 from tests.support import wrong_files
-
-VEGA = sdxl.UNET | {"dtype": torch.float32}
-"""A small model of the SDXL family: Segmind Vega's shape, 320 wide throughout."""
-SMALL = VEGA | {"model_channels": 64}
-"""The same 64 wide, which samples in a tenth of the time."""
-
-
-@pytest.fixture(scope="session")
-def comfy(comfyui_path) -> ModuleType:
-    """ComfyUI's ``comfy`` package, in this process, on the CPU."""
-    sys.path.insert(0, str(comfyui_path))
-    from comfy.cli_args import args
-
-    args.cpu = True
-    import comfy.model_management
-    import comfy.sd
-    import comfy.supported_models
-
-    return comfy
-
-
-def patcher(
-    comfy,
-    kind: str,
-    unet_config: dict,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    compute: torch.dtype = torch.float32,
-):
-    """A MODEL of a kind and shape with the same random weights each time."""
-    torch.manual_seed(0)
-    spread = 0.05 * (320 / unet_config["model_channels"]) ** 0.5  # so that a LoRA's effect is the same at each width
-    config = getattr(comfy.supported_models, kind)(unet_config | {"dtype": dtype})
-    config.set_inference_dtype(dtype, None if dtype == compute else compute)
-    model = config.get_model({}, device=device)
-    if device == "cpu":
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(torch.randn(parameter.shape) * spread)
-    return comfy.model_patcher.ModelPatcher(model, torch.device(device), torch.device(device))
 
 
 @pytest.fixture(scope="session")
@@ -207,3 +165,8 @@ def saved_picture(server: ComfyServer, workflow: workflows.Workflow, result: Res
     """The first picture that a run saved."""
     (image, *_) = result.outputs[workflows.node(workflow, "SaveImage")]["images"]
     return np.asarray(Image.open(io.BytesIO(server.view(image))).convert("RGB"))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> int:
+    """How far two pictures are apart where they differ most, of 255."""
+    return int(np.abs(a.astype(int) - b.astype(int)).max())

@@ -1,12 +1,15 @@
 """What goes wrong, over the API: the message says what and what to do, and the server goes on."""
 
 import os
+import threading
+import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from demo import workflows
+from demo.server import ServerError
 from tests.host.conftest import failure
 
 
@@ -126,3 +129,28 @@ def test_a_read_only_folder_is_named(server, small):
         prefix = "locked/person"
     error = failure(server, small("portrait_steps", HyperLoRASave={"filename_prefix": prefix}))
     assert "locked" in error.message
+
+
+def test_an_interrupt_interrupts(server, small, picture):
+    workflow = small("portrait_simple")
+    portrait = workflows.node(workflow, "HyperLoRAPortrait")
+    photo = workflow[portrait]["inputs"]["images.image0"]
+    workflow["82"] = {"class_type": "RepeatImageBatch", "inputs": {"image": photo, "amount": 200}}
+    workflow[portrait]["inputs"]["images.image0"] = ["82", 0]
+    workflow[portrait]["inputs"]["on_no_face"] = "bypass"
+    detecting = threading.Event()
+
+    def on_event(event):
+        if event["type"] == "progress" and event["data"]["node"] == portrait and event["data"]["value"] > 2:
+            detecting.set()
+
+    def interrupt():
+        if detecting.wait(120):
+            server.interrupt()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    since = time.monotonic()
+    with pytest.raises(ServerError, match="the prompt was interrupted"):
+        server.run(workflow, on_event)
+    assert detecting.is_set() and time.monotonic() - since < 60
+    picture(small("portrait_simple"))

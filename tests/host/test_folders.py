@@ -9,7 +9,7 @@ import pytest
 from demo import sdxl
 from demo.server import ComfyServer
 from tests.host.conftest import saved_picture
-from tests.host.test_public_pack import uni
+from tests.host.public_pack import uni
 from tests.support import models as demo
 
 RELEASED = "sdxl_hyper_id_lora_v1_fidelity"

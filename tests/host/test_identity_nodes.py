@@ -13,15 +13,10 @@ from PIL import Image
 
 from demo import workflows
 from demo.server import PromptRejectedError
-from tests.host.conftest import failure
+from tests.host.conftest import difference, failure
 from tests.support.models import IDENTITY, STYLE_LORA
 
 ENCODE = {"remove_background": True, "grayscale": False}
-
-
-def difference(a: np.ndarray, b: np.ndarray) -> int:
-    """The largest difference of two pictures, in levels of 255."""
-    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from demo import workflows
-from tests.host.conftest import failure
-from tests.host.test_identity_nodes import difference
+from tests.host.conftest import difference, failure
 
 
 @pytest.fixture

@@ -10,12 +10,8 @@ from safetensors import safe_open
 
 from demo import workflows
 from hyperlora_core import LoRA
+from tests.host.conftest import difference
 from tests.support.models import STYLE_LORA
-
-
-def difference(a: np.ndarray, b: np.ndarray) -> int:
-    """The largest difference of two pictures, in levels of 255."""
-    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def rewired(workflow: workflows.Workflow, model: list) -> workflows.Workflow:

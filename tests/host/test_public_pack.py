@@ -1,82 +1,18 @@
 """The public pack's node ids: shared workflows run as they are, and its defects are gone."""
 
-import json
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 from PIL import Image
 from safetensors import safe_open
 
 from demo import workflows
-from demo.server import PACK_NAME, ComfyServer, PromptRejectedError
-from tests.host.conftest import failure, saved_picture
+from demo.server import PACK_NAME, PromptRejectedError
+from tests.host.conftest import difference, failure, saved_picture
+from tests.host.public_pack import RIGHT, steps, uni
 from tests.support import models as demo
-
-ENCODERS = {
-    "image_processor": "clip_vit_large_14_processor",
-    "image_encoder": "clip_vit_large_14",
-    "encoder_types": "clip + arcface",
-    "face_analyzer": "antelopev2",
-}
-RIGHT = {
-    "resampler.dim": 192,
-    "resampler.dim_head": 64,
-    "resampler.heads": 4,
-    "resampler.depth": 4,
-    "resampler.ff_mult": 4,
-    "id_embed_dim": 512,
-    "num_id_tokens": 16,
-    "hyper_dim": 32,
-    "lora_rank": 8,
-    "has_base_lora": True,
-}
-
-
-def uni(plain, model=demo.HYPER_LORA, weight=0.8, **encoders) -> workflows.Workflow:
-    """UniLoader, UniGenerate, Apply, as an API prompt of the public pack has them."""
-    photo = [workflows.node(plain, "LoadImage"), 0]
-    base = plain[workflows.node(plain, "KSampler")]["inputs"]
-    nodes = {
-        "101": ("HyperLoRAUniLoader", ENCODERS | {"model": model, "dtype": "fp16"} | encoders),
-        "102": (
-            "HyperLoRAUniGenerateIDLoRA",
-            {"hyper_lora": ["101", 0], "images": photo, "grayscale": False, "remove_background": True},
-        ),
-        "103": ("HyperLoRAApplyLoRA", {"model": base["model"], "lora": ["102", 0], "weight": weight}),
-    }
-    workflow = json.loads(json.dumps(plain))
-    workflow[workflows.node(workflow, "KSampler")]["inputs"]["model"] = ["103", 0]
-    return workflow | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
-
-
-def steps(plain, **config) -> workflows.Workflow:
-    """Config, Loader, FaceAttr, both Conds, both Generates, two Applies, Save."""
-    photo = [workflows.node(plain, "LoadImage"), 0]
-    base = plain[workflows.node(plain, "KSampler")]["inputs"]
-    photo_inputs = {"hyper_lora": ["102", 0], "images": photo, "face_attr": ["103", 0]}
-    nodes = {
-        "101": ("HyperLoRAConfig", ENCODERS | RIGHT | config),
-        "102": ("HyperLoRALoader", {"config": ["101", 0], "model": "config_sized", "dtype": "fp32"}),
-        "103": ("HyperLoRAFaceAttr", {"hyper_lora": ["102", 0], "images": photo}),
-        "104": ("HyperLoRAIDCond", photo_inputs | {"grayscale": False, "remove_background": True}),
-        "105": ("HyperLoRABaseCond", photo_inputs | {"crop": True, "crop_scale_LRTB": "1,1,1,1", "safe_crop": True}),
-        "106": ("HyperLoRAGenerateIDLoRA", {"hyper_lora": ["102", 0], "id_cond": ["104", 0]}),
-        "107": ("HyperLoRAGenerateBaseLoRA", {"hyper_lora": ["102", 0], "base_cond": ["105", 0]}),
-        "108": ("HyperLoRAApplyLoRA", {"model": base["model"], "lora": ["106", 0], "weight": 0.8}),
-        "109": ("HyperLoRAApplyLoRA", {"model": ["108", 0], "lora": ["107", 0], "weight": 0.4}),
-        "110": ("HyperLoRASaveLoRA", {"filename_prefix": "lora/id_lora", "lora": ["106", 0]}),
-        "111": ("PreviewImage", {"images": ["104", 1]}),
-        "112": ("PreviewImage", {"images": ["105", 1]}),
-    }
-    workflow = json.loads(json.dumps(plain))
-    workflow[workflows.node(workflow, "KSampler")]["inputs"]["model"] = ["109", 0]
-    return workflow | {number: {"class_type": kind, "inputs": inputs} for number, (kind, inputs) in nodes.items()}
-
-
-def difference(a, b) -> int:
-    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def test_a_shared_prompt_gives_the_portrait_that_ours_gives(plain, small, picture):
@@ -114,8 +50,6 @@ def test_every_step_runs_and_equals_our_own_steps(plain, small, server):
 
 
 def _bytes(server, image):
-    import io
-
     return io.BytesIO(server.view(image))
 
 
@@ -302,43 +236,3 @@ def test_they_are_deprecated_and_ours_are_not(server):
     assert len(deprecated) == 11
     assert {ours[name]["category"] for name in deprecated} == {"HyperLoRA/public pack"}
     assert not any(ours[name].get("search_aliases") for name in deprecated)
-
-
-PUBLIC_PACK = """
-class Loader:
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {}}
-    RETURN_TYPES = ("HYPER_LORA",)
-    FUNCTION = "run"
-    CATEGORY = "HyperLoRA"
-    def run(self):
-        raise RuntimeError("the public pack")
-
-NODE_CLASS_MAPPINGS = {"HyperLoRAUniLoader": Loader, "HyperLoRALoader": Loader}
-"""
-
-
-@pytest.fixture(scope="module", params=["aaa_first", pytest.param("zzz_last", marks=pytest.mark.slow)])
-def beside(request, models, tmp_path_factory):
-    """A server with another pack of those ids beside ours."""
-    base = tmp_path_factory.mktemp("beside")
-    pack = base / "custom_nodes" / request.param
-    pack.mkdir(parents=True)
-    (pack / "__init__.py").write_text(PUBLIC_PACK)
-    with ComfyServer(base, models) as server:
-        yield server, pack
-
-
-def test_the_public_pack_beside_ours_is_said(beside):
-    server, pack = beside
-    (notice,) = requests.get(f"{server.url}/hyperlora/about", timeout=30).json()["notices"]
-    theirs = server.object_info("HyperLoRAUniLoader")["HyperLoRAUniLoader"]["python_module"].endswith(pack.name)
-    answers = f"{pack.name} answers to 2 of the 11" if theirs else f"{PACK_NAME} answers to the 11"
-    assert f"Two packs have the HyperLoRA nodes of the public pack: {answers} node ids. Remove {pack}: " in notice
-    assert server.log.read_text().count(notice) == 1
-
-
-def test_alone_there_is_no_notice(server):
-    assert requests.get(f"{server.url}/hyperlora/about", timeout=30).json()["notices"] == []
-    assert "Two packs have" not in server.log.read_text()

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from hyperlora_core import LoRA
-from tests.host.conftest import VEGA, patcher
-from tests.host.sampling import STRENGTH, check, error, noise, patched, random_lora, sample, say
+from tests.host.in_process.sampling import STRENGTH, check, error, noise, patched, random_lora, sample, say
+from tests.host.in_process.unets import VEGA, patcher
 
 PROJECTION = "diffusion_model.input_blocks.7.1.transformer_blocks.0.attn1.to_q"
 # ComfyUI tells the text's width by this one's shape, which packing would halve.
@@ -56,7 +56,7 @@ def quantised(comfy, base) -> Callable:
             elif kind in COMFY_KITCHEN:
                 state |= of_comfy_kitchen(name, weight, *COMFY_KITCHEN[kind])
             else:
-                from tests.host import ggml
+                from tests.host.in_process import ggml
 
                 state[name], options = ggml.pack(weight, kind), {"custom_operations": ggml.Operations}
         with torch.inference_mode():  # as ComfyUI runs its loaders

@@ -92,3 +92,21 @@ def half(side: str, height: int = 8, width: int = 12) -> torch.Tensor:
     mask = torch.zeros(1, height, width)
     mask[..., : width // 2] = 1
     return mask if side == "left" else 1 - mask
+
+
+def drawn(model, samples: torch.Tensor, seed: int = 3, indices: list[int] | None = None, add_noise: bool = True):
+    """Latents, by the way ComfyUI's KSampler goes with a LATENT whose ``batch_index`` says ``indices``."""
+    import comfy.sample
+
+    noises = comfy.sample.prepare_noise(samples, seed, indices) if add_noise else torch.zeros_like(samples)
+    with torch.inference_mode():
+        conditions = (prompt(1), prompt(2))
+        return comfy.sample.sample(
+            model, noises, 1, 4.0, "euler", "normal", *conditions, samples, disable_pbar=True, seed=seed
+        )
+
+
+def apply(*arguments):
+    from hyperlora_core.doors.comfyui.patching import apply_lora
+
+    return apply_lora(*arguments)
