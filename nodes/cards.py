@@ -61,5 +61,5 @@ def saved_preview(picture: Image.Image, cls: type[io.ComfyNode]) -> dict[str, st
 
 def best_score(scores: Sequence[float | None]) -> dict[str, Any]:
     """The badge of a node that judges: the best likeness, None where no face was found."""
-    known = [score for score in scores if score is not None]
-    return {"hyperlora_score": [round(max(known), 3) if known else None]}
+    numbers = [score for score in scores if score is not None]
+    return {"hyperlora_score": [round(max(numbers), 3) if numbers else None]}

@@ -1,7 +1,7 @@
-"""The pack's words for ComfyUI, in every language, made out of the nodes themselves and of one list a language.
+"""Makes the language files that ComfyUI reads, from the nodes' schemas, web/ and one list of translations a language.
 
 ``locales/<language>/words.json`` maps each English text to its translation, once; ``make locales`` makes of it what
-ComfyUI reads: nodeDefs.json, main.json, settings.json and commands.json. What the list lacks is said.
+ComfyUI reads: nodeDefs.json, main.json, settings.json and commands.json. Texts that a list lacks are logged.
 """
 
 import json
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def english(object_info: Mapping[str, Any]) -> dict[str, Any]:
-    """What ComfyUI reads for English, by file, out of the nodes and of the front end's modules."""
+    """File name -> its English content, from the schemas and the front end's modules."""
     nodes = dict(sorted(object_info.items()))
     options = {f"option.{option}": option for info in nodes.values() for option in _options(info)}
     return {
@@ -62,8 +62,8 @@ def words(language: str) -> dict[str, str]:
     return {} if language == "en" else json.loads((FOLDER / language / "words.json").read_text(encoding="utf-8"))
 
 
-def written(tree: Any) -> str:
-    """A tree as its file has it."""
+def file_content(tree: Any) -> str:
+    """A tree as JSON, as its file has it."""
     return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -75,13 +75,13 @@ def make(object_info: Mapping[str, Any]) -> dict[str, list[str]]:
     """
     trees, missing = english(object_info), {}
     for language in LANGUAGES:
-        known = words(language)
-        wanted = [text for tree in trees.values() for text in texts(tree)]
-        missing[language] = sorted({text for text in wanted if language != "en" and text not in known})
+        translations = words(language)
+        english_texts = [text for tree in trees.values() for text in texts(tree)]
+        missing[language] = sorted({text for text in english_texts if language != "en" and text not in translations})
         for name in FILES:
             (FOLDER / language).mkdir(parents=True, exist_ok=True)
-            tree = translated(trees[name], lambda text, known=known: known.get(text, text))
-            (FOLDER / language / f"{name}.json").write_text(written(tree), encoding="utf-8")
+            tree = translated(trees[name], lambda text, translations=translations: translations.get(text, text))
+            (FOLDER / language / f"{name}.json").write_text(file_content(tree), encoding="utf-8")
     return missing
 
 
@@ -102,7 +102,7 @@ def _node(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(info: Mapping[str, Any]) -> Iterator[str]:
-    """What a node lets one choose from, but for files and what ComfyUI names."""
+    """The choices of a node's menus, except for lists of files and for ComfyUI's own lists."""
     for group in ("required", "optional"):
         for name, spec in info["input"].get(group, {}).items():
             if spec[0] == "COMBO" and name not in _LISTS:
@@ -110,14 +110,14 @@ def _options(info: Mapping[str, Any]) -> Iterator[str]:
 
 
 def messages() -> Iterator[tuple[str, str]]:
-    """What the front end's modules say: the words beside each key."""
+    """Key and English sentence of each message of the front end."""
     for path in sorted((PACK / "web").glob("*.js")):
         text = path.read_text(encoding="utf-8")
-        for key, said in SAID.findall(text):
-            yield key, json.loads(f'"{said}"')
+        for key, sentence in SAID.findall(text):
+            yield key, json.loads(f'"{sentence}"')
         for table in _TABLE.findall(text):
-            for key, said in _ROW.findall(table):
-                yield f"stage.{key}", json.loads(f'"{said}"')
+            for key, sentence in _ROW.findall(table):
+                yield f"stage.{key}", json.loads(f'"{sentence}"')
 
 
 def _settings() -> dict[str, Any]:

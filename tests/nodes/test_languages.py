@@ -40,7 +40,7 @@ def test_translations_say_something_with_the_same_values(language):
 def test_files_are_what_make_locales_writes(language, trees):
     words = locales.words(language)
     for name, tree in trees.items():
-        expected = locales.written(locales.translated(tree, lambda text: words.get(text, text)))
+        expected = locales.file_content(locales.translated(tree, lambda text: words.get(text, text)))
         content = (locales.FOLDER / language / f"{name}.json").read_text(encoding="utf-8")
         assert content == expected, f"{language}/{name}.json is another one: make locales"
 
