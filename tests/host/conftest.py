@@ -26,7 +26,7 @@ from tests.support import wrong_files
 
 @pytest.fixture(scope="session")
 def models_with_faults(models, golden_checkpoint, face_pack, tmp_path_factory) -> Path:
-    """The demo models, and beside them everything that is wrong, and checkpoints of every kind."""
+    """The demo models, checkpoints of every kind, and one model file for each thing that can be wrong."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(models, folder, copy_function=os.symlink, dirs_exist_ok=True)
     checkpoints, packs = folder / "hyper_lora", folder / "insightface" / "models"
@@ -64,7 +64,7 @@ def models_with_faults(models, golden_checkpoint, face_pack, tmp_path_factory) -
 
 @pytest.fixture(scope="package")
 def server(models_with_faults, tmp_path_factory) -> Iterator[ComfyServer]:
-    """One ComfyUI server for the tests of this folder, with faults within reach."""
+    """The ComfyUI server that the tests of this folder share; its models folder has the broken models too."""
     base = tmp_path_factory.mktemp("comfyui")
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / "fault_nodes").symlink_to(Path(__file__).parent / "fault_nodes")
@@ -126,7 +126,7 @@ def picture(server) -> Callable[[workflows.Workflow], np.ndarray]:
 
 @pytest.fixture
 def plain(small):
-    """Text to picture, without any person: the frame that the public nodes are put into."""
+    """Text to picture without a person, which the public nodes are put into."""
     workflow = small("portrait_simple")
     portrait = workflows.node(workflow, "HyperLoRAPortrait")
     model = workflow[portrait]["inputs"]["model"]
@@ -145,16 +145,16 @@ def without_packages(folder: Path, *packages: str) -> dict[str, str]:
 
 
 def failure(server: ComfyServer, workflow: workflows.Workflow) -> ExecutionError:
-    """Run a workflow that has to fail; how it did."""
+    """Run a workflow that has to fail, and return its error."""
     with pytest.raises(ExecutionError) as caught:
         server.run(workflow)
     return caught.value
 
 
 def forget(server: ComfyServer) -> None:
-    """Empty ComfyUI's own cache, and its device.
+    """Empty ComfyUI's own cache, and unload its models.
 
-    It does so when it is idle, or else after a prompt: in any case before the prompt that follows this one.
+    ComfyUI does so when it is idle or after a prompt, so a prompt is run before this returns.
     """
     body = {"unload_models": True, "free_memory": True}
     requests.post(f"{server.url}/free", json=body, timeout=60).raise_for_status()
@@ -168,5 +168,5 @@ def saved_picture(server: ComfyServer, workflow: workflows.Workflow, result: Res
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> int:
-    """How far two pictures are apart where they differ most, of 255."""
+    """The largest difference of two pictures at any pixel, in levels of 255."""
     return int(np.abs(a.astype(int) - b.astype(int)).max())

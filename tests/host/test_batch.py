@@ -1,4 +1,4 @@
-"""A batch queue over real servers, by the command."""
+"""``hyperlora batch`` on real servers."""
 
 import io
 import json
@@ -122,7 +122,7 @@ def test_a_killed_batch_goes_on_without_drawing_again(server, people, template, 
     before = latest_entries(out)
     assert 2 <= len(before) < 8
     with (out / "manifest.jsonl").open("a") as file:
-        file.write('{"job": "cut sho')  # as a kill in the midst of a line leaves it
+        file.write('{"job": "cut sho')  # as a kill while a line is written leaves it
     code, output = run(*arguments)
     assert code == 0 and f"{8 - len(before)} to draw, {len(before)} are there already" in output, output
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines() if line.endswith("}")]

@@ -1,4 +1,4 @@
-"""What the nodes keep between prompts, on the real server."""
+"""The nodes' cache between prompts, on the real server."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SETTING = "HyperLoRA.Cache.Size"
 
 @pytest.fixture
 def draw(server, small):
-    """Draw a person; the picture, and the seconds that our node took."""
+    """Draw a person; return the picture and the seconds that our node took."""
 
     def run(person: str) -> tuple[np.ndarray, float]:
         workflow = small("portrait_simple", person)
@@ -37,7 +37,7 @@ def choose(server: ComfyServer, megabytes: object) -> None:
 
 @pytest.mark.slow
 def test_people_in_turn_are_encoded_once_each_and_drawn_the_same(draw, free):
-    """ComfyUI's own cache forgets the one while it draws the other."""
+    """ComfyUI's own cache drops one person while it draws the other."""
     (obama, first), (biden, _) = draw("obama"), draw("biden")
     again, seconds = draw("obama")
     assert np.array_equal(again, obama) and not np.array_equal(again, biden)

@@ -1,4 +1,4 @@
-"""``make portrait``: what comes out with the demo's models, and what is said where it cannot."""
+"""``make portrait``: its files with the demo's models, and its message where it cannot make them."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from hyperlora_core import LoRA
 
 @pytest.fixture
 def make_portrait(caplog, tmp_path):
-    """Run it with settings; the exit code and all that it said."""
+    """Run ``make portrait`` with variables; return the exit code and the log."""
 
     def run(**environment: object) -> tuple[int, str]:
         caplog.clear()

@@ -1,4 +1,4 @@
-"""The page that a report of a bug needs, over the API of a server that has every kind of wrong file."""
+"""The report for bug reports, over the API of a server that has every kind of wrong file."""
 
 import re
 from pathlib import Path

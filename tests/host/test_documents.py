@@ -1,4 +1,4 @@
-"""What the documents tell people to type, as far as it needs a server."""
+"""The documents' commands that need a server."""
 
 import json
 import shutil

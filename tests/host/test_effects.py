@@ -1,4 +1,4 @@
-"""What each way does to a portrait, by likeness: the demo's trained models on a real server."""
+"""What each node does to a portrait, measured by likeness: the demo's trained models on a real server."""
 
 import csv
 import json
@@ -25,13 +25,13 @@ PAIR = (3, 12)
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory) -> Studio:
-    """A server with the demo's models, whose pictures nobody kept."""
+    """A server with the demo's models and an empty output folder."""
     with ComfyServer(tmp_path_factory.mktemp("effects"), folders.models()) as server:
         yield Studio(server, tmp_path_factory.mktemp("drawn"), STEPS)
 
 
 def alike(picture: Image.Image, person: int) -> float:
-    """How like a person the largest face of a picture is, by a photo that nothing was made of; 0 without one."""
+    """Likeness of a picture's largest face to a photo of the person that no LoRA was made from; 0 without a face."""
     return material.likeness(world.face(picture), person)
 
 

@@ -1,4 +1,4 @@
-"""The whole evaluation by its command, on real servers, with the methods that can be had here."""
+"""``hyperlora evaluate`` on real servers, with the methods whose nodes are installed."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ RIVALS = ("arc2face", "instantid", "ipadapter-faceid-portrait", "photomaker", "p
 
 @pytest.fixture(scope="module")
 def base_command(photos, face_pack, tmp_path_factory) -> list[str]:
-    """The command's arguments but for servers and results: two people, of whom one has photos that are held out."""
+    """The command without servers and results folder: two people, one of them with held-out photos."""
     folder = tmp_path_factory.mktemp("evaluate")
     for person, names in (("barack", ("obama", "obama2", "obama3")), ("joe", ("biden",))):
         (folder / "people" / person).mkdir(parents=True)
@@ -55,7 +55,7 @@ def base_command(photos, face_pack, tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def trained(server, models, face_pack, photos) -> None:
-    """A LoRA file of one of the two people, where the server finds it."""
+    """A LoRA file of one of the two people, in the server's loras folder."""
     folder = server.base / "models" / "loras"
     folder.mkdir(parents=True, exist_ok=True)
     command = [
@@ -71,7 +71,7 @@ def trained(server, models, face_pack, photos) -> None:
 
 @pytest.fixture
 def own(tmp_path) -> Path:
-    """A method of one's own: the photos in a batch, of which the last is drawn over."""
+    """A user's own method: its workflow batches the photos and draws over the last one."""
     method = chosen((BASELINE,))[0]
     workflow, of = json.loads(json.dumps(method.workflow)), {}
     for number, node in workflow.items():
@@ -117,7 +117,7 @@ def ends(out: Path, state: str = "done") -> list[dict]:
 
 
 def test_every_node_takes_what_it_is_given(server, base_command):
-    """ComfyUI's own and ours as the server tells them, the rivals' as their sources do."""
+    """ComfyUI's nodes and ours as the server lists them, other packs' as their sources do."""
     info = rivals() | ComfyClient(server.url).object_info()
     sweeps = [
         read_sweep(text) for text in ("weight=0,1.5", "base_weight=1", "cfg=1", "start=0.2", "end=0.5", "photos=1,3")
@@ -159,7 +159,7 @@ def test_a_small_evaluation(server, base_command, tmp_path, caplog):
     assert [timing["cold"] for timing in timings] == [True, False, True, False, False, False]
     for timing in timings:
         assert timing["heard"] and timing["nodes"]["KSampler"] > 0
-        assert ("CheckpointLoaderSimple" in timing["nodes"]) == timing["cold"]  # the server lets go of all before
+        assert ("CheckpointLoaderSimple" in timing["nodes"]) == timing["cold"]  # a cold start loads the checkpoint
     page = (out / "report.html").read_text()
     assert "HyperLoRA ID" in page and "of 2 people no difference" in page
 
@@ -268,7 +268,7 @@ def test_what_cannot_be_evaluated_is_said_at_once(server, base_command, photos, 
 
 @pytest.mark.slow
 def test_every_slot_is_swept_as_pictures_and_as_curves(server, base_command, tmp_path, caplog):
-    """More of the Base-LoRA, further photos, another CFG and an earlier end each draw something else."""
+    """Another Base weight, more photos, another CFG and an earlier end each change the picture."""
     out, sweeps = tmp_path / "out", {"base_weight": (0.0, 0.9), "photos": (1, 3), "cfg": (2,), "end": (0.5,)}
     line = [*base_command, "--out", str(out), "--server", server.url, "--methods", "hyperlora-full", "--photos", "1"]
     line += [f"--sweep={slot}={','.join(map(str, values))}" for slot, values in sweeps.items()]
@@ -287,7 +287,7 @@ def test_every_slot_is_swept_as_pictures_and_as_curves(server, base_command, tmp
 
 @pytest.mark.slow
 def test_two_servers_share_the_work_and_one_may_die(server, trained, models, base_command, tmp_path):
-    """A method that one of them alone has is drawn there; start and end of HyperLoRA's are swept."""
+    """A method that only one of them has is drawn there; HyperLoRA's start and end are swept."""
     out, second = tmp_path / "out", ComfyServer(tmp_path / "other", models)
     methods = ("--methods", "hyperlora-id,trained-lora", "--sweep", "weight=0.4,1.2", "--sweep", "start=0.5")
     methods += ("--set", "trained-lora.lora=barack.safetensors")

@@ -1,6 +1,6 @@
-"""The fault table: what users of identity packs complain of, on the real server.
+"""The fault table: what users of ten identity packs complain of, tested on the real server.
 
-Complaints are numbered as they were gathered from the issue threads of ten packs; each has its row.
+Every numbered complaint has at least one test.
 """
 
 import io
@@ -25,7 +25,7 @@ ROWS: dict[int, str] = {}
 
 
 def complaint(number: int, text: str) -> Callable:
-    """Mark a test as the row of a complaint."""
+    """Mark a test as the row of a complaint in the table."""
 
     def mark(test):
         ROWS.setdefault(number, text)
@@ -71,7 +71,7 @@ def test_without_insightface_faces_are_found_and_nothing_is_downloaded(bare_serv
 
 
 def test_one_encoder_alone_runs_without_the_other(bare_server, plain):
-    """Without CLIP, a checkpoint of face embeddings draws."""
+    """A checkpoint that reads face embeddings alone works without CLIP."""
     bare, _ = bare_server
     workflow = uni(plain, "face_alone", encoder_types="arcface")
     outputs = bare.run(workflow).outputs[workflows.node(workflow, "HyperLoRAUniGenerateIDLoRA")]
@@ -110,7 +110,7 @@ def test_the_folders_that_were_searched_are_listed(bare_server, small):
 
 @complaint(5, "a missing config, an LFS stub, a corrupt file")
 def test_every_file_is_looked_at_before_it_is_used(server, small):
-    """The single rows are above; all of them fail where the model is loaded, within a second or two."""
+    """``test_wrong_files.py`` has each of them; all fail in the node that loads the model, before any sampling."""
     for name in ("without_json", "lfs", "cut_short"):
         since = time.monotonic()
         error = failure(server, small("portrait_simple", HyperLoRALoadModel={"model": name}))
@@ -197,7 +197,7 @@ def test_photos_of_two_people_given_as_one_are_remarked_upon(server, small, uplo
 
 @complaint(11, "the LoRA changes the whole picture, not the face alone")
 def test_a_late_start_keeps_the_composition(small, picture, uploaded):
-    """With stock nodes: the first step on the base model, the rest on the person's."""
+    """With ComfyUI's own nodes: the first steps on the base model, the last on the person's."""
     workflow = small("portrait_simple", KSampler={"steps": 4})
     full = picture(workflow)
     base = picture(small("portrait_simple", KSampler={"steps": 4}, HyperLoRAPortrait={"id_weight": 0.0}))

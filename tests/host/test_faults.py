@@ -1,4 +1,4 @@
-"""What goes wrong, over the API: the message says what and what to do, and the server goes on."""
+"""Faults over the API: the message says what is wrong and what to do, and the server goes on."""
 
 import os
 import threading
@@ -72,7 +72,7 @@ SAVES = {
 
 
 def saving(small, node: str, name: str):
-    """A workflow that saves by a node under a name, and that node's number."""
+    """A workflow without any node that saves except the given one, with its name filled in."""
     workflow = small("portrait_steps")
     workflow["95"] = {"class_type": node, "inputs": {SAVES[node][0]: name, **SAVES[node][1]}}
     kind, of = "HyperLoRAGenerate", "lora"
@@ -87,11 +87,11 @@ def saving(small, node: str, name: str):
 
 @pytest.mark.parametrize("node", SAVES)
 def test_a_name_may_hold_the_date(server, small, node):
-    """Over the API too, where ComfyUI's editor has no say."""
+    """Over the API too, where ComfyUI's editor does not fill it in."""
     workflow = saving(small, node, "%date:yyyy-MM-dd%/anna_%width%_%year%_%date:d.M.yy%")
     before = datetime.now()
     (path,) = server.run(workflow).outputs["95"]["text"]
-    days = {before, datetime.now()}  # who runs it at midnight has two
+    days = {before, datetime.now()}  # two at midnight
     names = {f"{day:%Y-%m-%d}/anna_0_{day:%Y}_{day.day}.{day.month}.{day:%y}_00001_.safetensors" for day in days}
     assert "/".join(Path(path).parts[-2:]) in names and Path(path).is_file()
 

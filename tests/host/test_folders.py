@@ -17,7 +17,7 @@ RELEASED = "sdxl_hyper_id_lora_v1_fidelity"
 
 @pytest.fixture(scope="module")
 def public_pack_server(models, photos, tmp_path_factory):
-    """A ComfyUI in whose own ``models`` folder everything lies where the public pack wants it, and no extra paths."""
+    """A ComfyUI whose own ``models`` folder is laid out as the public pack wants it, without extra paths."""
     base = tmp_path_factory.mktemp("public_pack")
     folder = base / "models"
     clip = folder / "hyper_lora" / "clip_vit" / "clip_vit_large_14"

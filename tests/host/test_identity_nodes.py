@@ -21,13 +21,13 @@ ENCODE = {"remove_background": True, "grayscale": False}
 
 @pytest.fixture(scope="module")
 def kept_folder(server) -> Path:
-    """The folder in which the server keeps what it saves."""
+    """The server's folder of identities and sliders."""
     return server.base / "models" / "hyper_lora"
 
 
 @pytest.fixture
 def person(small, uploaded):
-    """A workflow with the given people encoded, each as a node ``e.NAME``, and an input for what is made of them."""
+    """A workflow that encodes photos, each by a node ``e.NAME``; further nodes by keyword."""
 
     def make(*photos: str, **inputs: dict) -> workflows.Workflow:
         workflow = small("identity_load")

@@ -29,7 +29,7 @@ def judging(uploaded):
 
 
 def report(result: Result, number: str = "judge") -> list[str]:
-    """What the node said, line by line."""
+    """The lines of the node's report."""
     return result.outputs[number]["text"][0].splitlines()
 
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_judged_is_said(judging, server):
 
 @pytest.fixture
 def searching(small, uploaded):
-    """The closed loop, whose pictures are these photos in turn."""
+    """Sample until Alike with a VAE whose pictures are the given photos in turn."""
 
     def make(*photos: str, **inputs) -> workflows.Workflow:
         workflow = small("sample_until_alike")
@@ -174,6 +174,6 @@ def test_strengths_without_a_lora_are_refused(searching, server):
 
 
 def test_the_real_way_from_latent_to_judgement(small, server):
-    """With the demo's own VAE, whose pictures show no face."""
+    """With the demo's own VAE, whose pictures of random models show no face."""
     message = failure(server, small("sample_until_alike", HyperLoRASampleUntilAlike={"steps": 1, "seeds": 1})).message
     assert message.startswith("no face was found on any of the 1 pictures")

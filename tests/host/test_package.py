@@ -1,4 +1,4 @@
-"""What the Comfy Registry would publish: complete without what the tests need, and told as the registry reads it."""
+"""What the Comfy Registry would publish: complete without the tests' files, with the metadata that it reads."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The route of the face picker, and what is picked by it."""
+"""The face picker: its route, and the faces picked by it."""
 
 import base64
 import io

@@ -12,7 +12,7 @@ from tests.host.conftest import difference, failure
 
 @pytest.fixture
 def alone(small):
-    """One kept person, with widgets of Apply and Generate."""
+    """A workflow of one saved person, at an id_weight, with widgets of Apply."""
 
     def make(id_weight: float = 0.8, **apply) -> workflows.Workflow:
         return small("identity_load", HyperLoRAApply=apply, HyperLoRAGenerate={"id_weight": id_weight})
@@ -21,7 +21,7 @@ def alone(small):
 
 
 def weigh(workflow: workflows.Workflow, *weights: float) -> workflows.Workflow:
-    """Tell the people apart, who are one demo person: each at a weight of their own."""
+    """Give each person another id_weight, to tell them apart: all are the same demo person."""
     for number, weight in zip(workflows.nodes(workflow, "HyperLoRAGenerate"), weights, strict=True):
         workflow[number]["inputs"]["id_weight"] = weight
     return workflow
@@ -34,7 +34,7 @@ def pictures(server, workflow) -> list[np.ndarray]:
 
 
 def halves(workflow: workflows.Workflow, size: int = 128) -> workflows.Workflow:
-    """The masks at the picture's size."""
+    """The workflow with its masks at the picture's size."""
     full, half = workflows.nodes(workflow, "SolidMask")
     workflow[full]["inputs"] |= {"width": size, "height": size}
     workflow[half]["inputs"] |= {"width": size // 2, "height": size}
@@ -55,7 +55,7 @@ def test_each_picture_of_a_batch_is_its_persons(small, alone, server, picture):
 
 
 def between(workflow: workflows.Workflow, socket: str, class_type: str, source: str, **widgets) -> workflows.Workflow:
-    """Put a node in front of the sampler, into one of its inputs."""
+    """Put a node between the sampler and one of its inputs."""
     inputs = workflow[workflows.node(workflow, "KSampler")]["inputs"]
     workflow[class_type] = workflows.new(class_type, **{source: inputs[socket]}, **widgets)
     inputs[socket] = [class_type, 0]

@@ -1,4 +1,4 @@
-"""The main way on a real server: what comes out, and what it does not depend on."""
+"""HyperLoRA Portrait and its single steps on a real server: what the picture depends on, and what not."""
 
 import copy
 import itertools
@@ -15,7 +15,7 @@ from tests.support.models import STYLE_LORA
 
 
 def rewired(workflow: workflows.Workflow, model: list) -> workflows.Workflow:
-    """The workflow with another MODEL going into its sampler."""
+    """A copy of the workflow whose sampler has another MODEL."""
     changed = copy.deepcopy(workflow)
     changed[workflows.node(changed, "KSampler")]["inputs"]["model"] = model
     return changed
@@ -30,7 +30,7 @@ def plain(small, picture) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def portrait(small, picture) -> np.ndarray:
-    """The picture of one person by the simple way."""
+    """The picture that the Portrait node gives of one person."""
     return picture(small("portrait_simple"))
 
 
@@ -66,7 +66,7 @@ def test_several_photos_of_unequal_sizes(small, picture, uploaded, portrait, ser
 
 @pytest.mark.slow
 def test_a_persons_loras_are_nearer_to_each_other_than_to_anothers(small, server, uploaded):
-    """From one photo, from another, from three together; as saved over the API."""
+    """LoRAs of one photo, of another and of three together, saved over the API."""
     changes = {}
     for name, photos in {
         "first": ["obama"],
@@ -132,7 +132,7 @@ def test_nothing_of_the_person_stays_behind(small, picture, plain):
 
 @pytest.mark.slow
 def test_the_order_of_loras_and_controlnet_does_not_matter(small, picture, portrait, uploaded):
-    """Two ordinary LoRAs and HyperLoRA in every order, with ControlNet: one picture."""
+    """Two ordinary LoRAs and HyperLoRA in every order, with ControlNet, give one picture."""
     base = small("portrait_controlnet_lora", LoraLoaderModelOnly={"strength_model": 0.5})
     (style,) = workflows.nodes(base, "LoraLoaderModelOnly")
     hyper = workflows.node(base, "HyperLoRAPortrait")
@@ -208,7 +208,7 @@ def test_the_face_is_chosen_on_a_group_photo(small, server, picture, uploaded):
 
 
 def test_best_match_finds_the_person_of_the_reference(small, server, uploaded, photos, tmp_path):
-    """The second from the left, by a photo cut out of the group: the same crop as by place."""
+    """A photo cut out of the group picture finds the second face from the left: the crop is that of index 1."""
     by_place = small("portrait_steps", "group", HyperLoRADetectFaces={"order": "left to right", "index": 1})
     crops = {}
     encode = workflows.node(by_place, "HyperLoRAEncodeIdentity")

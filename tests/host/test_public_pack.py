@@ -16,7 +16,7 @@ from tests.support import models as demo
 
 
 def test_a_shared_prompt_gives_the_portrait_that_ours_gives(plain, small, picture):
-    """Equal but for where the weight is multiplied in."""
+    """Equal up to rounding: the weight is multiplied in elsewhere."""
     assert difference(picture(uni(plain)), picture(small("portrait_simple"))) <= 1
     assert difference(picture(uni(plain, weight=0.0)), picture(plain)) == 0
 

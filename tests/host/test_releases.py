@@ -1,4 +1,4 @@
-"""A ComfyUI that is too old is told so in one sentence, and what the pack says of releases agrees."""
+"""In a ComfyUI that is too old the pack logs one sentence; all places that name the oldest release agree."""
 
 import importlib.util
 import sys
@@ -22,7 +22,7 @@ def entry(name: str = "entry_of_the_pack"):
 
 
 def says(folder, version: str) -> dict[str, str]:
-    """Environment variables for a ComfyUI that says that it is of another release."""
+    """Environment variables that make ComfyUI report another release."""
     lines = ["import sys, types", "module = types.ModuleType('comfyui_version')", f"module.__version__ = {version!r}"]
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text("\n".join([*lines, "sys.modules['comfyui_version'] = module", ""]))

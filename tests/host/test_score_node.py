@@ -1,4 +1,4 @@
-"""The node that scores, over the real server: its numbers are the evaluation's."""
+"""HyperLoRA Score on the real server: its numbers are the evaluation's."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def tower(server):
 
 
 def run(server, photos, scored, without=None, **more):
-    """Score photos, by a workflow of LoadImage and the node; what it shows, and what its outputs hold."""
+    """Run the node on photos; return the report on the node, and the three lists of its outputs."""
     nodes, values = {}, dict(more)
 
     def load(name):
@@ -94,7 +94,7 @@ def test_a_batch_is_scored_picture_by_picture(server, photos, tower):
 
 
 def test_another_judge_of_faces(server, photos, tower, face_pack):
-    """A network that was trained with nothing at all, by its file's name."""
+    """An untrained network, chosen by its file's name."""
     torch.manual_seed(0)
     folder = server.base / "models" / "face_embedders"
     folder.mkdir(parents=True, exist_ok=True)

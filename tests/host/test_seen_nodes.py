@@ -1,4 +1,4 @@
-"""What photos are worth, keypoints as a picture, and faces drawn again, on the real server."""
+"""Photo Report, Face Keypoints and Refine Faces, on the real server."""
 
 import io
 import math
@@ -17,7 +17,7 @@ def pictures(server, images: list[dict]) -> list[np.ndarray]:
 
 @pytest.fixture
 def look_at(small, uploaded):
-    """Faces found on photos, and a node that looks at them."""
+    """A workflow of Detect Faces on photos, and a node ``look`` that takes the faces."""
 
     def make(kind: str, *photos: str, **inputs) -> workflows.Workflow:
         steps = small("portrait_steps")

@@ -1,4 +1,4 @@
-"""A server ends with the process that started it, however that ends."""
+"""A server ends with the process that started it, even if that is killed."""
 
 import os
 import signal

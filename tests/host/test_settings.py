@@ -12,7 +12,7 @@ from tests.support import models
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[ComfyServer]:
-    """One of its own: settings stay."""
+    """A server of this file's own, because settings stay."""
     with ComfyServer(tmp_path_factory.mktemp("settings"), models.demo_models()) as server:
         yield server
 

@@ -1,6 +1,6 @@
-"""What sockets carry: every input of every node, given what does not belong there, over the API.
+"""Every input of every node, given a value of a wrong type over the API: the node's error names the input.
 
-Types of sockets are all that ComfyUI compares: a literal in place of a link, and nodes of the type "any", pass.
+ComfyUI compares the declared types of links alone: literals in place of a link pass, and so do nodes of the type "any".
 """
 
 import pytest
@@ -13,7 +13,7 @@ WIDGETS = ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO")
 LONG = "a" * 100_000
 NAMES = (LONG, "../x", "/etc/passwd", "a\0b", "\ud800", "%date:")
 KINDS = ("nothing", "number", "text", "list", "dict", "tensor", "object", "class")
-FIT = {"tensor": ("IMAGE", "MASK")}  # what of these belongs on a socket all the same
+FIT = {"tensor": ("IMAGE", "MASK")}  # socket types that a value fits
 
 Inputs = dict[str, tuple[str, dict, bool]]
 """Name in a prompt -> type, options, whether it is required."""
@@ -41,7 +41,7 @@ def default(kind: str, options: dict) -> object:
 
 @pytest.fixture(scope="module")
 def ours(server) -> dict[str, Inputs]:
-    """The inputs of each of our nodes; of those that choose among files only where some are there."""
+    """The inputs of each of our nodes, without nodes whose list of files is empty."""
     nodes = {n: info for n, info in server.object_info().items() if info["python_module"].endswith(PACK_NAME)}
     assert len(nodes) == 40
     by_node = {name: inputs_of(info) for name, info in nodes.items()}
@@ -53,7 +53,7 @@ def ours(server) -> dict[str, Inputs]:
 
 
 def prompt_of(node: str, inputs: Inputs, sockets: object) -> workflows.Workflow:
-    """A node alone: all its sockets are given the same, its widgets have their defaults."""
+    """A prompt of one node: the same value on all its sockets, defaults in its widgets."""
     values = {
         name: default(kind, options) if kind in WIDGETS else sockets for name, (kind, options, _) in inputs.items()
     }
@@ -64,7 +64,7 @@ def prompt_of(node: str, inputs: Inputs, sockets: object) -> workflows.Workflow:
 
 
 def sockets_of(inputs: Inputs, kind: str) -> set[str]:
-    """Those that have to be named."""
+    """The sockets that the error has to name."""
     return {
         name.rpartition(".")[2]
         for name, (type_, _, required) in inputs.items()
@@ -94,7 +94,7 @@ def test_what_does_not_belong_on_a_socket_is_named(server, ours, kind):
     ids=str,
 )
 def test_a_literal_in_place_of_a_link_is_named(server, ours, literal, kind):
-    """ComfyUI refuses a list that is no link; anything else it passes on."""
+    """ComfyUI refuses a list that is no link, and passes on anything else."""
     for node, inputs in ours.items():
         if names := sockets_of(inputs, kind):
             try:
@@ -157,7 +157,7 @@ def test_texts_that_cannot_be_read_are_quoted_in_part(server, small, template, n
             if content["class_type"] not in ("SaveImage", "HyperLoRASave")
         }
         alone["99"] = {"class_type": "PreviewAny", "inputs": {"source": [number, 0]}}
-        if not name and text != "points":  # nothing is said there
+        if not name and text != "points":  # an empty text is no error there
             server.run(alone)
             continue
         error = failure(server, alone)

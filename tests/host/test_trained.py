@@ -1,4 +1,4 @@
-"""A HyperLoRA that was trained here is one that the nodes load, and that changes what is drawn."""
+"""The nodes load a HyperLoRA that the project's training wrote, and it changes the picture."""
 
 import numpy as np
 import torch

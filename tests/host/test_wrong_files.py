@@ -55,7 +55,7 @@ def test_another_clip_of_the_same_size_is_refused(server, small, picture):
 
 
 def test_auto_takes_the_clip_that_the_checkpoint_notes(server, small, picture):
-    """Two of one size lie there, and only one is right."""
+    """There are two CLIPs of the same size, and only one is the noted one."""
     picture(small("portrait_simple", HyperLoRALoadModel={"clip_vision": "auto"}))
     assert re.findall(r"HyperLoRA uses the CLIP vision model (.*)", server.log.read_text())[-1].endswith(
         demo.CLIP_VISION

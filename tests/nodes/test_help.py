@@ -1,4 +1,4 @@
-"""The help pages: one a node, with its picture, and no word of what the nodes do not have or say."""
+"""The help pages: one a node, with its picture; every input, output and message that they name exists."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from demo.shown import help_results
 from tests.nodes.contract import NODES
 
 DOCS = PACK / "web" / "docs"
-# Names in code spans that are no input or output of ours: ComfyUI's own, and parts of files and names.
+# Names in code spans that are ComfyUI's own inputs, not ours.
 _FOREIGN = {"batch_size", "cfg", "denoise", "steps"}
 
 

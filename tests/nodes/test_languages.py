@@ -1,4 +1,4 @@
-"""The words of the nodes, settings and messages in every language, compared with the nodes."""
+"""The language files, compared with the nodes' schemas, the settings and the front end's messages."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The pack's settings: the list that the editor's dialog shows, and what the nodes read of it."""
+"""The pack's settings: ``web/settings.json``, and the values that the nodes read."""
 
 import json
 import logging

@@ -26,7 +26,7 @@ class FaultyImage(io.ComfyNode):
 
 
 class Anything(io.ComfyNode):
-    """Something that no node of a type gives, under every type: as nodes of the type "any" pass on."""
+    """A value of a wrong type, on an output that fits every socket, as nodes of the type "any" have."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -68,8 +68,8 @@ class LoadedModels(io.ComfyNode):
 
     @classmethod
     def execute(cls, nonce: int) -> io.NodeOutput:
-        loaded = comfy.model_management.current_loaded_models
-        names = [type(entry.model.model).__name__ for entry in loaded if entry.model is not None]
+        models = comfy.model_management.current_loaded_models
+        names = [type(entry.model.model).__name__ for entry in models if entry.model is not None]
         return io.NodeOutput(nonce, ui={"text": names})
 
 
@@ -86,7 +86,7 @@ class ForeignLora(io.ComfyNode):
 
 
 class PhotoVAE(io.ComfyNode):
-    """A VAE that decodes each latent to one of the photos given: random models draw no face that could be judged."""
+    """A VAE that decodes each latent to one of the given photos, because random models draw no face to judge."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -101,7 +101,7 @@ class PhotoVAE(io.ComfyNode):
 
 
 class Photos(io.ComfyNode):
-    """Photos of several sizes as one batch, none stretched."""
+    """Photos of several sizes as one batch, cut and not stretched."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -118,13 +118,13 @@ class Photos(io.ComfyNode):
 class _Photos:
     def __init__(self, photos: list[torch.Tensor]) -> None:
         self.photos = [_square(photo) for photo in photos]
-        self._seen: dict[float, int] = {}
+        self._numbers: dict[float, int] = {}
 
     def decode(self, samples: torch.Tensor) -> torch.Tensor:
-        """Each latent that was not seen before is the next photo, and stays it: so on any processor."""
-        seen = [self._seen.setdefault(float(each.abs().sum()), len(self._seen)) for each in samples]
-        chosen = [number % len(self.photos) for number in seen]
-        return torch.cat([self.photos[number] for number in chosen])
+        """The next photo for each new latent, and the same photo again for a latent that came before."""
+        sums = [float(sample.abs().sum()) for sample in samples]
+        numbers = [self._numbers.setdefault(total, len(self._numbers)) for total in sums]
+        return torch.cat([self.photos[number % len(self.photos)] for number in numbers])
 
 
 def _square(photo: torch.Tensor, side: int = 512) -> torch.Tensor:

@@ -45,7 +45,7 @@ def people(base) -> list[LoRA]:
 
 @pytest.fixture(scope="module")
 def strong_people(base) -> list[LoRA]:
-    """LoRAs whose effect on a picture is large, as pictures of two people are compared."""
+    """LoRAs with a large effect, so that pictures of two people clearly differ."""
     return [random_lora(base, seed, 0.6) for seed in (1, 2, 3)]
 
 

@@ -1,8 +1,8 @@
-"""Linear layers as GGUF files keep them: blocks of 32 numbers, packed, unpacked whenever the layer is called.
+"""Linear layers as GGUF files store them: packed blocks of 32 numbers, unpacked whenever the layer is called.
 
-Their layout in ComfyUI is that of packs that load GGUF: the weight is bytes, and tells the shape that it unpacks to.
+The layout is that of the packs that load GGUF in ComfyUI: the weight is bytes, and its ``shape`` is the unpacked one.
 The blocks are ggml's: Q8_0 has a half-precision scale and 32 signed bytes; Q4_0 a half-precision scale and 16 bytes,
-whose low halves are the first 16 numbers and whose high halves the others, 8 more than they mean.
+whose low halves are the first 16 numbers and whose high halves the other 16, each stored plus 8.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def unpack(packed: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Operations(comfy.ops.manual_cast):
-    """ComfyUI's layers, but for the linear ones that a state dict has packed."""
+    """ComfyUI's layers; linear layers whose weights are packed in the state dict unpack them when called."""
 
     class Linear(comfy.ops.manual_cast.Linear):
         def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *args) -> None:

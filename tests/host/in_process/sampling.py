@@ -12,13 +12,13 @@ STRENGTH = 0.7
 
 
 def random_lora(model, seed: int, size: float = 0.1, part: str = ".attn") -> LoRA:
-    """A LoRA on the projections of a model's attentions, or on those whose names have a part.
+    """A LoRA with random numbers on a model's attention projections.
 
     Args:
         model: a MODEL of the SDXL family.
         seed: of the numbers.
         size: their standard deviation.
-        part: of the names.
+        part: only projections whose names contain it.
     """
     from hyperlora_core.doors.comfyui.patching import _targets
 
@@ -43,7 +43,7 @@ def noise(seed: int, batch: int = 1, size: int = SIZE) -> torch.Tensor:
 
 
 def sample(model, positive=None, negative=None, start=None, steps: int = 2, cfg: float = 4.0) -> torch.Tensor:
-    """Latents, by the way ComfyUI's KSampler goes."""
+    """Latents, sampled as ComfyUI's KSampler does."""
     import comfy.sample
 
     start = noise(0) if start is None else start
@@ -64,12 +64,12 @@ def sample(model, positive=None, negative=None, start=None, steps: int = 2, cfg:
 
 
 def say(text: str) -> None:
-    """Show a number that a run measured; ``pytest -rP`` prints it."""
+    """Print a measured number; ``pytest -rP`` shows it."""
     sys.stdout.write(f"{text}\n")
 
 
 def error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """Relative error of all numbers together."""
+    """Norm of the difference over the norm of ``expected``."""
     return float((actual - expected).norm() / expected.norm())
 
 
@@ -95,7 +95,7 @@ def half(side: str, height: int = 8, width: int = 12) -> torch.Tensor:
 
 
 def drawn(model, samples: torch.Tensor, seed: int = 3, indices: list[int] | None = None, add_noise: bool = True):
-    """Latents, by the way ComfyUI's KSampler goes with a LATENT whose ``batch_index`` says ``indices``."""
+    """Latents, sampled as ComfyUI's KSampler does with a LATENT whose ``batch_index`` is ``indices``."""
     import comfy.sample
 
     noises = comfy.sample.prepare_noise(samples, seed, indices) if add_noise else torch.zeros_like(samples)

@@ -88,7 +88,7 @@ def test_a_base_model_without_attention_names_is_refused(comfy, lora):
 
 @pytest.fixture(scope="module")
 def sdxl_unet():
-    """diffusers' SDXL UNet in full size, without numbers."""
+    """diffusers' full-size SDXL UNet on the meta device."""
     from diffusers import UNet2DConditionModel
 
     with torch.device("meta"):
@@ -133,7 +133,7 @@ def test_all_560_targets_of_sdxl_are_found_by_both_doors(comfy, sdxl_unet, sdxl_
 
 
 def test_what_is_saved_is_what_other_tools_load(comfy, sdxl_unet, sdxl_lora, tmp_path):
-    """In ComfyUI to the bit, in diffusers by its own names; the stems are A1111's names of the UNet's modules."""
+    """ComfyUI and diffusers load it bit for bit; the key stems are A1111's names of the UNet's modules."""
     from diffusers import StableDiffusionXLPipeline
     from safetensors.torch import load_file
 

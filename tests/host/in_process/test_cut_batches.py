@@ -1,4 +1,4 @@
-"""Pictures that are cut out of a batch stay their persons'."""
+"""Pictures that are cut out of a batch keep their person."""
 
 import pytest
 import torch
@@ -29,13 +29,13 @@ def test_a_mask_goes_with_the_picture_that_is_cut_out(base, strong_people, door)
 
 
 def test_what_was_drawn_here_is_known_without_its_noise(base, strong_people, door):
-    """A second sampler, without noise or with a noise of its own, goes on with pictures that were cut out between."""
+    """Pictures are cut out between two samplers; the second adds no noise, or another noise."""
     model = door.add_layers(base, door.per_item(strong_people, STRENGTH))
     first = drawn(model, torch.zeros(3, 4, 16, 16))
     full = drawn(model, first, add_noise=False)
     check("cut", drawn(model, first[1:], add_noise=False), full[1:], 2e-5)
     check("cut and repeated", drawn(model, first[[1, 1]], add_noise=False), full[[1, 1]], 2e-5)
-    again = drawn(model, first[1:], seed=9)  # Latent Batch Seed Behavior: random forgets the numbers
+    again = drawn(model, first[1:], seed=9)  # as after Latent Batch Seed Behavior: random, which drops the numbers
     single = door.add_layers(base, [door.Layer(strong_people[1], STRENGTH)])
     check("of another seed", again[:1], drawn(single, first[1:2], seed=9), 2e-5)
 
@@ -58,5 +58,5 @@ def test_numbers_of_pictures(comfy):
         with pytest.raises(HyperLoRAError, match="these 4 pictures were cut out of a batch and then repeated"):
             numbers(latents, [1, 1, 2, 2])
     with pytest.raises(HyperLoRAError, match="whose each is cannot be known any more"):
-        numbers(own[[1, 1]], [1, 2])  # Repeat Latent Batch counts on; both are the second picture
-    assert numbers(empty[:2], [600, 601]) == (0, 1)  # beyond what is looked for
+        numbers(own[[1, 1]], [1, 2])  # Repeat Latent Batch numbers the copies anew; both are the second picture
+    assert numbers(empty[:2], [600, 601]) == (0, 1)  # beyond the 512 numbers that are tried

@@ -32,7 +32,7 @@ def test_deep_shrink_by_any_factor(base, strong_people, door, factor, size):
 
 
 def test_deep_shrink_has_the_mask_where_the_picture_is(comfy, base, door):
-    """By hand: a hook on each self-attention, with the mask at the size that its transformer was given."""
+    """Computed here by a hook on each self-attention, with the mask at the size of its transformer's input."""
     from comfy.ldm.modules.attention import SpatialTransformer
 
     from hyperlora_core.doors.comfyui.patching import fitting

@@ -17,7 +17,7 @@ from tests.host.in_process.unets import SMALL, patcher
 
 
 def test_prompts_are_drawn_in_threads_each_on_its_device(comfy, base, strong_people, door):
-    """ComfyUI's own way over several GPUs, with two names of the CPU for two devices."""
+    """ComfyUI's own multi-GPU code, with two names of the CPU as two devices."""
     pytest.importorskip("comfy.multigpu", reason="this ComfyUI draws on one GPU alone")
     second_device = patcher(comfy, "Segmind_Vega", SMALL)
     second_device.is_multigpu_base_clone, second_device.load_device = True, torch.device("cpu:0")

@@ -1,4 +1,4 @@
-"""The small base in ComfyUI, padded to SDXL's widths, is the one that training has in diffusers, number for number."""
+"""The demo's base model, padded to SDXL's widths, gives in ComfyUI the numbers that it has in diffusers."""
 
 import pytest
 import torch
@@ -29,13 +29,13 @@ def wide(comfy):
 
 @pytest.fixture(scope="module")
 def small():
-    """The pipeline of the diffusers folder."""
+    """diffusers' pipeline of the same base model, at its own widths."""
     return StableDiffusionXLPipeline.from_pretrained(folders.built() / folders.DIFFUSERS, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
 def texts(wide, small):
-    """The prompt as each of them reads it: tokens and pooled."""
+    """The prompt's token and pooled embeddings, from ComfyUI and from diffusers."""
     in_comfyui = wide[1].encode_from_tokens(wide[1].tokenize(PROMPT), return_pooled=True)
     with torch.no_grad():
         in_diffusers = small.encode_prompt(
@@ -49,7 +49,7 @@ def off(actual, expected):
 
 
 def unets(wide, small, texts, latents, timestep):
-    """What both UNets predict."""
+    """The predictions of ComfyUI's UNet and of diffusers'."""
     (in_comfyui, comfyui_pooled), (in_diffusers, diffusers_pooled) = texts
     model = wide[0].model
     added = model.encode_adm(pooled_output=comfyui_pooled, width=128, height=128, device="cpu")

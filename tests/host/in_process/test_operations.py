@@ -1,4 +1,4 @@
-"""The network, CLIP and the face models by ComfyUI's leaves: the same numbers, however much is loaded."""
+"""The network, CLIP and the face models with ComfyUI's layers: the same numbers, however little is on the device."""
 
 import numpy as np
 import pytest
@@ -110,7 +110,7 @@ def test_every_path_gives_the_golden_numbers(comfy, golden_checkpoint, golden, p
 
 @pytest.mark.usefixtures("way")
 def test_clips_leaves_compute_the_same_however_little_is_loaded(comfy, models):
-    """No weight lies outside of a leaf that ComfyUI can leave where it is: one would stay behind, on a GPU."""
+    """Every weight is in a layer that ComfyUI casts when called: any other would be on the wrong device on a GPU."""
     from hyperlora_core.doors.comfyui.patching import Operations, hand_over
 
     file, cpu = models / "clip_vision" / CLIP_VISION, torch.device("cpu")
@@ -132,7 +132,7 @@ def test_clips_leaves_compute_the_same_however_little_is_loaded(comfy, models):
 
 @pytest.mark.usefixtures("way")
 def test_face_models_leaves_compute_the_same_however_little_is_loaded(comfy, face_pack, photos, monkeypatch):
-    """As CLIP's: the face models are ComfyUI's to move, and no weight of theirs stays behind."""
+    """As for CLIP: ComfyUI moves the face models, and every weight of theirs is in a layer that it casts."""
     from hyperlora_core.doors.comfyui.patching import Operations, hand_over
 
     monkeypatch.setattr(FaceAnalyzer, "_loaded", {})
@@ -186,7 +186,7 @@ def test_bases_without_room_are_streamed_and_nothing_makes_room_for_them(
 
 
 def test_room_is_what_is_free_beside_what_a_sampler_needs(comfy, golden_checkpoint, monkeypatch):
-    """The decision for a GPU, which no machine without one can take: its free memory is given here."""
+    """The decision for a GPU, with its free memory made up, so that it can be tested without one."""
     from hyperlora_core.doors.comfyui.patching import _has_room
 
     network = HyperLoRA.load(golden_checkpoint)

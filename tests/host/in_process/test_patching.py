@@ -14,7 +14,7 @@ from tests.host.in_process.unets import VEGA, patcher
 
 
 def patched_weights(model) -> dict[str, torch.Tensor]:
-    """Every weight of the UNet as it is while the model is loaded."""
+    """Every weight of the UNet while the model is loaded, patches included."""
     model.patch_model(torch.device("cpu"))
     weights = {name: weight.clone() for name, weight in model.model.state_dict().items()}
     model.unpatch_model(torch.device("cpu"))
@@ -132,8 +132,8 @@ def test_comfyuis_own_loader_gives_the_same_weights_from_the_saved_file(comfy, v
 
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_it_composes_with_nodes_that_replace_attention(vega, plain, lora, order):
-    """An attn2 replacement, as IP-Adapter packs set it, calls the patched projections: with the LoRA it gives what it
-    gives on a model whose weights hold the LoRA from the start."""
+    """An attn2 replacement, as IP-Adapter packs set it, uses the patched projections: the result is that of a model
+    whose weights contain the LoRA from the start."""
 
     def replace(model):
         def attention(q, k, v, options):

@@ -4,7 +4,7 @@ from hyperlora_core.evaluation.methods import shipped
 
 
 def test_photomakers_word_is_a_segment_of_its_own(comfy):
-    """Core's node drops the tokens of the word's number and marks the one before: both have to be what it means."""
+    """ComfyUI's node drops the trigger word's tokens and marks the token before them, which must be the class word."""
     from comfy.sdxl_clip import SDXLTokenizer
 
     tokenizer, method = SDXLTokenizer(), shipped()["photomaker"]

@@ -1,4 +1,4 @@
-"""A person for a prompt at run-time, beside ComfyUI's hooks."""
+"""A person for one of several prompts, at run-time, compared with ComfyUI's hooks."""
 
 import statistics
 import time
@@ -22,7 +22,7 @@ from tests.host.in_process.unets import SMALL, patcher
 
 
 def regional(door, comfy, base, people, area: str = "default") -> tuple:
-    """Two people by two prompts: our way, and ComfyUI's hooks; models with their prompts."""
+    """Two people with a prompt each: model and prompts for our nodes, then for ComfyUI's hooks."""
     import comfy.hooks
 
     ours, hooked, marked = base, [], []
@@ -51,7 +51,7 @@ def test_prompts_draw_what_comfyuis_hooks_draw_in_less_time(comfy, base, people,
             seconds.append(time.process_time() - begin)
         ratios.append(seconds[0] / seconds[1])
     say(f"CPU seconds, ours of theirs: {ratios}")
-    assert statistics.median(ratios) < 1  # about 0.6 where areas are the default; at full size: make bench
+    assert statistics.median(ratios) < 1  # about 0.6 with the default area; make bench measures it at full size
 
 
 def test_a_prompt_without_a_mark_is_the_base(base, people, door, plain):
@@ -63,7 +63,7 @@ def test_a_prompt_without_a_mark_is_the_base(base, people, door, plain):
 
 
 def test_regions_follow_the_area_of_a_prompt(comfy, base, people, door):
-    """A prompt that is drawn in a part of the picture sees that part of the masks."""
+    """A prompt with an area uses that part of the masks."""
     area = [[tokens, {**about, "area": (8, 8, 4, 8), "strength": 1.0}] for tokens, about in prompt(1)]
     ones_there = torch.zeros(1, SIZE, SIZE)
     ones_there[:, 4:12, 8:16] = 1
@@ -84,7 +84,7 @@ def test_a_hook_that_does_not_fit_is_refused(comfy, people):
 
 
 def test_a_person_for_a_prompt_is_no_hook(comfy, people, door):
-    """A prompt with hooks makes ComfyUI leave DynamicVRAM, and load the model again."""
+    """Because a prompt with hooks makes ComfyUI leave DynamicVRAM and load the model again."""
     from comfy import sampler_helpers
 
     from hyperlora_core.doors.comfyui.hooks import hooks

@@ -1,4 +1,4 @@
-"""The run-time LoRA on quantised models, as ComfyUI's own loader makes them: the plain model, and the exact product."""
+"""The run-time LoRA on quantised models, as ComfyUI's own loader makes them, adds the LoRA's exact product."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from tests.host.in_process.sampling import STRENGTH, check, error, noise, patche
 from tests.host.in_process.unets import VEGA, patcher
 
 PROJECTION = "diffusion_model.input_blocks.7.1.transformer_blocks.0.attn1.to_q"
-# ComfyUI tells the text's width by this one's shape, which packing would halve.
+# ComfyUI reads the width of text embeddings off this weight's shape, which packing would halve.
 LEFT_WHOLE = "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 GROUPS = {"convrot": True, "convrot_groupsize": 64, "per_channel": True}
 COMFY_KITCHEN = {
@@ -41,7 +41,7 @@ def lora(base) -> LoRA:
 
 @pytest.fixture(scope="module")
 def quantised(comfy, base) -> Callable:
-    """Make a MODEL whose transformers' linear layers are of a format."""
+    """Make a MODEL whose transformers' linear layers are quantised to a format."""
     weights = base.model.diffusion_model.state_dict()
 
     def make(kind: str):
@@ -68,7 +68,7 @@ def quantised(comfy, base) -> Callable:
 def of_comfy_kitchen(
     name: str, weight: torch.Tensor, kind: str, parameters: Mapping[str, object]
 ) -> dict[str, torch.Tensor]:
-    """The tensors that a file of ComfyUI's has for a weight."""
+    """The tensors that a quantised checkpoint of ComfyUI holds for a weight."""
     from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor
 
     scale = {} if "convrot_groupsize" in parameters else {"scale": "recalculate"}
@@ -78,7 +78,7 @@ def of_comfy_kitchen(
 
 
 def exactly(model, lora: LoRA, run: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """What a model gives where the whole product of each pair of matrices is added to its projection."""
+    """What a model gives with up @ down, computed in full, added to each projection's output."""
     from hyperlora_core.doors.comfyui.patching import fitting
 
     handles = []
@@ -139,7 +139,7 @@ def test_a_projection_gives_what_the_plain_one_gives_and_the_exact_product(base,
 def test_a_picture_of_a_quantised_model_is_that_of_the_exact_product(base, quantised, lora, kind):
     model, start = quantised(kind), noise(0, size=8)
     exact = exactly(model, lora, lambda: sample(model, start=start))
-    # int8 rounds what goes in to 8 bits, where the order of a sum may tip a number
+    # int8 rounds its input to 8 bits, so another order of a sum may round a number the other way
     most = 1e-3 if kind == "int8" else 1e-5
     check("run-time", sample(running(model, lora), start=start), exact, most)
     check("in a mask", sample(running(model, lora, torch.ones(1, 8, 8)), start=start), exact, most)

@@ -1,4 +1,4 @@
-"""Several people at run-time: one for each picture of a batch, and each in their own mask."""
+"""Several people at run-time: one for each picture of a batch, or each in a mask of their own."""
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_people_who_overlap_share(base, people, door):
 
 
 def test_regions_do_not_leak(comfy, door):
-    """One person is replaced: what changes in the other's half, beside what changes in the own, in the first step."""
+    """Replace the person in the right half: in the first step the left half changes little, the right one much."""
     base = patcher(comfy, "Segmind_Vega", VEGA)
     people = [random_lora(base, seed) for seed in (1, 2, 3)]
 

@@ -23,7 +23,7 @@ from tests.host.in_process.unets import SMALL, patcher
 
 
 def replaced(model) -> list[nn.Module]:
-    """Modules whose ``forward`` is one of ours."""
+    """Modules whose ``forward`` is replaced by the run-time LoRA's."""
     ours = "hyperlora_core.doors.comfyui.runtime"
     return [
         module
@@ -112,7 +112,7 @@ def test_with_a_controlnet(comfy, base, people, running):
     import comfy.controlnet
 
     class Lines(comfy.controlnet.ControlBase):
-        """A ControlNet's end: what it adds to the UNet."""
+        """The output of a ControlNet, added to the UNet."""
 
         def get_control(self, x, t, cond, batched_number, transformer_options):
             return {"middle": [torch.ones(len(x), 64, x.shape[-2] // 4, x.shape[-1] // 4)], "output": [], "input": []}
@@ -151,7 +151,7 @@ def test_it_is_exact_on_a_model_of_eight_bits(comfy, people, running, kind):
 
 @pytest.mark.parametrize(("kind", "most"), [pytest.param("bfloat16", 0.01, marks=pytest.mark.slow), ("float16", 0.002)])
 def test_a_model_that_computes_in_half_precision(comfy, people, door, running, kind, most):
-    """What a GPU does, slowly; only the types matter here."""
+    """As on a GPU, though slow on a CPU; only dtypes are tested here."""
     dtype, start = getattr(torch, kind), noise(0, batch=2, size=8)
     model = patcher(comfy, "Segmind_Vega", SMALL, dtype=dtype, compute=dtype)
     actual = sample(running(model, people[0]), start=start, steps=1)
@@ -205,7 +205,7 @@ def test_what_was_put_on_the_device_goes_when_sampling_ends(base, people, runnin
 
 
 class InterruptedError_(BaseException):
-    """As ComfyUI's interrupt: no ``Exception``."""
+    """Like ComfyUI's interrupt, which is no subclass of ``Exception``."""
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, InterruptedError_])
@@ -226,7 +226,7 @@ def test_nothing_remains_after_an_exception_or_an_interrupt(base, people, door, 
 
 @pytest.mark.slow
 def test_a_compiled_model_follows_whoever_comes(base, people, door):
-    """With a hook instead, torch.compile would go on with the first person, or with none."""
+    """A forward hook would not do: torch.compile would keep the first person, or none."""
     from comfy_api.torch_helpers import set_torch_compile_wrapper
     from torch._dynamo.utils import counters
 

@@ -1,4 +1,4 @@
-"""Schedules at run-time, against hooks with the same keyframes."""
+"""Schedules at run-time, compared with hooks of the same keyframes."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ from tests.host.in_process.sampling import STRENGTH, check, error, patched, prom
 
 
 def steps(schedule: Schedule) -> Schedule:
-    """A schedule in the steps of its keyframes."""
+    """A schedule that is constant between its keyframes, as hooks are."""
     frames = [*schedule.keyframes(), (1.0, 0.0)]
     points = [(at, factor) for (begin, factor), (end, _) in pairwise(frames) for at in (begin, end)]
     return Schedule(tuple(points))

@@ -44,10 +44,10 @@ def test_tiles_and_faces_under_whole_masks_are_said(base, strong_people, door, w
     square, wide = (door.add_layers(base, door.in_regions(strong_people[:1], [half("left", 8, w)])) for w in (8, 16))
     ones = door.add_layers(base, door.in_regions(strong_people[:1], [torch.ones(1, 8, 16)]))
     with CurrentNodeContext("a", "7"):
-        drawn(wide, torch.zeros(1, 4, 16, 16))  # a picture that is begun
+        drawn(wide, torch.zeros(1, 4, 16, 16))  # an empty latent: a picture begins here
         drawn(ones, picture[:1])
         drawn(square, picture[:1])
-        drawn(square, picture[:1], seed=8)  # once more, the whole
+        drawn(square, picture[:1], seed=8)  # the same picture again, in full
         assert warnings == []
         drawn(wide, picture[:1])
         assert warnings[0].startswith(

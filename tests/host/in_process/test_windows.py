@@ -1,4 +1,4 @@
-"""Whose pictures they are in context windows, ComfyUI's and other packs'."""
+"""Each picture keeps its person in context windows, ComfyUI's and other packs'."""
 
 import inspect
 
@@ -19,7 +19,7 @@ from tests.host.in_process.sampling import (
 
 
 def sized_prompt(seed: int) -> list:
-    """A prompt that says the picture's size itself, whichever part of it is drawn."""
+    """A prompt that holds the picture's size, so that drawing a part of it gives the same conditioning."""
     return [[tokens, {**about, "width": 128, "height": 128}] for tokens, about in prompt(seed)]
 
 
@@ -34,7 +34,7 @@ def widgets_of_windows() -> set[str]:
 
 
 def windows(model, length: int, schedule: str = "standard_static", **widgets):
-    """The node's MODEL; a widget that an older ComfyUI has not is left out."""
+    """The MODEL of ComfyUI's context windows node, without the widgets that an older ComfyUI does not have."""
     defaults = {
         "context_length": length,
         "context_overlap": 1,
@@ -61,7 +61,7 @@ def windows(model, length: int, schedule: str = "standard_static", **widgets):
 def test_each_picture_of_a_window_is_its_persons(base, strong_people, door, schedule, widgets):
     start = noise(5, batch=5)
     model = door.add_layers(base, door.per_item(strong_people[:2], STRENGTH))
-    if widgets.pop("freenoise", False):  # it shuffles noise, which pictures are not known by then
+    if widgets.pop("freenoise", False):  # it shuffles the noise by which pictures are recognised
         from comfy.context_windows import apply_freenoise
 
         actual = sample(windows(model, 2, schedule, freenoise=True, **widgets), start=start.clone())
@@ -107,13 +107,13 @@ def test_a_picture_that_each_window_keeps_is_its_own_person(base, strong_people,
     windowed.set_model_unet_function_wrapper(look)
     sample(windowed, start=noise(5, batch=4), steps=1, cfg=1.0)
     first, second = predictions
-    check("the first picture", second[0], first[0])  # where it stands, the third person's picture would be
+    check("the first picture", second[0], first[0])  # at its place the third person's picture would be otherwise
     assert error(second[1], first[1]) > 1e-3
 
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_windows_over_lines_or_columns_see_their_part_of_a_mask(base, strong_people, door, dim):
-    """Two windows side by side: one is the person's, the other nobody's."""
+    """Two windows: the mask covers the first, and the second has nobody."""
     mask = torch.zeros(1, 16, 16)
     (mask[:, :8] if dim == 2 else mask[..., :8]).fill_(1)
     model = door.add_layers(base, [door.Layer(strong_people[0], STRENGTH, mask=mask)])
@@ -126,7 +126,7 @@ def test_windows_over_lines_or_columns_see_their_part_of_a_mask(base, strong_peo
 
 
 def grouped(model, key: str | None, order=lambda batch: range(batch)):
-    """A node that gives the UNet two pictures at a time, and writes down which, if it has a place for that."""
+    """A MODEL of which each step runs two pictures at a time; under ``key``, if any, it says which."""
     from comfy.patcher_extension import WrappersMP
 
     def in_groups(executor, inner, conds, x, t, options):

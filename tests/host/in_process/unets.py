@@ -20,11 +20,12 @@ def patcher(
 ):
     """A MODEL of a kind and shape with the same random weights each time."""
     torch.manual_seed(0)
-    spread = 0.05 * (320 / unet_config["model_channels"]) ** 0.5  # so that a LoRA's effect is the same at each width
     config = getattr(comfy.supported_models, kind)(unet_config | {"dtype": dtype})
     config.set_inference_dtype(dtype, None if dtype == compute else compute)
     model = config.get_model({}, device=device)
     if device == "cpu":
+        # A LoRA's effect is the same at each width.
+        spread = 0.05 * (320 / unet_config["model_channels"]) ** 0.5
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.copy_(torch.randn(parameter.shape) * spread)
