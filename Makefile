@@ -1,7 +1,7 @@
 # make portrait   the whole way once: photo in; portraits beside it, the LoRA file out, on the real ComfyUI
 #                 PHOTO=me.jpg, MODELS=/path/to/ComfyUI/models, CHECKPOINT=, HYPERLORA=, OUT=, COMFYUI_PATH=
 # make comfyui    ComfyUI's editor with the demo's models and the example workflows filled in for them, to play with
-# make check      ruff, mypy, and the tests that take neither a server, a browser nor two seconds each: two minutes
+# make check      ruff, mypy, ESLint, and the tests that take neither a server, a browser nor two seconds each: two minutes
 # make test       every check, and every test but the slowest; T=tests/core/test_lora.py: these tests alone
 # make test-all   the slowest too: fifty minutes
 # make test-hosts the tests on older and newer ComfyUIs, each with its own packages, into docs/COMPATIBILITY.md: fifteen
@@ -98,12 +98,12 @@ demo-report: $(ENV)/.ready
 
 # Two processes of one thread each: more threads than cores wait for one another most of the time.
 PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
-check: lint
+check: lint web
 	@$(PYTEST) -q -m "not slow and not long" --ignore=tests/host --ignore=tests/browser
-test: $(if $(T),$(ENV)/.ready,lint browser)
+test: $(if $(T),$(ENV)/.ready,lint web browser)
 	@$(PYTEST) -m "not slow" $(T)
 
-test-all: lint browser
+test-all: lint web browser
 	@$(PYTEST)
 
 comma := ,

@@ -192,7 +192,7 @@ class Runtime:
         return torch.tensor(columns).T
 
     def _percent(self, model: Any, sigmas: Tensor) -> float:
-        """The percent of sampling at a sigma; ComfyUI has the opposite conversion alone, so it is found by bisection."""
+        """The percent of sampling at a sigma. ComfyUI has the opposite conversion alone: it is found by bisection."""
         sigma = float(sigmas.flatten()[0])
         if sigma not in self._percents:
             low, high = 0.0, 1.0
