@@ -54,7 +54,6 @@ __all__ = [
     "save_identity",
 ]
 
-_MODULES = {"crops": "faces.crops", "mixing": "identity.mixing"}
 _MODULE_OF = {
     "BlockStrengths": "lora.blocks",
     "Cache": "cache",
@@ -67,12 +66,14 @@ _MODULE_OF = {
     "LoRA": "lora",
     "Slider": "identity",
     "TRIGGER_WORDS": "trigger_words",
+    "crops": "faces",
     "encode_base": "identity",
     "encode_id": "identity",
     "find_references": "faces.references",
     "generate": "identity",
     "generate_slider": "identity",
     "load_identity": "identity",
+    "mixing": "identity",
     "open_photo": "files.photos",
     "save_identity": "identity",
 }
@@ -80,8 +81,6 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f".{_MODULES[name]}", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)

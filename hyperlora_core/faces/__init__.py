@@ -6,10 +6,22 @@ faces that somebody pointed at, ``keypoints`` a picture for ControlNets, ``photo
 ``scale`` how like one person faces are. ``image_tensors`` goes between photos and ComfyUI's IMAGE.
 """
 
+from . import crops
 from .analyzer import ORDERS, FaceAnalyzer, choose_face, draw_faces, sort_faces
 from .engines import ENGINES
 from .face import Face
 from .references import Reference
 from .upright import View
 
-__all__ = ["ENGINES", "ORDERS", "Face", "FaceAnalyzer", "Reference", "View", "choose_face", "draw_faces", "sort_faces"]
+__all__ = [
+    "ENGINES",
+    "ORDERS",
+    "Face",
+    "FaceAnalyzer",
+    "Reference",
+    "View",
+    "choose_face",
+    "crops",
+    "draw_faces",
+    "sort_faces",
+]

@@ -4,6 +4,7 @@
 keeps it, ``mixing`` joins and blends, ``slider`` is what tells two groups of people apart, ``generation`` makes LoRAs.
 """
 
+from . import mixing
 from .encoding import encode_base, encode_id
 from .file import load_identity, save_identity
 from .generation import generate, generate_slider
@@ -18,5 +19,6 @@ __all__ = [
     "generate",
     "generate_slider",
     "load_identity",
+    "mixing",
     "save_identity",
 ]

@@ -1,8 +1,10 @@
 """The LoRA value: what travels between nodes, and what is saved.
 
 It is a dict of kohya key -> tensor, so that everything that takes a LoRA state dict takes it, ComfyUI's own nodes among
-them, and whatever saves it writes a file that kohya's own tools load. Canonical names (diffusers paths) are what the
-rest of the project speaks; the two meet here.
+them, and whatever saves it writes a file that kohya's own tools load. The rest of the project speaks canonical names
+(diffusers paths); ``of_factors`` and ``factors`` are where the two meet. Every operation on a LoRA goes through them,
+and translates names there and back. There is no second dict by canonical names: other nodes may change this one, and a
+translation costs one lookup in a cache for each name.
 """
 
 import uuid
