@@ -5,8 +5,11 @@ import logging
 from pathlib import Path
 
 from ..comfy.client import SERVER
-from ..comfy.jobs import Task, jobs_of, read_people, read_seeds, read_workflow, with_readable_photos
-from ..comfy.queue import MANIFEST, Batch, Options
+from ..comfy.jobs import jobs_of, read_people, read_seeds, with_readable_photos
+from ..comfy.manifest import MANIFEST
+from ..comfy.queue import Batch, Options
+from ..comfy.tasks import Task
+from ..comfy.workflows import read_workflow
 from ..errors import HyperLoRAError
 
 log = logging.getLogger(__name__)

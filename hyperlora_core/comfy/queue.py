@@ -1,17 +1,12 @@
-"""A batch queue over one or several ComfyUI servers, that goes on where it was after a kill.
+"""A batch queue over one or several ComfyUI servers, that goes on after a kill where its manifest ends."""
 
-``manifest.jsonl`` in the folder of results has a line for each thing that became of a job, the last of which counts:
-"queued" (where, and under which id), "done" (what made which picture, in which time) or "failed" (why).
-"""
-
-import json
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,60 +16,15 @@ from ..files import atomic, file_sha256
 from ..version import __version__
 from .client import ComfyClient, Ended, RefusedError, UnreachableError, Workflow
 from .events import ComfyEvents, Timing
-from .jobs import Task
+from .manifest import Manifest
+from .tasks import Task
 
-MANIFEST = "manifest.jsonl"
 _FREEING = 1.0  # seconds that a server takes to unload its models; a prompt queued earlier would run before that
 _IDLE = 0.2  # seconds until an idle server looks for a job again
 _SAID_EVERY = 60.0  # seconds between two warnings about a server that does not answer
 _REST = 2.0  # seconds between two tries to reach a server that does not answer
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Manifest:
-    """The log of a batch: what happened to each job. Lines are appended and never changed.
-
-    Attributes:
-        path: of the file.
-        last: a job's key -> its last line.
-    """
-
-    path: Path
-    last: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @classmethod
-    def open(cls, folder: Path) -> "Manifest":
-        """The manifest of a folder of results; empty where there is none. Lines that cannot be read are left out."""
-        folder.mkdir(parents=True, exist_ok=True)
-        manifest = cls(folder / MANIFEST)
-        if manifest.path.exists():
-            text = manifest.path.read_text(encoding="utf-8")
-            for line in filter(None, text.split("\n")):  # splitlines knows more ends than JSON does
-                try:
-                    entry = json.loads(line)
-                    manifest.last[entry["job"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    log.warning("left out a line of %s that cannot be read", manifest.path)
-            if text and not text.endswith("\n"):
-                with manifest.path.open("a", encoding="utf-8") as file:
-                    file.write("\n")
-        return manifest
-
-    def add(self, entry: dict[str, Any]) -> None:
-        """Append a line and flush it."""
-        with self._lock:
-            self.last[entry["job"]] = entry
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-
-    def is_done(self, key: str) -> bool:
-        """Whether a job is drawn and all its pictures exist."""
-        entry = self.last.get(key, {})
-        files = [self.path.parent / name for name in entry.get("pictures", ())]
-        return entry.get("state") == "done" and bool(files) and all(file.is_file() for file in files)
 
 
 @dataclass(frozen=True)

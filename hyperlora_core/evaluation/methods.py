@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..comfy.client import ComfyClient, Workflow
-from ..comfy.jobs import inputs_at, put_input, read_workflow, takes_photos
+from ..comfy.workflows import inputs_at, put_input, read_workflow, takes_photos
 from ..errors import HyperLoRAError
 from ..files import MODEL_SUFFIXES
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..comfy.jobs import Job, Task, read_people
+from ..comfy.jobs import Job, read_people
+from ..comfy.tasks import Task
 from ..errors import HyperLoRAError
 from ..files.photos import unreadable
 from .methods import BASELINE, Method, Where

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..comfy.client import SERVER, ComfyClient
-from ..comfy.jobs import Task
-from ..comfy.queue import Batch, Manifest, Options
+from ..comfy.manifest import Manifest
+from ..comfy.queue import Batch, Options
+from ..comfy.tasks import Task
 from ..errors import HyperLoRAError
 from ..faces import FaceAnalyzer
 from ..files import atomic

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..cache import digest
-from ..comfy.queue import Manifest
+from ..comfy.manifest import Manifest
 from ..errors import HyperLoRAError
 from ..files import atomic, file_sha256
 from ..files.photos import open_photo

@@ -6,17 +6,10 @@ import shutil
 import pytest
 
 from demo import workflows
-from hyperlora_core.comfy.jobs import (
-    Job,
-    Task,
-    fill,
-    jobs_of,
-    read_people,
-    read_seeds,
-    read_workflow,
-    with_readable_photos,
-)
-from hyperlora_core.comfy.queue import Manifest
+from hyperlora_core.comfy.jobs import Job, jobs_of, read_people, read_seeds, with_readable_photos
+from hyperlora_core.comfy.manifest import Manifest
+from hyperlora_core.comfy.tasks import Task
+from hyperlora_core.comfy.workflows import fill, read_workflow
 from hyperlora_core.errors import HyperLoRAError
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from hyperlora_core import HyperLoRAError
 from hyperlora_core.comfy import queue as batch_module
-from hyperlora_core.comfy.jobs import Job, Task
-from hyperlora_core.comfy.queue import MANIFEST, Batch, Manifest, Options
+from hyperlora_core.comfy.jobs import Job
+from hyperlora_core.comfy.manifest import MANIFEST, Manifest
+from hyperlora_core.comfy.queue import Batch, Options
+from hyperlora_core.comfy.tasks import Task
 from tests.core.comfy_stub import ComfyStub
 
 TIMEOUT = 60

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hyperlora_core.comfy.queue import Manifest
+from hyperlora_core.comfy.manifest import Manifest
 from hyperlora_core.evaluation.clip_scores import CONFIG, ClipScorer
 from hyperlora_core.evaluation.methods import chosen
 from hyperlora_core.evaluation.plan import plan, read_persons

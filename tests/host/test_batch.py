@@ -15,8 +15,9 @@ from PIL import Image
 
 from demo import workflows
 from demo.server import ComfyServer
-from hyperlora_core.comfy.jobs import Job, Task
+from hyperlora_core.comfy.jobs import Job
 from hyperlora_core.comfy.queue import Batch, Options
+from hyperlora_core.comfy.tasks import Task
 
 
 @pytest.fixture
