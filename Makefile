@@ -90,7 +90,7 @@ types: $(ENV)/.ready
 	trap 'rm -rf "$$typed"' EXIT
 	ln -s "$(CURDIR)" "$$typed/hyperlora_pack"
 	cd "$$typed"
-	MYPYPATH=. $(PY) -m mypy --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CURDIR)/.mypy_cache" \
+	MYPYPATH=. $(PY) -m mypy --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CACHE)/mypy" \
 	    -p hyperlora_pack.hyperlora_core -p hyperlora_pack.nodes
 
 demo-report: $(ENV)/.ready

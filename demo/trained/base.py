@@ -112,9 +112,9 @@ class SmallBase(nn.Module):
 
     def texts(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of the small table, ``(N, 77)`` for each encoder -> ``(N, 77, 192)`` and the pooled ``(N, 64)``."""
-        one = self.text_encoder(first, output_hidden_states=True).hidden_states[-2]
-        other = self.text_encoder_2(second, output_hidden_states=True)
-        return torch.cat([one, other.hidden_states[-2]], dim=-1), other.text_embeds
+        hidden_first = self.text_encoder(first, output_hidden_states=True).hidden_states[-2]
+        encoded_second = self.text_encoder_2(second, output_hidden_states=True)
+        return torch.cat([hidden_first, encoded_second.hidden_states[-2]], dim=-1), encoded_second.text_embeds
 
     def forward(self, latents: Tensor, timesteps: Tensor, texts: tuple[Tensor, Tensor]) -> Tensor:
         """The velocity, in the latents' shape."""
@@ -143,21 +143,21 @@ def train(path: Path, latents: Tensor, acting: Sequence[Tensor | None], rounds: 
     scene = pictures.settings(range(len(latents)))
     weights, last = torch.ones(()), False
 
-    def loss(chance: torch.Generator, count: int) -> Tensor:
-        chosen = torch.randint(len(latents), (count,), generator=chance)
-        clean = latents[chosen].float()
-        texts = words.caption_rows(scene.rows(chosen), persons[chosen], chance)
-        noise = torch.randn(clean.shape, generator=chance)
-        timesteps = _timesteps(count, chance)
+    def loss(generator: torch.Generator, count: int) -> Tensor:
+        indices = torch.randint(len(latents), (count,), generator=generator)
+        clean = latents[indices].float()
+        texts = words.caption_rows(scene.rows(indices), persons[indices], generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        timesteps = _timesteps(count, generator)
         noised = noising.add_noise(clean, noise, timesteps)
-        wanted = noising.get_velocity(clean, noise, timesteps)
+        velocity = noising.get_velocity(clean, noise, timesteps)
         with torch.autocast("cpu", torch.bfloat16):
-            read, pooled = base.texts(*texts)
+            tokens, pooled = base.texts(*texts)
             if last:
-                told = torch.rand(count, 1, 1, generator=chance) < _KNOWN
-                read = read + told * base.who(seen_of(persons[chosen]))[:, None]
-            predicted = base(noised.contiguous(memory_format=torch.channels_last), timesteps, (read, pooled))
-        return ((predicted.float() - wanted).square() * weights).mean() / weights.mean()
+                with_person = torch.rand(count, 1, 1, generator=generator) < _KNOWN
+                tokens = tokens + with_person * base.who(seen_of(persons[indices]))[:, None]
+            predicted = base(noised.contiguous(memory_format=torch.channels_last), timesteps, (tokens, pooled))
+        return ((predicted.float() - velocity).square() * weights).mean() / weights.mean()
 
     for number, (recipe, places) in enumerate(zip(rounds, acting, strict=True), 1):
         weights = torch.ones(()) if places is None else 1 + _MORE * places
@@ -169,8 +169,8 @@ def train(path: Path, latents: Tensor, acting: Sequence[Tensor | None], rounds: 
 def seen_of(persons: Tensor) -> Tensor:
     """People ``(N, T)`` as what is seen of them, in numbers about 0: traits, and more of skin, hair, beard, age."""
     skin, hair = colours(persons)
-    named = dict(zip(people.TRAITS, persons.T, strict=True))
-    from_some_on = [named["beard"] - people.BEARDED, named["age"] - people.AGED]
+    traits = dict(zip(people.TRAITS, persons.T, strict=True))
+    from_some_on = [traits["beard"] - people.BEARDED, traits["age"] - people.AGED]
     late = torch.stack(from_some_on, dim=1).clamp(min=0) * 6
     return torch.cat([(persons - 0.5) * 3.5, (torch.cat([skin, hair], dim=1) - 0.5) * 4, late], dim=1)
 
@@ -208,17 +208,17 @@ def _some() -> tuple[Tensor, scenes.Scene]:
     return people.people(pictures.PEOPLE_SEED, range(count)), where
 
 
-def _spread(one: Tensor, other: Tensor) -> Tensor:
-    return (one - other).square().mean(dim=(0, 1))
+def _spread(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().mean(dim=(0, 1))
 
 
 def _mean(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack([part / part.mean() for part in parts]).mean(dim=0)[None, None]
 
 
-def _timesteps(count: int, chance: torch.Generator) -> Tensor:
+def _timesteps(count: int, generator: torch.Generator) -> Tensor:
     """Three in four about where faces take shape, sigmas of 0.5 to 2.5 (after SD3, arXiv 2403.03206), others any."""
-    middle = (torch.randn(count, generator=chance) - 0.35).sigmoid()
-    anywhere = torch.rand(count, generator=chance)
-    share = torch.where(torch.rand(count, generator=chance) < 0.75, middle, anywhere)
+    middle = (torch.randn(count, generator=generator) - 0.35).sigmoid()
+    anywhere = torch.rand(count, generator=generator)
+    share = torch.where(torch.rand(count, generator=generator) < 0.75, middle, anywhere)
     return (share * SCHEDULE["num_train_timesteps"]).long().clamp(max=SCHEDULE["num_train_timesteps"] - 1)

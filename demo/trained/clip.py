@@ -99,17 +99,17 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
     everyone, everywhere = pictures.persons(range(len(drawn))), pictures.settings(range(len(drawn)))
     answers = asked(everywhere)
 
-    def clip_input(numbers: Tensor, kind: Tensor, chance: torch.Generator) -> Tensor:
+    def clip_input(numbers: Tensor, kind: Tensor, generator: torch.Generator) -> Tensor:
         outside, box = faces(everyone[numbers], everywhere.rows(numbers))
-        return _clip_input(drawn[numbers].float() / 255, outside, box, kind, chance)
+        return _clip_input(drawn[numbers].float() / 255, outside, box, kind, generator)
 
     start = torch.arange(240)
     _begin_with_patches(clip.encoder, normalised(clip_input(start, start % 3, torch.Generator().manual_seed(0)) * 255))
 
-    def loss(chance: torch.Generator, count: int) -> Tensor:
-        numbers = torch.randint(len(drawn), (count,), generator=chance)
-        kind = torch.randint(3, (count,), generator=chance)
-        tokens, traits, predicted = clip(clip_input(numbers, kind, chance))
+    def loss(generator: torch.Generator, count: int) -> Tensor:
+        numbers = torch.randint(len(drawn), (count,), generator=generator)
+        kind = torch.randint(3, (count,), generator=generator)
+        tokens, traits, predicted = clip(clip_input(numbers, kind, generator))
         person = (traits - everyone[numbers]).square().mean(dim=1) * (kind != 1) * 12
         scene = [
             F.cross_entropy(logits, answers[name][numbers], reduction="none") for name, logits in predicted.items()
@@ -125,7 +125,7 @@ def encoder_state(trained: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("encoder."): value for name, value in trained.items() if name.startswith("encoder.")}
 
 
-def _clip_input(picture: Tensor, outside: Tensor, box: Tensor, kind: Tensor, chance: torch.Generator) -> Tensor:
+def _clip_input(picture: Tensor, outside: Tensor, box: Tensor, kind: Tensor, generator: torch.Generator) -> Tensor:
     """What CLIP is shown: the face on grey (0), the picture with the face blurred (1), or the picture (2)."""
     mask = (6 * (1.06 - outside)).sigmoid()[:, None]
     wide = (6 * (1.35 - outside)).sigmoid()[:, None]
@@ -135,12 +135,12 @@ def _clip_input(picture: Tensor, outside: Tensor, box: Tensor, kind: Tensor, cha
     source = torch.where(of_kind == 0, alone, torch.where(of_kind == 1, hidden, picture))
     count = len(picture)
     everything = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(count, -1)
-    close = (kind == 0) | (torch.rand(count, generator=chance) < 0.3)
-    cut = torch.where(close[:, None], box, everything) + 0.02 * torch.randn(count, 4, generator=chance)
+    close = (kind == 0) | (torch.rand(count, generator=generator) < 0.3)
+    cut = torch.where(close[:, None], box, everything) + 0.02 * torch.randn(count, 4, generator=generator)
     left, top, right, bottom = (cut[:, i, None, None] for i in range(4))
     points = (torch.arange(SIDE) + 0.5) / SIDE
     x = (left + (right - left) * points[None, None, :]).expand(-1, SIDE, -1)
     y = (top + (bottom - top) * points[None, :, None]).expand(-1, -1, SIDE)
     sampled = F.grid_sample(source, torch.stack([x, y], dim=-1) * 2 - 1, padding_mode="border", align_corners=False)
-    gain = 1 + 0.03 * torch.randn(count, 3, 1, 1, generator=chance)
-    return (sampled * gain + 0.01 * torch.randn(sampled.shape, generator=chance)).clamp(0, 1)
+    gain = 1 + 0.03 * torch.randn(count, 3, 1, 1, generator=generator)
+    return (sampled * gain + 0.01 * torch.randn(sampled.shape, generator=generator)).clamp(0, 1)

@@ -81,8 +81,8 @@ def fit(path: Path, network: nn.Module, loss: Loss, recipe: Recipe) -> Path:
     for step in range(first_step, recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * recipe.share(step)
-        chance = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        value = loss(chance, recipe.batch)
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        value = loss(generator, recipe.batch)
         value.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()

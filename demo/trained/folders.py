@@ -95,8 +95,8 @@ def check(file: Path) -> None:
     Raises:
         SetupError: it is missing or damaged.
     """
-    wanted = json.loads(SUMS.read_text()).get(file.relative_to(WEIGHTS).as_posix())
-    if not file.exists() or file_sha256(file) != wanted:
+    sha256 = json.loads(SUMS.read_text()).get(file.relative_to(WEIGHTS).as_posix())
+    if not file.exists() or file_sha256(file) != sha256:
         state = "is damaged" if file.exists() else "is missing"
         raise SetupError(f"{file} {state}: get it again with git checkout -- {file.relative_to(WEIGHTS.parent.parent)}")
 
@@ -104,17 +104,17 @@ def check(file: Path) -> None:
 def keep_all(work: Path) -> None:
     """Keep in the repository what was trained in a folder, as ``as_kept`` has it, and how long that took."""
     WEIGHTS.mkdir(exist_ok=True)
-    for kept in (VAE, BASE, JUDGE):
-        if (trained := work / kept.name).exists():
-            save_file(_shipped(trained), kept)
+    for path in (VAE, BASE, JUDGE):
+        if (trained := work / path.name).exists():
+            save_file(_shipped(trained), path)
     if (trained := work / CLIP.name).exists():
         shutil.copyfile(trained, CLIP)  # as it is: the HyperLoRA notes it
     if (trained := work / "runs" / "id_embed" / "hyperlora").exists():
         NARROW.mkdir(exist_ok=True)
         shutil.copyfile(trained / MODULES_JSON, NARROW / MODULES_JSON)
         for path in trained.glob("*.safetensors"):
-            kept = {name: as_kept(value) for name, value in load_file(path).items()}
-            save_file(kept, NARROW / path.name, files.open_safetensors(path).metadata)
+            tensors = {name: as_kept(value) for name, value in load_file(path).items()}
+            save_file(tensors, NARROW / path.name, files.open_safetensors(path).metadata)
     sums = {path.relative_to(WEIGHTS).as_posix(): file_sha256(path) for path in sorted(WEIGHTS.rglob("*.safetensors"))}
     SUMS.write_text(json.dumps(sums, indent=1) + "\n")
     if (times := work / "seconds.json").exists():
@@ -140,18 +140,18 @@ def parts(where: Path = WEIGHTS) -> dict[str, dict[str, Tensor]]:
     Args:
         where: the folder of the VAE's and the base's weights.
     """
-    found: dict[str, dict[str, Tensor]] = {"unet": {}, "text_encoder": {}, "text_encoder_2": {}}
-    found["vae"] = _shipped(where / VAE.name)
+    state_dicts: dict[str, dict[str, Tensor]] = {"unet": {}, "text_encoder": {}, "text_encoder_2": {}}
+    state_dicts["vae"] = _shipped(where / VAE.name)
     for name, value in _shipped(where / BASE.name).items():
-        part, _, rest = name.partition(".")
-        found[part][rest] = words.full_table(value) if rest.endswith(_TABLE) else value
-    return found
+        part, _, key = name.partition(".")
+        state_dicts[part][key] = words.full_table(value) if key.endswith(_TABLE) else value
+    return state_dicts
 
 
 def pipeline(where: Path = WEIGHTS) -> StableDiffusionXLPipeline:
     """The small base in diffusers, float32."""
     weights = parts(where)
-    made = {
+    modules = {
         "vae": AutoencoderTiny(
             encoder_block_out_channels=(ENCODER_WIDTH,) * 4, decoder_block_out_channels=(DECODER_WIDTH,) * 4
         ),
@@ -159,7 +159,7 @@ def pipeline(where: Path = WEIGHTS) -> StableDiffusionXLPipeline:
         "text_encoder": CLIPTextModel(text_config(0, _ALL_TOKENS)),
         "text_encoder_2": CLIPTextModelWithProjection(text_config(1, _ALL_TOKENS)),
     }
-    for name, part in made.items():
+    for name, part in modules.items():
         part.load_state_dict(weights[name])
     folder = str(words.tokenizer_folder())
     first, second = (
@@ -167,7 +167,7 @@ def pipeline(where: Path = WEIGHTS) -> StableDiffusionXLPipeline:
         for pad in ("<|endoftext|>", "!")
     )
     return StableDiffusionXLPipeline(
-        **made,
+        **modules,
         tokenizer=first,
         tokenizer_2=second,
         scheduler=EulerDiscreteScheduler(**SCHEDULE),

@@ -21,21 +21,21 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
     judge, drawn = Judge(), pictures.drawn_pictures()
     answers = asked(pictures.settings(range(len(drawn))))
 
-    def loss(chance: torch.Generator, count: int) -> Tensor:
-        chosen = torch.randint(len(drawn), (count,), generator=chance)
-        found = judge(spoilt(drawn[chosen].float() / 255, chance))
-        losses = [F.cross_entropy(logits, answers[name][chosen]) for name, logits in found.items()]
+    def loss(generator: torch.Generator, count: int) -> Tensor:
+        indices = torch.randint(len(drawn), (count,), generator=generator)
+        answered = judge(spoilt(drawn[indices].float() / 255, generator))
+        losses = [F.cross_entropy(logits, answers[name][indices]) for name, logits in answered.items()]
         return torch.stack(losses).mean()
 
     return fit(path, judge, loss, recipe)
 
 
-def spoilt(picture: Tensor, chance: torch.Generator) -> Tensor:
+def spoilt(picture: Tensor, generator: torch.Generator) -> Tensor:
     """Shrunk at random and enlarged again, noisy, in other colours."""
-    side = int(torch.randint(SIDE // 2, SIZE + 1, (), generator=chance))
+    side = int(torch.randint(SIDE // 2, SIZE + 1, (), generator=generator))
     picture = F.interpolate(F.interpolate(picture, (side, side), mode="area"), (SIZE, SIZE), mode="bilinear")
     count = len(picture)
-    gain = 1 + 0.08 * torch.randn(count, 3, 1, 1, generator=chance)
-    noise = 0.05 * torch.rand(count, 1, 1, 1, generator=chance) * torch.randn(picture.shape, generator=chance)
-    shift = torch.randint(-4, 5, (2,), generator=chance).tolist()
+    gain = 1 + 0.08 * torch.randn(count, 3, 1, 1, generator=generator)
+    noise = 0.05 * torch.rand(count, 1, 1, 1, generator=generator) * torch.randn(picture.shape, generator=generator)
+    shift = torch.randint(-4, 5, (2,), generator=generator).tolist()
     return (picture * gain + noise).roll(shift, dims=(2, 3)).clamp(0, 1)

@@ -60,8 +60,8 @@ def _joined(*places: Place) -> Place:
 
 def _waves(small: int, wide: int) -> Place:
     """Cosines, then sines, of fewer frequencies among those of more."""
-    every = torch.arange(small // 2) * (wide // small)
-    return Place(torch.cat([every, wide // 2 + every])[None], wide)
+    indices = torch.arange(small // 2) * (wide // small)
+    return Place(torch.cat([indices, wide // 2 + indices])[None], wide)
 
 
 PLAIN = _first(WIDTH, WIDE)
@@ -164,10 +164,10 @@ def wide_text(small: Mapping[str, Tensor], encoder: int, layers: int) -> dict[st
             continue
         if not name.startswith(("text_model.", "text_projection.")):
             name = f"text_model.{name}"  # which transformers leaves out where there is no projection
-        found = padded(tensor, *next(place for pattern, place in places if re.fullmatch(pattern, name)))
-        stem, last, rest = name.partition(".layers.1.")
+        wide_tensor = padded(tensor, *next(place for pattern, place in places if re.fullmatch(pattern, name)))
+        stem, last, suffix = name.partition(".layers.1.")
         for number in range(1, layers) if last else [None]:
-            wide[name if number is None else f"{stem}.layers.{number}.{rest}"] = found.clone()
+            wide[name if number is None else f"{stem}.layers.{number}.{suffix}"] = wide_tensor.clone()
     return wide
 
 
@@ -175,12 +175,12 @@ def wide_vae(small: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """``AutoencoderTiny``'s weights as TAESD's, 64 wide, by ComfyUI's names."""
     wide = {}
     for name, tensor in small.items():
-        side, _, rest = name.partition(".layers.")
-        number, _, rest = rest.partition(".")
+        side, _, key = name.partition(".layers.")
+        number, _, parameter = key.partition(".")
         last = tensor.shape[0] in (3, 4)
         places = [None if last else _first(tensor.shape[0], 64)]
         if tensor.ndim > 1:
             places.append(None if tensor.shape[1] in (3, 4) else _first(tensor.shape[1], 64))
         at = int(number) + (side == "decoder")  # its first layer there is the clamp
-        wide[f"taesd_{side}.{at}.{rest}"] = padded(tensor, *places)
+        wide[f"taesd_{side}.{at}.{parameter}"] = padded(tensor, *places)
     return wide

@@ -43,19 +43,19 @@ _UNSURE = 0.3  # at most so much noise is added to latents while faces are looke
 def network() -> AutoencoderTiny:
     """An untrained one."""
     torch.manual_seed(0)
-    made = AutoencoderTiny(
+    vae = AutoencoderTiny(
         encoder_block_out_channels=(ENCODER_WIDTH,) * 4, decoder_block_out_channels=(DECODER_WIDTH,) * 4
     )
-    for part in made.modules():  # it has no norms: each block begins as nothing, each convolution keeps the spread
+    for part in vae.modules():  # it has no norms: each block begins as nothing, each convolution keeps the spread
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-    for part in made.modules():
+    for part in vae.modules():
         if isinstance(part, AutoencoderTinyBlock):
             nn.init.zeros_(part.conv[-1].weight)
-    _begin_with_colours(made)
-    return made.to(memory_format=torch.channels_last)
+    _begin_with_colours(vae)
+    return vae.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -86,18 +86,18 @@ def train(path: Path, recipe: Recipe = RECIPE) -> Path:
     vae, pictures = network(), drawn_pictures()
     weights = _weights(drawing.SIZE)
 
-    def loss(chance: torch.Generator, count: int) -> Tensor:
-        chosen = torch.randint(len(pictures), (count,), generator=chance)
-        corners = _corners(count, pictures.shape[-1], chance)
-        wanted = as_pixels(_cut(pictures[chosen], corners)).contiguous(memory_format=torch.channels_last)
+    def loss(generator: torch.Generator, count: int) -> Tensor:
+        indices = torch.randint(len(pictures), (count,), generator=generator)
+        corners = _corners(count, pictures.shape[-1], generator)
+        target = as_pixels(_cut(pictures[indices], corners)).contiguous(memory_format=torch.channels_last)
         near = _cut(weights.expand(count, -1, -1, -1), corners)
         with torch.autocast("cpu", torch.bfloat16):
-            latents = vae.encode(wanted).latents
-            noise = torch.randn(latents.shape, generator=chance)
+            latents = vae.encode(target).latents
+            noise = torch.randn(latents.shape, generator=generator)
             drawn = vae.decode(latents + _NOISE * noise).sample
         latents, drawn = latents.float(), drawn.float()
         spread = (latents.std(dim=(0, 2, 3)) - 1).square().mean() + latents.mean(dim=(0, 2, 3)).square().mean()
-        return _difference(drawn, wanted, near) + 0.05 * spread
+        return _difference(drawn, target, near) + 0.05 * spread
 
     return fit(path, vae, loss, recipe)
 
@@ -120,17 +120,17 @@ def see_faces(path: Path, vae: AutoencoderTiny, shards: Shards, embedding: FaceE
     vae.encoder.requires_grad_(False)
     weights = _weights(drawing.SIZE)
 
-    def loss(chance: torch.Generator, count: int) -> Tensor:
-        chosen = torch.randint(len(photos), (count,), generator=chance).tolist()
-        wanted = as_pixels(photos[chosen]).contiguous(memory_format=torch.channels_last)
+    def loss(generator: torch.Generator, count: int) -> Tensor:
+        indices = torch.randint(len(photos), (count,), generator=generator).tolist()
+        target = as_pixels(photos[indices]).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            latents = vae.encode(wanted).latents
-            noise = torch.randn(latents.shape, generator=chance)
-            drawn = vae.decode(latents + _UNSURE * torch.rand(count, 1, 1, 1, generator=chance) * noise).sample
+            latents = vae.encode(target).latents
+            noise = torch.randn(latents.shape, generator=generator)
+            drawn = vae.decode(latents + _UNSURE * torch.rand(count, 1, 1, 1, generator=generator) * noise).sample
         drawn = drawn.float()
-        pairs = zip(drawn, points[chosen], strict=True)
-        seen = embedding(torch.stack([align(each, at) for each, at in pairs]))
-        return _difference(drawn, wanted, weights) + _PERSON * (1 - (seen * own[chosen]).sum(1)).mean()
+        pairs = zip(drawn, points[indices], strict=True)
+        embeds = embedding(torch.stack([align(face, at) for face, at in pairs]))
+        return _difference(drawn, target, weights) + _PERSON * (1 - (embeds * own[indices]).sum(1)).mean()
 
     return fit(path, vae, loss, FACES)
 
@@ -148,23 +148,23 @@ def _photos(shards: Shards) -> tuple[Tensor, np.ndarray]:
 @torch.no_grad()
 def encoded(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
     """Pictures ``(N, 3, S, S)`` uint8 -> latents ``(N, 4, S / 8, S / 8)`` float16."""
-    found = []
+    latents = []
     with torch.autocast("cpu", torch.bfloat16):
         for part in pictures.split(40):
-            found.append(vae.encode(as_pixels(part).contiguous(memory_format=torch.channels_last)).latents.half())
-    return torch.cat(found).contiguous()
+            latents.append(vae.encode(as_pixels(part).contiguous(memory_format=torch.channels_last)).latents.half())
+    return torch.cat(latents).contiguous()
 
 
-def _corners(count: int, size: int, chance: torch.Generator) -> list[list[int]]:
+def _corners(count: int, size: int, generator: torch.Generator) -> list[list[int]]:
     """Where squares begin, down and across: most of them hold the face."""
     middle = torch.tensor([0.32, 0.25]) * size
-    drawn = middle + 0.17 * size * torch.randn(count, 2, generator=chance)
+    drawn = middle + 0.17 * size * torch.randn(count, 2, generator=generator)
     return drawn.round().clamp(0, size - _CROP).long().tolist()
 
 
 def _cut(pictures: Tensor, corners: list[list[int]]) -> Tensor:
     pairs = zip(pictures, corners, strict=True)
-    return torch.stack([each[:, top : top + _CROP, left : left + _CROP] for each, (top, left) in pairs])
+    return torch.stack([picture[:, top : top + _CROP, left : left + _CROP] for picture, (top, left) in pairs])
 
 
 def _weights(size: int) -> Tensor:
@@ -174,14 +174,14 @@ def _weights(size: int) -> Tensor:
     return (1 + (_FACE - 1) * spot)[None, None]
 
 
-def _difference(drawn: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+def _difference(drawn: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """L1 of colours, of edges, and of both at half the size."""
     total = torch.zeros(())
     for scale in (1, 2):
         if scale > 1:
-            drawn, wanted, weights = (F.avg_pool2d(each, scale) for each in (drawn, wanted, weights))
-        total = total + ((drawn - wanted).abs() * weights).mean()
+            drawn, target, weights = (F.avg_pool2d(maps, scale) for maps in (drawn, target, weights))
+        total = total + ((drawn - target).abs() * weights).mean()
         for axis in (2, 3):
             along = weights.narrow(axis, 1, weights.shape[axis] - 1)
-            total = total + 2 * ((drawn.diff(dim=axis) - wanted.diff(dim=axis)).abs() * along).mean()
+            total = total + 2 * ((drawn.diff(dim=axis) - target.diff(dim=axis)).abs() * along).mean()
     return total

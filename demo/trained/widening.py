@@ -59,8 +59,8 @@ def widen(small: Path, wide: Path) -> Path:
 def wide_lora(small: LoRA) -> LoRA:
     """A LoRA for the wide UNet, of one that was trained on the small one."""
     factors = {}
-    for name, each in small.factors():
+    for name, narrow in small.factors():
         rows, columns = unet_places(name)
-        up = padded(each.up, rows) * query_scale(name)
-        factors[name] = Factors(padded(each.down, None, columns), up, each.alpha)
+        up = padded(narrow.up, rows) * query_scale(name)
+        factors[name] = Factors(padded(narrow.down, None, columns), up, narrow.alpha)
     return LoRA.of_factors(factors, small.metadata)

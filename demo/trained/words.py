@@ -37,10 +37,10 @@ def _tokens() -> dict[str, list[int]]:
 
 
 def _vocabulary() -> set[str]:
-    said = {",", "photo", "portrait"}
+    vocabulary = {",", "photo", "portrait"}
     for text in [*scenes.every_phrase(), *people.every_description()]:
-        said |= set(_split(text))
-    return said
+        vocabulary |= set(_split(text))
+    return vocabulary
 
 
 def _split(text: str) -> list[str]:
@@ -50,7 +50,7 @@ def _split(text: str) -> list[str]:
 @cache
 def known() -> Tensor:
     """The tokens that have vectors of their own, in order, ``(V,)`` int64; the i-th has row ``i + 1`` of the table."""
-    tokens = {token for each in _tokens().values() for token in each}
+    tokens = {token for encoded in _tokens().values() for token in encoded}
     return torch.tensor(sorted(tokens | {0, BEGIN, END}))
 
 
@@ -67,31 +67,31 @@ def full_table(small: Tensor, vocabulary: int = 49408) -> Tensor:
     return table
 
 
-def caption_rows(scene: scenes.Scene, persons: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor]:
+def caption_rows(scene: scenes.Scene, persons: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Captions as the base is trained with them: some say nothing, some hold words that mean nothing.
 
     Args:
         scene: N of them.
         persons: ``(N, T)``.
-        chance: what is said, and how.
+        generator: draws which words a caption has, and their order.
 
     Returns:
         For each text encoder ``(N, 77)``, rows of the small table.
     """
-    both: tuple[list[Tensor], list[Tensor]] = ([], [])
+    encoders_rows: tuple[list[Tensor], list[Tensor]] = ([], [])
     for number, person in enumerate(persons):
-        drawn = torch.rand(3, generator=chance).tolist()
-        said = people.described(person) if drawn[0] < _PERSON_SAID else []
-        text = scenes.caption(scene, number, said, chance)
+        drawn = torch.rand(3, generator=generator).tolist()
+        descriptions = people.described(person) if drawn[0] < _PERSON_SAID else []
+        text = scenes.caption(scene, number, descriptions, generator)
         tokens = [token for word in _split(text) for token in _tokens()[word]]
-        found = rows(torch.tensor(tokens)).tolist()
+        caption = rows(torch.tensor(tokens)).tolist()
         if drawn[1] < _FILLED:
             for _ in range(int(drawn[1] / _FILLED * _FILLING) + 1):
-                found.insert(int(torch.randint(len(found) + 1, (), generator=chance)), _UNKNOWN)
+                caption.insert(int(torch.randint(len(caption) + 1, (), generator=generator)), _UNKNOWN)
         if drawn[2] < _DROPPED:
-            found = []
+            caption = []
         first, last, pads = rows(torch.tensor([BEGIN, END])), rows(torch.tensor([END])), rows(torch.tensor(PADS))
-        begun = torch.cat([first[:1], torch.tensor(found[: LENGTH - 2], dtype=torch.long), last])
-        for each, pad in zip(both, pads, strict=True):
-            each.append(torch.cat([begun, pad.expand(LENGTH - len(begun))]))
-    return torch.stack(both[0]), torch.stack(both[1])
+        sequence = torch.cat([first[:1], torch.tensor(caption[: LENGTH - 2], dtype=torch.long), last])
+        for batch, pad in zip(encoders_rows, pads, strict=True):
+            batch.append(torch.cat([sequence, pad.expand(LENGTH - len(sequence))]))
+    return torch.stack(encoders_rows[0]), torch.stack(encoders_rows[1])
